@@ -1,0 +1,1 @@
+//! DPoP proofs: mint and verify (RFC 9449)

@@ -1,0 +1,1 @@
+//! OID4AC client: registration, mandates and payments for agents

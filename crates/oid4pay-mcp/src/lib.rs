@@ -1,0 +1,1 @@
+//! An MCP server that lets an agent pay within limits its human set

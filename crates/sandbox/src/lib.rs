@@ -1,0 +1,1 @@
+//! An OID4AC authorization server, directory and merchants for one machine

@@ -1,0 +1,1 @@
+//! SD-JWT and SD-JWT VC: issue, present and verify (RFC 9901)

@@ -1,0 +1,1 @@
+//! Spending guard: policy, budgets and the ledger of intents
