@@ -1,0 +1,58 @@
+//! The `Signature-Input` and `Signature` fields (RFC 9421 §4).
+
+use core::convert::Infallible;
+
+use sfv::visitor::{DictionaryVisitor, EntryVisitor};
+use sfv::{Dictionary, KeyRef, Parser, Version};
+
+use crate::field;
+use crate::message::Fields;
+use crate::resolve::Unresolved;
+
+/// A dictionary that remembers which labels came more than once.
+///
+/// As a structured field the last would win. RFC 9421 §4.1 and §4.2: "The signature labels MUST be unique across all
+/// field values." A second signature under a used label is no way to replace the first.
+#[derive(Default)]
+pub(crate) struct Labels {
+    pub(crate) members: Dictionary,
+    repeated: Vec<String>,
+}
+
+impl Labels {
+    /// `None` if the field is missing or empty, `Err` if it is no dictionary.
+    pub(crate) fn read(fields: Fields<'_>, name: &str) -> Result<Option<Self>, Malformed> {
+        let mut text = String::new();
+        match field::write_combined(fields, name, &mut text) {
+            Ok(()) => {}
+            Err(Unresolved::NoField) => return Ok(None),
+            Err(_) => return Err(Malformed),
+        }
+        let parser = Parser::new(&text).with_version(Version::Rfc8941);
+        let labels = parser.parse_dictionary_with_visitor(Self::default()).map_err(|_| Malformed)?;
+        Ok(Some(labels).filter(|labels| !labels.members.is_empty()))
+    }
+
+    pub(crate) fn is_repeated(&self, label: &str) -> bool {
+        self.repeated.iter().any(|repeated| repeated == label)
+    }
+}
+
+impl<'de> DictionaryVisitor<'de> for Labels {
+    type Out = Self;
+    type Error = Infallible;
+
+    fn entry(&mut self, key: &'de KeyRef) -> Result<impl EntryVisitor<'de>, Infallible> {
+        if self.members.contains_key(key) {
+            self.repeated.push(key.as_str().to_owned());
+        }
+        DictionaryVisitor::entry(&mut self.members, key)
+    }
+
+    fn finish(self) -> Result<Self, Infallible> {
+        Ok(self)
+    }
+}
+
+/// Not a dictionary.
+pub(crate) struct Malformed;

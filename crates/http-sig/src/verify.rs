@@ -1,0 +1,507 @@
+use jose::{Alg, PublicKey, UnixSeconds};
+use sfv::{BareItem, Item, ListEntry};
+
+use crate::algorithm::alg_from_name;
+use crate::labels::{Labels, Malformed};
+use crate::message::Start;
+use crate::resolve::signature_base;
+use crate::{
+    Component, ContentDigest, DigestAlg, DigestError, InvalidComponent, Message, SignatureParams, UnresolvedComponent,
+};
+
+/// What a signature must be like to be accepted (RFC 9421 §3.2), and the check itself.
+///
+/// Built once, used for any number of messages. With nothing further asked for, a signature of any label is accepted
+/// that verifies under a known key, is not expired and was not made over 60 seconds in the future.
+///
+/// # Examples
+///
+/// ```
+/// # struct Counter;
+/// # impl jose::Rng for Counter {
+/// #     fn fill(&self, out: &mut [u8]) { for (i, b) in out.iter_mut().enumerate() { *b = i as u8 } }
+/// # }
+/// use http_sig::{Component, Message, SignatureBuilder, Verifier};
+/// use jose::{Alg, PrivateKey, Signer as _};
+///
+/// let key = PrivateKey::generate(Alg::EdDsa, &Counter);
+/// let mut headers = http::HeaderMap::new();
+/// let request = Message::request("GET", "https://shop.example/offer", &headers)?;
+/// let signed = SignatureBuilder::new("sig1")?
+///     .component(Component::parse("@target-uri")?)
+///     .created(1_700_000_000)
+///     .keyid("k1")?
+///     .sign(&request, &key)?;
+/// headers.insert("signature-input", signed.signature_input().parse()?);
+/// headers.insert("signature", signed.signature().parse()?);
+///
+/// let verifier = Verifier::new().require(Component::parse("@target-uri")?).max_age(300);
+/// let request = Message::request("GET", "https://shop.example/offer", &headers)?;
+/// let keys = |keyid: &str| (keyid == "k1").then(|| key.public_key());
+/// let verified = verifier.verify(&request, 1_700_000_010, keys)?;
+/// assert_eq!(verified.label(), "sig1");
+///
+/// let other = Message::request("GET", "https://shop.example/other", &headers)?;
+/// assert!(verifier.verify(&other, 1_700_000_010, keys).is_err());
+/// assert!(verifier.verify(&request, 1_700_000_400, keys).is_err(), "too old");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Verifier {
+    label: Option<String>,
+    required: Vec<Component>,
+    digests: Option<Vec<DigestAlg>>,
+    algs: Vec<Alg>,
+    nonce: bool,
+    times: Times,
+}
+
+#[derive(Clone, Debug)]
+struct Times {
+    checked: bool,
+    skew: UnixSeconds,
+    max_age: Option<UnixSeconds>,
+    max_lifetime: Option<UnixSeconds>,
+}
+
+impl Verifier {
+    /// A verifier that accepts both algorithms and asks for nothing beyond a valid signature.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            label: None,
+            required: Vec::new(),
+            digests: None,
+            algs: vec![Alg::EdDsa, Alg::Es256],
+            nonce: false,
+            times: Times { checked: true, skew: 60, max_age: None, max_lifetime: None },
+        }
+    }
+
+    /// Looks at this label alone. Without it every label is tried in order, and one that can be used is enough.
+    #[must_use]
+    pub fn label(mut self, label: &str) -> Self {
+        self.label = Some(label.to_owned());
+        self
+    }
+
+    /// Wants this component covered. A field covered with `;sf` or `;bs` counts; in a response, so does a derived
+    /// component of the request with or without `;req`, where the message allows the latter.
+    #[must_use]
+    pub fn require(mut self, component: Component) -> Self {
+        self.required.push(component);
+        self
+    }
+
+    /// Wants `content-digest` covered, with a digest of each of these algorithms, and the content given and equal.
+    #[must_use]
+    pub fn require_content_digest(mut self, algs: &[DigestAlg]) -> Self {
+        self.digests = Some(algs.to_vec());
+        self
+    }
+
+    /// Accepts these algorithms only, whether `alg` names one or the key implies it.
+    #[must_use]
+    pub fn algs(mut self, algs: &[Alg]) -> Self {
+        self.algs = algs.to_vec();
+        self
+    }
+
+    /// Wants a `nonce` that is not empty. Whether it was seen before is for the caller to know.
+    #[must_use]
+    pub fn require_nonce(mut self) -> Self {
+        self.nonce = true;
+        self
+    }
+
+    /// Accepts `created` less than this many seconds after now; 60 unless set.
+    #[must_use]
+    pub fn skew(mut self, seconds: u32) -> Self {
+        self.times.skew = seconds.into();
+        self
+    }
+
+    /// Wants `created`, at most this many seconds ago.
+    #[must_use]
+    pub fn max_age(mut self, seconds: u32) -> Self {
+        self.times.max_age = Some(seconds.into());
+        self
+    }
+
+    /// Wants `created` and `expires`, the latter at most this many seconds after the former and not before it.
+    #[must_use]
+    pub fn max_lifetime(mut self, seconds: u32) -> Self {
+        self.times.max_lifetime = Some(seconds.into());
+        self
+    }
+
+    /// Leaves `created` and `expires` unchecked: for evidence kept from the past, never for a message just received.
+    #[must_use]
+    pub fn danger_ignore_times(mut self) -> Self {
+        self.times.checked = false;
+        self
+    }
+
+    /// Verifies a signature of `message`.
+    ///
+    /// `keys` gives the key for a `keyid`, or `None` for one not known; a caller that wants one key only answers for its
+    /// name only. `now` is the verifier's clock. A `Content-Digest` is compared when the message has its body, signed or
+    /// not; this comes after the signature, so nobody can make us hash for nothing.
+    ///
+    /// # Errors
+    ///
+    /// - [`VerifyError::MissingField`], [`VerifyError::MalformedField`] if `Signature-Input` or `Signature` is missing or
+    ///   not a dictionary.
+    /// - [`VerifyError::NoSuchLabel`] if the label asked for is not in `Signature-Input`.
+    /// - [`VerifyError::TooManyLabels`] above 16 labels.
+    /// - [`VerifyError::Refused`] if no label can be accepted, with the reason for each.
+    /// - [`VerifyError::Digest`] if the content is not what `Content-Digest` says, or cannot be compared.
+    pub fn verify<'k>(
+        &self,
+        message: &Message<'_>,
+        now: UnixSeconds,
+        keys: impl Fn(&str) -> Option<&'k PublicKey>,
+    ) -> Result<Verified, VerifyError> {
+        let inputs = read(message, "signature-input")?;
+        let signatures = read(message, "signature")?;
+        if inputs.members.len() > MAX_LABELS {
+            return Err(VerifyError::TooManyLabels(inputs.members.len()));
+        }
+        let mut refusals = Vec::new();
+        for (label, input) in &inputs.members {
+            let label = label.as_str();
+            if self.label.as_deref().is_some_and(|wanted| wanted != label) {
+                continue;
+            }
+            let checked = match inputs.is_repeated(label) || signatures.is_repeated(label) {
+                true => Err(LabelError::Repeated),
+                false => self.verify_label(label, input, &signatures, message, now, &keys),
+            };
+            match checked {
+                Ok(verified) => {
+                    self.check_content(message)?;
+                    return Ok(verified);
+                }
+                Err(reason) => refusals.push(Refusal { label: label.to_owned(), reason }),
+            }
+        }
+        match &self.label {
+            Some(label) if refusals.is_empty() => Err(VerifyError::NoSuchLabel(label.clone())),
+            _ => Err(VerifyError::Refused(refusals)),
+        }
+    }
+
+    /// Everything that can be said without cryptography is said first (RFC 9421 §3.2 steps 2 to 8).
+    fn verify_label<'k>(
+        &self,
+        label: &str,
+        input: &ListEntry,
+        signatures: &Labels,
+        message: &Message<'_>,
+        now: UnixSeconds,
+        keys: &impl Fn(&str) -> Option<&'k PublicKey>,
+    ) -> Result<Verified, LabelError> {
+        let ListEntry::InnerList(input) = input else { return Err(LabelError::Malformed) };
+        let params = SignatureParams::new(input.params.clone()).map_err(LabelError::MalformedParam)?;
+        let named = match params.alg() {
+            None => None,
+            Some(name) => match alg_from_name(name).filter(|alg| self.algs.contains(alg)) {
+                None => return Err(LabelError::AlgNotAllowed(name.to_owned())),
+                alg => alg,
+            },
+        };
+        let components = read_components(&input.items)?;
+        self.check_covered(&components, message)?;
+        self.check_params(&params, now)?;
+
+        let keyid = params.keyid().ok_or(LabelError::MissingParam("keyid"))?;
+        let signature = match signatures.members.get(label) {
+            None => return Err(LabelError::NoSignature),
+            Some(ListEntry::Item(Item { bare_item: BareItem::ByteSequence(octets), .. })) => octets,
+            Some(_) => return Err(LabelError::Malformed),
+        };
+        let key = keys(keyid).ok_or_else(|| LabelError::UnknownKey(keyid.to_owned()))?;
+        if let Some(named) = named.filter(|named| *named != key.alg()) {
+            return Err(LabelError::AlgMismatch { named, key: key.alg() });
+        }
+        if !self.algs.contains(&key.alg()) {
+            return Err(LabelError::KeyNotAllowed(key.alg()));
+        }
+        let base = signature_base(&components, &params, message)?;
+        key.verify(base.as_bytes(), signature).map_err(|_| LabelError::BadSignature)?;
+        Ok(Verified { label: label.to_owned(), alg: key.alg(), components, params, base })
+    }
+
+    fn check_covered(&self, components: &[Component], message: &Message<'_>) -> Result<(), LabelError> {
+        let in_response = matches!(message.start, Start::Response { .. });
+        let covers = |wanted: &Component| components.iter().any(|component| component.satisfies(wanted, in_response));
+        if let Some(missing) = self.required.iter().find(|wanted| !covers(wanted)) {
+            return Err(LabelError::NotCovered(missing.clone()));
+        }
+        if self.digests.is_some() {
+            let wanted = Component::parse(ContentDigest::FIELD).map_err(LabelError::Component)?;
+            if !covers(&wanted) {
+                return Err(LabelError::NotCovered(wanted));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_params(&self, params: &SignatureParams, now: UnixSeconds) -> Result<(), LabelError> {
+        if self.nonce && params.nonce().is_none_or(str::is_empty) {
+            return Err(LabelError::MissingParam("nonce"));
+        }
+        if !self.times.checked {
+            return Ok(());
+        }
+        let Times { skew, max_age, max_lifetime, .. } = self.times;
+        if let Some(expires) = params.expires().filter(|expires| *expires <= now) {
+            return Err(LabelError::Expired { expires, now });
+        }
+        let too_new = |created: &UnixSeconds| *created > now && created.saturating_sub(now) >= skew;
+        if let Some(created) = params.created().filter(too_new) {
+            return Err(LabelError::CreatedInFuture { created, now });
+        }
+        if let Some(max_age) = max_age {
+            let created = params.created().ok_or(LabelError::MissingParam("created"))?;
+            if now.saturating_sub(created) > max_age {
+                return Err(LabelError::TooOld { created, now });
+            }
+        }
+        if let Some(max_lifetime) = max_lifetime {
+            let created = params.created().ok_or(LabelError::MissingParam("created"))?;
+            let expires = params.expires().ok_or(LabelError::MissingParam("expires"))?;
+            if !(0..=max_lifetime).contains(&expires.saturating_sub(created)) {
+                return Err(LabelError::Lifetime { created, expires });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_content(&self, message: &Message<'_>) -> Result<(), DigestError> {
+        let wanted = self.digests.as_deref();
+        let Some(body) = message.body else { return wanted.map_or(Ok(()), |_| Err(DigestError::NoBody)) };
+        let Some(digest) = ContentDigest::from_fields(message.headers)? else {
+            return wanted.map_or(Ok(()), |_| Err(DigestError::Missing));
+        };
+        if let Some(missing) = wanted.unwrap_or_default().iter().find(|alg| !digest.has(**alg)) {
+            return Err(DigestError::NoAlgorithm(*missing));
+        }
+        digest.verify(body)
+    }
+}
+
+impl Default for Verifier {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A signature that was verified, and what it covers. Nothing else in the message is to be believed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verified {
+    label: String,
+    alg: Alg,
+    components: Vec<Component>,
+    params: SignatureParams,
+    base: String,
+}
+
+impl Verified {
+    /// The label.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// The `keyid` under which the key was found.
+    #[must_use]
+    pub fn keyid(&self) -> &str {
+        self.params.keyid().unwrap_or_default()
+    }
+
+    /// The algorithm, which is the key's.
+    #[must_use]
+    pub fn alg(&self) -> Alg {
+        self.alg
+    }
+
+    /// The covered components, in order.
+    #[must_use]
+    pub fn components(&self) -> &[Component] {
+        &self.components
+    }
+
+    /// The signature parameters.
+    #[must_use]
+    pub fn params(&self) -> &SignatureParams {
+        &self.params
+    }
+
+    /// The signature base, octet for octet what was signed.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+}
+
+/// Why a message's signature is not accepted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum VerifyError {
+    /// The field is missing or empty.
+    #[error("the message has no {0}")]
+    MissingField(&'static str),
+    /// The field is no structured dictionary.
+    #[error("{0} is malformed")]
+    MalformedField(&'static str),
+    /// `Signature-Input` has no such label.
+    #[error("there is no signature labelled {0:?}")]
+    NoSuchLabel(String),
+    /// More labels than anyone needs.
+    #[error("{0} signatures are too many")]
+    TooManyLabels(usize),
+    /// No label can be accepted. In the order of `Signature-Input`, never empty.
+    #[error("no signature is acceptable: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Refused(Vec<Refusal>),
+    /// The signature is good and the content is not the one signed, or it cannot be told.
+    #[error(transparent)]
+    Digest(#[from] DigestError),
+}
+
+impl VerifyError {
+    /// The key names that were not known: a caller may fetch the keys again and verify once more.
+    pub fn unknown_keyids(&self) -> impl Iterator<Item = &str> {
+        let refusals = if let Self::Refused(refusals) = self { refusals.as_slice() } else { &[] };
+        refusals.iter().filter_map(|refusal| match &refusal.reason {
+            LabelError::UnknownKey(keyid) => Some(keyid.as_str()),
+            _ => None,
+        })
+    }
+}
+
+/// One label and why it is not accepted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{label}: {reason}")]
+#[non_exhaustive]
+pub struct Refusal {
+    /// The label.
+    pub label: String,
+    /// Why.
+    pub reason: LabelError,
+}
+
+/// Why the signature under one label is not accepted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LabelError {
+    /// The label occurs more than once in a field that must not repeat it.
+    #[error("the label occurs more than once")]
+    Repeated,
+    /// The member is no inner list in `Signature-Input`, or no byte sequence in `Signature`.
+    #[error("the member is malformed")]
+    Malformed,
+    /// `Signature` has no such label.
+    #[error("there is no signature for it")]
+    NoSignature,
+    /// A component identifier is not allowed.
+    #[error(transparent)]
+    Component(#[from] InvalidComponent),
+    /// The component is listed more than once.
+    #[error("{0} is covered more than once")]
+    ComponentRepeated(Component),
+    /// More components than anyone needs.
+    #[error("{0} components are too many")]
+    TooManyComponents(usize),
+    /// The component has to be covered and is not.
+    #[error("{0} is not covered")]
+    NotCovered(Component),
+    /// The component has no value in this message.
+    #[error(transparent)]
+    Unresolved(#[from] UnresolvedComponent),
+    /// The signature parameter has the wrong type.
+    #[error("the parameter `{0}` has the wrong type")]
+    MalformedParam(&'static str),
+    /// The signature parameter is needed and missing or empty.
+    #[error("the parameter `{0}` is missing")]
+    MissingParam(&'static str),
+    /// `alg` names an algorithm that is not accepted.
+    #[error("the algorithm {0:?} is not allowed")]
+    AlgNotAllowed(String),
+    /// The key is for an algorithm that is not accepted.
+    #[error("a key for {0} is not allowed")]
+    KeyNotAllowed(Alg),
+    /// `alg` names another algorithm than the key's.
+    #[error("the algorithm is said to be {named}, and the key is for {key}")]
+    AlgMismatch {
+        /// What `alg` says.
+        named: Alg,
+        /// What the key is for.
+        key: Alg,
+    },
+    /// There is no key of that name.
+    #[error("the key {0:?} is not known")]
+    UnknownKey(String),
+    /// `created` is too far ahead of the clock.
+    #[error("created at {created}, which is in the future at {now}")]
+    CreatedInFuture {
+        /// The parameter.
+        created: UnixSeconds,
+        /// The clock.
+        now: UnixSeconds,
+    },
+    /// `created` is longer ago than accepted.
+    #[error("created at {created}, too long ago at {now}")]
+    TooOld {
+        /// The parameter.
+        created: UnixSeconds,
+        /// The clock.
+        now: UnixSeconds,
+    },
+    /// `expires` has come.
+    #[error("expired at {expires}, and it is {now}")]
+    Expired {
+        /// The parameter.
+        expires: UnixSeconds,
+        /// The clock.
+        now: UnixSeconds,
+    },
+    /// `expires` is before `created`, or further after it than accepted.
+    #[error("created at {created} and expiring at {expires} is not an accepted lifetime")]
+    Lifetime {
+        /// The parameter `created`.
+        created: UnixSeconds,
+        /// The parameter `expires`.
+        expires: UnixSeconds,
+    },
+    /// The signature is not this key's over this message.
+    #[error("the signature does not verify")]
+    BadSignature,
+}
+
+fn read(message: &Message<'_>, field: &'static str) -> Result<Labels, VerifyError> {
+    match Labels::read(message.headers, field) {
+        Ok(labels) => labels.ok_or(VerifyError::MissingField(field)),
+        Err(Malformed) => Err(VerifyError::MalformedField(field)),
+    }
+}
+
+fn read_components(items: &[Item]) -> Result<Vec<Component>, LabelError> {
+    if items.len() > MAX_COMPONENTS {
+        return Err(LabelError::TooManyComponents(items.len()));
+    }
+    let mut components = Vec::with_capacity(items.len());
+    for item in items {
+        let component = Component::from_item(item.clone())?;
+        // "Each component identifier MUST occur only once" (RFC 9421 §2).
+        if components.contains(&component) {
+            return Err(LabelError::ComponentRepeated(component));
+        }
+        components.push(component);
+    }
+    Ok(components)
+}
+
+/// Each label may cost one signature check, each component one walk over the header section.
+const MAX_LABELS: usize = 16;
+const MAX_COMPONENTS: usize = 64;
