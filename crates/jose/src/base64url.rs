@@ -42,8 +42,13 @@ pub fn decode(text: &str) -> Result<Vec<u8>, InvalidBase64Url> {
 /// - [`InvalidBase64Url`] as for [`decode`], or when the length differs.
 pub fn decode_array<const N: usize>(text: &str) -> Result<[u8; N], InvalidBase64Url> {
     let mut out = [0; N];
-    match URL_SAFE_NO_PAD.decode_slice(text, &mut out) {
-        Ok(written) if written == N => Ok(out),
+    decode_exact(text, &mut out).map(|()| out)
+}
+
+/// Decodes `text` into `out`, all of which it must fill. Secrets are decoded in place, so that no copy is left behind.
+pub(crate) fn decode_exact(text: &str, out: &mut [u8]) -> Result<(), InvalidBase64Url> {
+    match URL_SAFE_NO_PAD.decode_slice(text, out) {
+        Ok(written) if written == out.len() => Ok(()),
         _ => Err(InvalidBase64Url),
     }
 }

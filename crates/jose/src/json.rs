@@ -6,6 +6,7 @@ use core::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
+use zeroize::Zeroize as _;
 
 /// Parses one JSON text; nothing but white space may follow it. Nesting is limited to 127 levels.
 ///
@@ -22,9 +23,14 @@ use serde_json::{Map, Number, Value};
 /// ```
 pub fn parse(text: &[u8]) -> Result<Value, InvalidJson> {
     let mut de = serde_json::Deserializer::from_slice(text);
-    let value = Strict.deserialize(&mut de).map_err(|e| InvalidJson::at(&e))?;
-    de.end().map_err(|e| InvalidJson::at(&e))?;
-    Ok(value)
+    let mut value = Strict.deserialize(&mut de).map_err(|e| InvalidJson::at(&e))?;
+    match de.end() {
+        Ok(()) => Ok(value),
+        Err(error) => {
+            wipe_value(&mut value);
+            Err(InvalidJson::at(&error))
+        }
+    }
 }
 
 /// Parses a JSON text that must be an object.
@@ -124,13 +130,39 @@ impl<'de> Visitor<'de> for Strict {
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
-        while let Some(name) = access.next_key::<String>()? {
-            let value = access.next_value_seed(Self)?;
-            if map.insert(name, value).is_some() {
-                return Err(A::Error::custom(DUPLICATE));
+        match fill(&mut map, &mut access) {
+            Ok(()) => Ok(Value::Object(map)),
+            Err(error) => {
+                // What is thrown away may be half of a private key.
+                wipe(&mut map);
+                Err(error)
             }
         }
-        Ok(Value::Object(map))
+    }
+}
+
+fn fill<'de, A: MapAccess<'de>>(map: &mut Map<String, Value>, access: &mut A) -> Result<(), A::Error> {
+    while let Some(name) = access.next_key::<String>()? {
+        let value = access.next_value_seed(Strict)?;
+        if let Some(mut first) = map.insert(name, value) {
+            wipe_value(&mut first);
+            return Err(A::Error::custom(DUPLICATE));
+        }
+    }
+    Ok(())
+}
+
+/// Overwrites every string among the values, at any depth.
+pub(crate) fn wipe(map: &mut Map<String, Value>) {
+    map.values_mut().for_each(wipe_value);
+}
+
+fn wipe_value(value: &mut Value) {
+    match value {
+        Value::String(text) => text.zeroize(),
+        Value::Array(items) => items.iter_mut().for_each(wipe_value),
+        Value::Object(map) => wipe(map),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 

@@ -1,11 +1,11 @@
 use core::fmt;
-use std::borrow::Cow;
 
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::json::{self, InvalidJson};
+use crate::key::Point;
 use crate::{Alg, PublicKey, base64url, sha256};
 
 /// A public key in JWK form (RFC 7517 §4): `kty` `OKP` with `crv` `Ed25519` (RFC 8037 §2), or `EC` with `P-256`
@@ -50,13 +50,12 @@ impl Jwk {
     ///
     /// - [`InvalidJwk::Unsupported`] for another `kty` or `crv`.
     /// - [`InvalidJwk::Member`] for a member that is missing, of the wrong JSON type, or not base64url of its length.
-    /// - [`InvalidJwk::NotOnCurve`] for coordinates that are no point, or an Ed25519 point of small order.
+    /// - [`InvalidJwk::NotOnCurve`] for coordinates that are no point, or an Ed25519 point of small order or in a second
+    ///   encoding.
     /// - [`InvalidJwk::PrivateMember`] if it has a private or symmetric member: such a key has leaked, or is a trap.
     /// - [`InvalidJwk::NotForThis`] if `use`, `key_ops` or `alg` says that the key is for something else.
     pub fn from_members(members: Map<String, Value>) -> Result<Self, InvalidJwk> {
-        let read = Members(Cow::Borrowed(&members));
-        read.refuse_private()?;
-        read.check_purpose("verify")?;
+        let read = Members::public(&members)?;
         let key = read.public_key()?;
         let kid = read.text("kid")?.map(str::to_owned);
         Ok(Self { key, kid, members })
@@ -238,18 +237,44 @@ pub enum InvalidJwk {
 }
 
 /// The members of a JWK while it is being read.
-pub(crate) struct Members<'a>(Cow<'a, Map<String, Value>>);
+#[derive(Clone, Copy)]
+pub(crate) struct Members<'a>(&'a Map<String, Value>);
 
-impl Members<'static> {
-    pub(crate) fn parse(text: &[u8]) -> Result<Self, InvalidJwk> {
-        let read = Self(Cow::Owned(json::parse_object(text)?));
-        read.check_purpose("sign")?;
+impl<'a> Members<'a> {
+    /// The members of a key that may be used for `operation`.
+    fn new(members: &'a Map<String, Value>, operation: &str) -> Result<Self, InvalidJwk> {
+        let read = Self(members);
+        read.check_purpose(operation)?;
         Ok(read)
     }
-}
 
-impl Members<'_> {
-    fn text(&self, name: &'static str) -> Result<Option<&str>, InvalidJwk> {
+    /// The members of a key to verify with.
+    pub(crate) fn public(members: &'a Map<String, Value>) -> Result<Self, InvalidJwk> {
+        match PRIVATE_MEMBERS.iter().any(|name| members.contains_key(*name)) {
+            true => Err(InvalidJwk::PrivateMember),
+            false => Self::new(members, "verify"),
+        }
+    }
+
+    /// The octets of the public key; whether they are a point is not checked.
+    pub(crate) fn point(self) -> Result<Point, InvalidJwk> {
+        let kty = self.text("kty")?.ok_or(InvalidJwk::Member("kty"))?;
+        let point = match (kty, self.text("crv")?) {
+            ("OKP", Some("Ed25519")) => Point::Ed25519(self.octets("x")?),
+            ("EC", Some("P-256")) => Point::P256(self.octets("x")?, self.octets("y")?),
+            _ => return Err(InvalidJwk::Unsupported),
+        };
+        match self.text("alg")? {
+            Some(name) if Alg::from_name(name) != Ok(point.alg()) => Err(InvalidJwk::NotForThis("alg")),
+            _ => Ok(point),
+        }
+    }
+
+    fn public_key(self) -> Result<PublicKey, InvalidJwk> {
+        PublicKey::from_point(&self.point()?).ok_or(InvalidJwk::NotOnCurve)
+    }
+
+    fn text(self, name: &'static str) -> Result<Option<&'a str>, InvalidJwk> {
         match self.0.get(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
@@ -257,30 +282,12 @@ impl Members<'_> {
         }
     }
 
-    fn octets(&self, name: &'static str) -> Result<[u8; 32], InvalidJwk> {
+    fn octets(self, name: &'static str) -> Result<[u8; 32], InvalidJwk> {
         let text = self.text(name)?.ok_or(InvalidJwk::Member(name))?;
         base64url::decode_array(text).map_err(|_| InvalidJwk::Member(name))
     }
 
-    pub(crate) fn d(&self) -> Result<Zeroizing<[u8; 32]>, InvalidJwk> {
-        self.octets("d").map(Zeroizing::new)
-    }
-
-    pub(crate) fn public_key(&self) -> Result<PublicKey, InvalidJwk> {
-        let kty = self.text("kty")?.ok_or(InvalidJwk::Member("kty"))?;
-        let key = match (kty, self.text("crv")?) {
-            ("OKP", Some("Ed25519")) => PublicKey::from_ed25519(&self.octets("x")?),
-            ("EC", Some("P-256")) => PublicKey::from_p256(&self.octets("x")?, &self.octets("y")?),
-            _ => return Err(InvalidJwk::Unsupported),
-        }
-        .ok_or(InvalidJwk::NotOnCurve)?;
-        match self.text("alg")? {
-            Some(name) if Alg::from_name(name) != Ok(key.alg()) => Err(InvalidJwk::NotForThis("alg")),
-            _ => Ok(key),
-        }
-    }
-
-    fn check_purpose(&self, operation: &str) -> Result<(), InvalidJwk> {
+    fn check_purpose(self, operation: &str) -> Result<(), InvalidJwk> {
         if self.text("use")?.is_some_and(|purpose| purpose != "sig") {
             return Err(InvalidJwk::NotForThis("use"));
         }
@@ -291,24 +298,31 @@ impl Members<'_> {
             Some(_) => Err(InvalidJwk::Member("key_ops")),
         }
     }
+}
 
-    fn refuse_private(&self) -> Result<(), InvalidJwk> {
-        match PRIVATE_MEMBERS.iter().any(|name| self.0.contains_key(*name)) {
-            true => Err(InvalidJwk::PrivateMember),
-            false => Ok(()),
-        }
+/// The members of a private JWK, wiped when dropped.
+pub(crate) struct PrivateMembers(Map<String, Value>);
+
+impl PrivateMembers {
+    pub(crate) fn parse(text: &[u8]) -> Result<Self, InvalidJwk> {
+        Ok(Self(json::parse_object(text)?))
+    }
+
+    pub(crate) fn public_key(&self) -> Result<PublicKey, InvalidJwk> {
+        Members::new(&self.0, "sign")?.public_key()
+    }
+
+    pub(crate) fn d(&self) -> Result<Zeroizing<[u8; 32]>, InvalidJwk> {
+        let text = Members(&self.0).text("d")?.ok_or(InvalidJwk::Member("d"))?;
+        let mut octets = Zeroizing::new([0; 32]);
+        base64url::decode_exact(text, octets.as_mut()).map_err(|_| InvalidJwk::Member("d"))?;
+        Ok(octets)
     }
 }
 
-impl Zeroize for Members<'_> {
-    fn zeroize(&mut self) {
-        if let Cow::Owned(members) = &mut self.0 {
-            for value in members.values_mut() {
-                if let Value::String(text) = value {
-                    text.zeroize();
-                }
-            }
-        }
+impl Drop for PrivateMembers {
+    fn drop(&mut self) {
+        json::wipe(&mut self.0);
     }
 }
 

@@ -1,6 +1,9 @@
+use core::fmt;
+
 use serde_json::{Map, Value};
 
 use crate::json::{self, InvalidJson};
+use crate::jwk::Members;
 use crate::{Alg, InvalidJwk, Jwk, PublicKey, SignError, Signer, base64url};
 
 /// The protected header of a token to be signed. `alg` is not set here: the key gives it.
@@ -131,8 +134,9 @@ fn same_media_type(a: &str, b: &str) -> bool {
     short(a).eq_ignore_ascii_case(short(b))
 }
 
-/// A compact JWS, taken apart but not believed: only what choosing a key needs can be read.
-#[derive(Clone, Debug)]
+/// A compact JWS, taken apart but not believed: only what choosing a key needs can be read. `Debug` shows just that: a
+/// token may be a credential.
+#[derive(Clone)]
 pub struct UnverifiedJws<'a> {
     signing_input: &'a str,
     payload: &'a str,
@@ -150,7 +154,7 @@ impl<'a> UnverifiedJws<'a> {
     /// - [`JwsError::TooLarge`], [`JwsError::NotCompact`], [`JwsError::Base64Url`] for the outer form.
     /// - [`JwsError::HeaderJson`], [`JwsError::HeaderMember`] for the header's.
     /// - [`JwsError::AlgNotAllowed`] for `none`, HMAC, RSA and whatever else [`Alg`] does not have.
-    /// - [`JwsError::CriticalHeader`] for any `crit`: none is understood here. So is `b64: false`.
+    /// - [`JwsError::CriticalHeader`] for any `crit`: none is understood here. Likewise for `b64` unless it is `true`.
     pub fn parse(token: &'a str) -> Result<Self, JwsError> {
         if token.len() > MAX_OCTETS {
             return Err(JwsError::TooLarge);
@@ -168,7 +172,7 @@ impl<'a> UnverifiedJws<'a> {
             }
             _ => return Err(JwsError::HeaderMember("alg")),
         };
-        if header.contains_key("crit") || header.get("b64") == Some(&Value::Bool(false)) {
+        if header.contains_key("crit") || header.get("b64").is_some_and(|b64| *b64 != Value::Bool(true)) {
             return Err(JwsError::CriticalHeader);
         }
         for name in ["typ", "kid", "cty"] {
@@ -254,8 +258,17 @@ impl<'a> UnverifiedJws<'a> {
         if let Some(name) = POINTERS_TO_KEYS.into_iter().find(|name| self.header.contains_key(*name)) {
             return Err(JwsError::EmbeddedKey(name));
         }
-        if self.unverified_jwk()?.is_some_and(|jwk| jwk.key() != key) {
-            return Err(JwsError::EmbeddedKey("jwk"));
+        // Two keys are the same when their octets are: what `key` has passed need not be computed for the copy.
+        match self.header.get("jwk") {
+            None => {}
+            Some(Value::Object(members)) => {
+                let carried =
+                    Members::public(members).and_then(Members::point).map_err(JwsError::EmbeddedKeyInvalid)?;
+                if carried != key.to_point() {
+                    return Err(JwsError::EmbeddedKey("jwk"));
+                }
+            }
+            Some(_) => return Err(JwsError::HeaderMember("jwk")),
         }
         if !typ.into().accepts(self.unverified_typ()) {
             return Err(JwsError::TypMismatch);
@@ -276,8 +289,18 @@ impl<'a> UnverifiedJws<'a> {
     }
 }
 
-/// A JWS whose signature, algorithm and `typ` were checked.
-#[derive(Clone, Debug, PartialEq)]
+impl fmt::Debug for UnverifiedJws<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UnverifiedJws")
+            .field("alg", &self.alg)
+            .field("typ", &self.unverified_typ())
+            .field("kid", &self.unverified_kid())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A JWS whose signature, algorithm and `typ` were checked. `Debug` shows no claim.
+#[derive(Clone, PartialEq)]
 pub struct VerifiedJws {
     header: Map<String, Value>,
     payload: Vec<u8>,
@@ -303,6 +326,12 @@ impl VerifiedJws {
     /// - [`JwsError::ClaimsJson`] if it is not a JSON object, or has a duplicate member at any depth.
     pub fn claims(&self) -> Result<Map<String, Value>, JwsError> {
         json::parse_object(&self.payload).map_err(JwsError::ClaimsJson)
+    }
+}
+
+impl fmt::Debug for VerifiedJws {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerifiedJws").field("header", &self.header).finish_non_exhaustive()
     }
 }
 
@@ -336,7 +365,7 @@ pub enum JwsError {
         /// What the key is for.
         key: Alg,
     },
-    /// A `crit` header, or `b64: false` (RFC 7515 §4.1.11, RFC 7797).
+    /// A `crit` header, or `b64` that is not `true` (RFC 7515 §4.1.11, RFC 7797).
     #[error("the token has a critical header that is not understood")]
     CriticalHeader,
     /// A key, or a pointer to one, where none is expected: the header member's name.

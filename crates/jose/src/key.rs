@@ -55,13 +55,14 @@ impl PrivateKey {
         }
     }
 
-    /// Reads a private JWK (RFC 7517 §4, RFC 8037 §2, RFC 7518 §6.2.2).
+    /// Reads a private JWK (RFC 7517 §4, RFC 8037 §2, RFC 7518 §6.2.2). What was copied out of `text` is wiped; `text`
+    /// itself is the caller's to wipe.
     ///
     /// # Errors
     ///
     /// - [`InvalidJwk`] as for [`Jwk::parse`], without `d`, or if `d` is not the private half of `x` (and `y`).
     pub fn from_jwk(text: &[u8]) -> Result<Self, InvalidJwk> {
-        let members = Zeroizing::new(jwk::Members::parse(text)?);
+        let members = jwk::PrivateMembers::parse(text)?;
         let public = members.public_key()?;
         let d = members.d()?;
         let key = Self::from_secret(public.alg(), &d).ok_or(InvalidJwk::PrivateMember)?;
@@ -92,8 +93,8 @@ impl PrivateKey {
         let d = match &self.secret {
             Secret::Ed25519(key) => Zeroizing::new(base64url::encode(key.as_bytes())),
             Secret::P256(key) => {
-                let octets = Zeroizing::new(<[u8; 32]>::from(key.to_bytes()));
-                Zeroizing::new(base64url::encode(octets.as_ref()))
+                let octets = Zeroizing::new(key.to_bytes());
+                Zeroizing::new(base64url::encode(&octets))
             }
         };
         let mut text = Zeroizing::new(String::with_capacity(256));
@@ -148,11 +149,14 @@ impl PublicKey {
         Self { point, thumbprint: OnceLock::new() }
     }
 
-    /// Takes the 32 octets of RFC 8032 §5.1.5. `None` if they are no point, or one of small order.
+    /// Takes the 32 octets of RFC 8032 §5.1.5. `None` if they are no point, one of small order, or not the one encoding
+    /// that the point has.
     #[must_use]
     pub fn from_ed25519(x: &[u8; 32]) -> Option<Self> {
         let key = ed25519_dalek::VerifyingKey::from_bytes(x).ok()?;
-        (!key.is_weak()).then(|| Self::new(Public::Ed25519(key)))
+        // RFC 8032 §5.1.3 step 1: y ≥ p fails. The library reduces it, which would give one key two thumbprints.
+        let canonical = key.to_edwards().compress().as_bytes() == x;
+        (canonical && !key.is_weak()).then(|| Self::new(Public::Ed25519(key)))
     }
 
     /// Takes the affine coordinates, 32 octets each, big-endian. `None` if the point is not on the curve.
@@ -163,6 +167,26 @@ impl PublicKey {
         sec1[33..].copy_from_slice(y);
         let key = p256::ecdsa::VerifyingKey::from_sec1_bytes(&sec1).ok()?;
         Some(Self::new(Public::P256(key)))
+    }
+
+    pub(crate) fn from_point(point: &Point) -> Option<Self> {
+        match point {
+            Point::Ed25519(x) => Self::from_ed25519(x),
+            Point::P256(x, y) => Self::from_p256(x, y),
+        }
+    }
+
+    pub(crate) fn to_point(&self) -> Point {
+        match &self.point {
+            Public::Ed25519(key) => Point::Ed25519(key.to_bytes()),
+            Public::P256(key) => {
+                let (mut x, mut y) = ([0; 32], [0; 32]);
+                let sec1 = key.to_sec1_point(false);
+                x.copy_from_slice(&sec1.as_bytes()[1..33]);
+                y.copy_from_slice(&sec1.as_bytes()[33..]);
+                Point::P256(x, y)
+            }
+        }
     }
 
     /// The one algorithm this key is for.
@@ -207,16 +231,28 @@ impl PublicKey {
     /// The required members in the order and form of RFC 7638 §3.2, which is also the shortest public JWK.
     #[must_use]
     pub fn members_json(&self) -> String {
-        match &self.point {
-            Public::Ed25519(key) => {
-                format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, base64url::encode(key.as_bytes()))
-            }
-            Public::P256(key) => {
-                let point = key.to_sec1_point(false);
-                let octets = point.as_bytes();
-                let (x, y) = (base64url::encode(&octets[1..33]), base64url::encode(&octets[33..]));
+        match self.to_point() {
+            Point::Ed25519(x) => format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, base64url::encode(&x)),
+            Point::P256(x, y) => {
+                let (x, y) = (base64url::encode(&x), base64url::encode(&y));
                 format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#)
             }
+        }
+    }
+}
+
+/// A public key as its JWK has it: octets that nobody has looked at yet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Point {
+    Ed25519([u8; 32]),
+    P256([u8; 32], [u8; 32]),
+}
+
+impl Point {
+    pub(crate) fn alg(&self) -> Alg {
+        match self {
+            Self::Ed25519(_) => Alg::EdDsa,
+            Self::P256(..) => Alg::Es256,
         }
     }
 }
