@@ -17,6 +17,9 @@ pub(crate) enum Disclosed {
 
 /// Reads the disclosure that stands at `index` in its SD-JWT.
 pub(crate) fn decode(index: usize, text: &str) -> Result<Disclosed, VerifyError> {
+    if text.is_empty() {
+        return Err(VerifyError::EmptyDisclosure { index });
+    }
     let octets = base64url::decode(text).map_err(|_| VerifyError::DisclosureBase64Url { index })?;
     let tuple = json::parse(&octets).map_err(|source| VerifyError::DisclosureJson { index, source })?;
     let Value::Array(items) = tuple else { return Err(VerifyError::DisclosureNotTuple { index }) };

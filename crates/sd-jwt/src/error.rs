@@ -28,7 +28,13 @@ pub enum VerifyError {
     #[error("the SD-JWT has no KB-JWT, but key binding is required")]
     MissingKeyBinding,
 
-    /// The disclosure is not strict base64url; an empty one (`~~`) is [`VerifyError::DisclosureNotTuple`]'s sibling here.
+    /// There is nothing between two `~`.
+    #[error("disclosure {index} is empty")]
+    EmptyDisclosure {
+        /// Which one.
+        index: usize,
+    },
+    /// The disclosure is not strict base64url.
     #[error("disclosure {index} is not base64url")]
     DisclosureBase64Url {
         /// Which one.
@@ -95,25 +101,25 @@ pub enum VerifyError {
     #[error("`_sd_alg` is not sha-256")]
     UnsupportedSdAlg,
     /// `_sd_alg` below the top level (RFC 9901 §4.1.1).
-    #[error("`_sd_alg` stands below the top level, in {path}")]
+    #[error("`_sd_alg` stands below the top level, in \"{path}\"")]
     MisplacedSdAlg {
         /// The object that has it.
         path: ClaimPath,
     },
     /// `_sd` is not an array.
-    #[error("`_sd` is not an array, in the object at {path:?}")]
+    #[error("`_sd` is not an array, in the object at \"{path}\"")]
     SdNotArray {
         /// The object that has it.
         path: ClaimPath,
     },
     /// An item of `_sd`, or the value of `...`, is not a string.
-    #[error("a digest is not a string, in {path}")]
+    #[error("a digest is not a string, in \"{path}\"")]
     DigestNotString {
         /// The object that has it.
         path: ClaimPath,
     },
     /// `...` in an object that is no array element, or that has other members as well (RFC 9901 §4.2.4.2).
-    #[error("`...` does not stand alone in an array element, at {path}")]
+    #[error("`...` does not stand alone in an array element, at \"{path}\"")]
     MisplacedEllipsis {
         /// The object that has it.
         path: ClaimPath,
@@ -219,7 +225,7 @@ pub enum KeyBindingError {
 #[non_exhaustive]
 pub enum IssueError {
     /// The claims have a member named `_sd`, `_sd_alg` or `...`, in this object.
-    #[error("a member of the object at {path:?} has a reserved name")]
+    #[error("a member of the object at \"{path}\" has a reserved name")]
     ReservedClaimName {
         /// The object that has it.
         path: ClaimPath,
@@ -243,7 +249,7 @@ pub enum IssueError {
         path: ClaimPath,
     },
     /// Decoys belong into an object or an array; here is neither.
-    #[error("there is no object or array at {path:?} to put decoys into")]
+    #[error("there is no object or array at \"{path}\" to put decoys into")]
     NoContainer {
         /// The path as given.
         path: ClaimPath,

@@ -1,5 +1,7 @@
 //! The examples that RFC 9901 prints, byte for byte: `vectors/rfc9901.json` says which section each is from.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod common;
 
 use common::{TYP, digest, process, token};
@@ -118,8 +120,7 @@ fn selects_the_presentation_of_appendix_a_3_with_the_claim_around_the_selected_o
     assert_eq!(held.disclosable().len(), 27);
     let selection = held.select(&["nationalities".into(), ["age_equal_or_over", "18"].into()]).unwrap();
     let policy = Policy::new(&[Alg::Es256], &["dc+sd-jwt"], Validity::at(THEN)).sd_jwt_vc();
-    let verified =
-        UnverifiedSdJwt::parse(selection.as_str()).unwrap().verify(issuer(&vectors).key(), &policy).unwrap();
+    let verified = UnverifiedSdJwt::parse(selection.as_str()).unwrap().verify(issuer(&vectors).key(), &policy).unwrap();
     assert_eq!(verified.disclosed().len(), 3);
     assert_eq!(Value::Object(verified.into_claims()), vectors["signed"][3]["processed"]);
 }

@@ -1,5 +1,7 @@
 //! The claim specifications behind RFC 9901's examples, issued, presented and verified by this crate.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod common;
 
 use common::{AUD, BOTH, NONCE, NOW, TYP, TestRng, binding_policy, cnf, holder_key, object};

@@ -1,6 +1,7 @@
 //! What the tests share: keys, a reproducible source of octets, and tokens put together by hand.
 
 #![allow(dead_code, reason = "every test file uses its own part of this")]
+#![allow(clippy::unwrap_used, reason = "a test helper that fails must fail loudly")]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -102,7 +103,10 @@ pub(crate) fn binding_policy() -> KeyBindingPolicy<'static> {
 }
 
 /// Verifies both parts; the issuer's has to be good.
-pub(crate) fn verify_bound(token: &str, policy: &KeyBindingPolicy<'_>) -> Result<VerifiedPresentation, KeyBindingError> {
+pub(crate) fn verify_bound(
+    token: &str,
+    policy: &KeyBindingPolicy<'_>,
+) -> Result<VerifiedPresentation, KeyBindingError> {
     let unverified = UnverifiedSdJwt::parse(token).unwrap();
     let unbound = unverified.verify_presentation(issuer_key().public_key(), &self::policy()).unwrap();
     unbound.verify_key_binding(policy)
