@@ -2,6 +2,7 @@ use core::fmt;
 
 use sfv::{BareItem, ItemSerializer, Parser, Version};
 
+use crate::ContentDigest;
 use crate::message::is_tchar;
 
 /// A component identifier (RFC 9421 §2): the name of a header field or of a derived component, with its parameters in
@@ -88,6 +89,10 @@ impl Component {
         Self::from_item(item)
     }
 
+    pub(crate) fn content_digest() -> Self {
+        Self { name: Name::Field(ContentDigest::FIELD.into()), params: Vec::new() }
+    }
+
     pub(crate) fn from_item(item: sfv::Item) -> Result<Self, InvalidComponent> {
         let BareItem::String(name) = item.bare_item else { return Err(InvalidComponent::Malformed) };
         let name = Name::parse(name.as_str())?;
@@ -169,17 +174,23 @@ impl Component {
             Name::Derived(derived) => in_response && derived != Derived::Status,
             Name::Field(_) => component.is_req(),
         };
-        let rest = |component: &Self| {
-            let spelling = |param: &&Param| !matches!(param, Param::Sf | Param::Bs | Param::Req);
-            component.params.iter().filter(spelling).cloned().collect::<Vec<_>>()
+        let spelling = |param: &&Param| matches!(param, Param::Sf | Param::Bs | Param::Req);
+        let selects = |component: &Self, other: &Self| {
+            component.params.iter().filter(|param| !spelling(param)).all(|param| other.params.contains(param))
         };
-        self.name == wanted.name && of_request(self) == of_request(wanted) && same_params(&rest(self), &rest(wanted))
+        self.name == wanted.name
+            && of_request(self) == of_request(wanted)
+            && selects(self, wanted)
+            && selects(wanted, self)
     }
 }
 
 impl PartialEq for Component {
     fn eq(&self, other: &Self) -> bool {
-        self.name == other.name && same_params(&self.params, &other.params)
+        // A parameter occurs once: the structured-field parser sees to it.
+        self.name == other.name
+            && self.params.len() == other.params.len()
+            && self.params.iter().all(|param| other.params.contains(param))
     }
 }
 
@@ -308,9 +319,4 @@ fn string(name: &'static str, value: BareItem) -> Result<sfv::String, InvalidCom
         BareItem::String(text) => Ok(text),
         _ => Err(InvalidComponent::MalformedParameter(name)),
     }
-}
-
-fn same_params(a: &[Param], b: &[Param]) -> bool {
-    // A parameter occurs once: the structured-field parser sees to it.
-    a.len() == b.len() && a.iter().all(|param| b.contains(param))
 }

@@ -16,7 +16,7 @@ use crate::resolve::Unresolved;
 #[derive(Default)]
 pub(crate) struct Labels {
     pub(crate) members: Dictionary,
-    repeated: Vec<String>,
+    pub(crate) repeated: Vec<String>,
 }
 
 impl Labels {
@@ -31,10 +31,6 @@ impl Labels {
         let parser = Parser::new(&text).with_version(Version::Rfc8941);
         let labels = parser.parse_dictionary_with_visitor(Self::default()).map_err(|_| Malformed)?;
         Ok(Some(labels).filter(|labels| !labels.members.is_empty()))
-    }
-
-    pub(crate) fn is_repeated(&self, label: &str) -> bool {
-        self.repeated.iter().any(|repeated| repeated == label)
     }
 }
 

@@ -3,7 +3,7 @@ use core::fmt::Write as _;
 /// An absolute `http` or `https` URI, split without changing an octet of it (RFC 3986 §3, RFC 9110 §7.1).
 ///
 /// `url::Url` rewrites what it parses; a signature base needs the text that was sent.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct TargetUri<'a> {
     /// Everything before the fragment, which is never part of a target URI (RFC 9110 §7.1).
     raw: &'a str,
@@ -29,12 +29,12 @@ impl<'a> TargetUri<'a> {
             return None;
         }
         let (authority, _) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-        let (before_query, query) = match rest[authority.len()..].split_once('?') {
+        let (path, query) = match rest[authority.len()..].split_once('?') {
             Some((path, query)) => (path, Some(query)),
             None => (&rest[authority.len()..], None),
         };
         let (host, port) = split_authority(authority)?;
-        Some(Self { raw, scheme, authority, host, port, path: before_query, query })
+        Some(Self { raw, scheme, authority, host, port, path, query })
     }
 
     /// The value of `@target-uri` (RFC 9421 §2.2.2): as given. Only an empty path becomes `/`, since that is what goes

@@ -1,3 +1,5 @@
+use core::fmt;
+
 use jose::{Alg, PublicKey, UnixSeconds};
 use sfv::{BareItem, Item, ListEntry};
 
@@ -97,7 +99,7 @@ impl Verifier {
     #[must_use]
     pub fn require_content_digest(mut self, algs: &[DigestAlg]) -> Self {
         self.digests = Some(algs.to_vec());
-        self
+        self.require(Component::content_digest())
     }
 
     /// Accepts these algorithms only, whether `alg` names one or the key implies it.
@@ -144,8 +146,7 @@ impl Verifier {
 
     /// Verifies a signature of `message`.
     ///
-    /// `keys` gives the key for a `keyid`, or `None` for one not known; a caller that wants one key only answers for its
-    /// name only. `now` is the verifier's clock. A `Content-Digest` is compared when the message has its body, signed or
+    /// `keys` gives the key for a `keyid`, or `None` for one not known; to accept one key only, know no other. `now` is the verifier's clock. A `Content-Digest` is compared when the message has its body, signed or
     /// not; this comes after the signature, so nobody can make us hash for nothing.
     ///
     /// # Errors
@@ -167,13 +168,14 @@ impl Verifier {
         if inputs.members.len() > MAX_LABELS {
             return Err(VerifyError::TooManyLabels(inputs.members.len()));
         }
+        let repeated = |label: &str| inputs.repeated.iter().chain(&signatures.repeated).any(|other| other == label);
         let mut refusals = Vec::new();
-        for (label, input) in &inputs.members {
+        for (label, input) in inputs.members {
             let label = label.as_str();
             if self.label.as_deref().is_some_and(|wanted| wanted != label) {
                 continue;
             }
-            let checked = match inputs.is_repeated(label) || signatures.is_repeated(label) {
+            let checked = match repeated(label) {
                 true => Err(LabelError::Repeated),
                 false => self.verify_label(label, input, &signatures, message, now, &keys),
             };
@@ -195,14 +197,14 @@ impl Verifier {
     fn verify_label<'k>(
         &self,
         label: &str,
-        input: &ListEntry,
+        input: ListEntry,
         signatures: &Labels,
         message: &Message<'_>,
         now: UnixSeconds,
         keys: &impl Fn(&str) -> Option<&'k PublicKey>,
     ) -> Result<Verified, LabelError> {
         let ListEntry::InnerList(input) = input else { return Err(LabelError::Malformed) };
-        let params = SignatureParams::new(input.params.clone()).map_err(LabelError::MalformedParam)?;
+        let params = SignatureParams::new(input.params).map_err(LabelError::MalformedParam)?;
         let named = match params.alg() {
             None => None,
             Some(name) => match alg_from_name(name).filter(|alg| self.algs.contains(alg)) {
@@ -210,7 +212,7 @@ impl Verifier {
                 alg => alg,
             },
         };
-        let components = read_components(&input.items)?;
+        let components = read_components(input.items)?;
         self.check_covered(&components, message)?;
         self.check_params(&params, now)?;
 
@@ -235,16 +237,10 @@ impl Verifier {
     fn check_covered(&self, components: &[Component], message: &Message<'_>) -> Result<(), LabelError> {
         let in_response = matches!(message.start, Start::Response { .. });
         let covers = |wanted: &Component| components.iter().any(|component| component.satisfies(wanted, in_response));
-        if let Some(missing) = self.required.iter().find(|wanted| !covers(wanted)) {
-            return Err(LabelError::NotCovered(missing.clone()));
+        match self.required.iter().find(|wanted| !covers(wanted)) {
+            Some(missing) => Err(LabelError::NotCovered(missing.clone())),
+            None => Ok(()),
         }
-        if self.digests.is_some() {
-            let wanted = Component::parse(ContentDigest::FIELD).map_err(LabelError::Component)?;
-            if !covers(&wanted) {
-                return Err(LabelError::NotCovered(wanted));
-            }
-        }
-        Ok(())
     }
 
     fn check_params(&self, params: &SignatureParams, now: UnixSeconds) -> Result<(), LabelError> {
@@ -298,7 +294,7 @@ impl Default for Verifier {
 }
 
 /// A signature that was verified, and what it covers. Nothing else in the message is to be believed.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Verified {
     label: String,
     alg: Alg,
@@ -342,6 +338,14 @@ impl Verified {
     #[must_use]
     pub fn base(&self) -> &str {
         &self.base
+    }
+}
+
+/// Shows what was covered, not the base: a covered field may hold a token.
+impl fmt::Debug for Verified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { label, alg, components, .. } = self;
+        write!(f, "Verified({label}, {alg}, {:?}, {components:?})", self.keyid())
     }
 }
 
@@ -486,13 +490,13 @@ fn read(message: &Message<'_>, field: &'static str) -> Result<Labels, VerifyErro
     }
 }
 
-fn read_components(items: &[Item]) -> Result<Vec<Component>, LabelError> {
+fn read_components(items: Vec<Item>) -> Result<Vec<Component>, LabelError> {
     if items.len() > MAX_COMPONENTS {
         return Err(LabelError::TooManyComponents(items.len()));
     }
     let mut components = Vec::with_capacity(items.len());
     for item in items {
-        let component = Component::from_item(item.clone())?;
+        let component = Component::from_item(item)?;
         // "Each component identifier MUST occur only once" (RFC 9421 §2).
         if components.contains(&component) {
             return Err(LabelError::ComponentRepeated(component));
