@@ -11,11 +11,12 @@ use url::Url;
 pub struct Htu(String);
 
 impl Htu {
-    /// Parses an absolute `http` or `https` URI and normalises it. Query and fragment are dropped.
+    /// Parses an absolute `http` or `https` URI and normalises it. Query and fragment are dropped unread. An
+    /// internationalised host is written in its A-label form (`xn--…`).
     ///
     /// # Errors
     ///
-    /// - [`InvalidHtu::NotAbsolute`] if it is not `scheme://authority…`, or holds a character that no URI has.
+    /// - [`InvalidHtu::NotAbsolute`] if it is not `scheme://authority…`, or its path has a character that no URI has.
     /// - [`InvalidHtu::Scheme`] for a scheme other than `http` and `https`.
     /// - [`InvalidHtu::UserInfo`] if the authority has a user name or password.
     /// - [`InvalidHtu::Authority`] for an empty or impossible host or port.
@@ -29,6 +30,8 @@ impl Htu {
     /// assert_eq!(Htu::parse("https://user@shop.example/"), Err(InvalidHtu::UserInfo));
     /// ```
     pub fn parse(uri: &str) -> Result<Self, InvalidHtu> {
+        // What is dropped may look as it likes.
+        let uri = &uri[..uri.find(['?', '#']).unwrap_or(uri.len())];
         if !uri.bytes().all(is_uri_octet) {
             return Err(InvalidHtu::NotAbsolute);
         }
@@ -36,9 +39,7 @@ impl Htu {
         if !["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
             return Err(InvalidHtu::Scheme);
         }
-        let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
-        let path = &rest[authority.len()..];
-        let path = &path[..path.find(['?', '#']).unwrap_or(path.len())];
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         if authority.contains('@') {
             return Err(InvalidHtu::UserInfo);
         }

@@ -223,7 +223,8 @@ pub enum VerifyError {
 }
 
 impl VerifyError {
-    /// The OAuth error code to answer with: `use_dpop_nonce` (RFC 9449 §8) or `invalid_dpop_proof` (§5, §7.1).
+    /// The OAuth error code to answer with: `use_dpop_nonce` (RFC 9449 §8) or `invalid_dpop_proof` (§5, §7.1). For
+    /// [`VerifyError::KeyNotBound`] a resource server may rather say `invalid_token`, as the example in §7.1 does.
     #[must_use]
     pub fn oauth_error(&self) -> &'static str {
         match self {
