@@ -1,16 +1,16 @@
+use core::fmt;
 use std::borrow::Cow;
 
-use jose::{Alg, PublicKey, UnverifiedJws};
-use serde_json::{Map, Value};
+use jose::{Alg, JwsError, PublicKey, UnverifiedJws, base64url, json};
 
-use crate::process::process;
+use crate::process::{Processed, process};
 use crate::{MAX_DISCLOSURES, MAX_OCTETS, Policy, UnboundPresentation, VerifiedSdJwt, VerifyError};
 
 /// An SD-JWT, taken apart but not believed: only what choosing the issuer's key needs can be read.
 ///
 /// **Shape** (RFC 9901 §4): `<issuer-signed JWT>~<disclosure>~…~`, and behind the last `~` nothing or a KB-JWT. All parts
 /// are kept byte for byte.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct UnverifiedSdJwt<'a> {
     /// Up to and including the last `~`: what `sd_hash` is over.
     presented: &'a str,
@@ -99,11 +99,32 @@ impl<'a> UnverifiedSdJwt<'a> {
         Ok(UnboundPresentation::new(self.verify_issued(key, policy)?, self.presented, key_binding))
     }
 
+    pub(crate) fn disclosures(&self) -> &[&'a str] {
+        &self.disclosures
+    }
+
+    /// Puts the disclosures in place without a look at the signature: for the holder, who verified it on arrival.
+    pub(crate) fn process_unverified(&self) -> Result<Processed, VerifyError> {
+        let payload = self.presented.split('.').nth(1).unwrap_or_default();
+        let payload = base64url::decode(payload).map_err(|_| JwsError::Base64Url("payload"))?;
+        process(json::parse_object(&payload).map_err(JwsError::ClaimsJson)?, &self.disclosures)
+    }
+
     fn verify_issued(&self, key: &PublicKey, policy: &Policy<'_>) -> Result<VerifiedSdJwt, VerifyError> {
         let jws = self.jws.verify(key, policy.algs, policy.typ())?;
         let processed = process(jws.claims()?, &self.disclosures)?;
         policy.check(&processed)?;
         Ok(VerifiedSdJwt::new(jws, processed))
+    }
+}
+
+/// Shows how much there is, and nothing of it.
+impl fmt::Debug for UnverifiedSdJwt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UnverifiedSdJwt")
+            .field("disclosures", &self.disclosures.len())
+            .field("key_binding", &self.has_key_binding())
+            .finish_non_exhaustive()
     }
 }
 
@@ -123,18 +144,5 @@ pub fn complete(token: &str) -> Cow<'_, str> {
     match token.contains('~') {
         true => Cow::Borrowed(token),
         false => Cow::Owned(format!("{token}~")),
-    }
-}
-
-/// The issuer-signed JWT's payload without a look at its signature: for the holder, who verified it on arrival.
-pub(crate) fn unverified_payload(sd_jwt: &UnverifiedSdJwt<'_>) -> Result<Map<String, Value>, VerifyError> {
-    let payload = sd_jwt.presented.split('.').nth(1).unwrap_or_default();
-    let payload = jose::base64url::decode(payload).map_err(|_| jose::JwsError::Base64Url("payload"))?;
-    Ok(jose::json::parse_object(&payload).map_err(jose::JwsError::ClaimsJson)?)
-}
-
-impl<'a> UnverifiedSdJwt<'a> {
-    pub(crate) fn disclosures(&self) -> &[&'a str] {
-        &self.disclosures
     }
 }

@@ -7,7 +7,6 @@ use serde_json::Value;
 use crate::VerifyError;
 
 /// What a disclosure puts back, salt dropped.
-#[derive(Debug)]
 pub(crate) enum Disclosed {
     /// A member of an object.
     Member { name: String, value: Value },

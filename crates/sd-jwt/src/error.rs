@@ -254,9 +254,9 @@ pub enum IssueError {
         /// The path as given.
         path: ClaimPath,
     },
-    /// The claims are nested deeper than [`MAX_DEPTH`](crate::MAX_DEPTH), or there are more disclosures than
-    /// [`MAX_DISCLOSURES`](crate::MAX_DISCLOSURES), or the token is longer than [`MAX_OCTETS`](crate::MAX_OCTETS): no
-    /// verifier that has our limits would take it.
+    /// The claims are nested deeper than [`MAX_DEPTH`](crate::MAX_DEPTH), there are more disclosures than
+    /// [`MAX_DISCLOSURES`](crate::MAX_DISCLOSURES), or the token is longer than [`MAX_OCTETS`](crate::MAX_OCTETS) or its
+    /// issuer-signed JWT than a JWS may be: no verifier that has our limits would take it.
     #[error("the claims exceed a limit")]
     LimitExceeded,
     /// The signing key could not be used.

@@ -4,9 +4,8 @@ use core::ops::Range;
 use jose::{EncodedHeader, SignError, Signer, TokenHeader, UnixSeconds};
 use serde_json::Value;
 
-use crate::compact::unverified_payload;
 use crate::disclosure::digest;
-use crate::process::{Place, process};
+use crate::process::Place;
 use crate::{ClaimPath, UnverifiedSdJwt, VerifyError};
 
 /// An SD-JWT in its holder's hands, ready for any number of presentations.
@@ -40,7 +39,7 @@ impl HeldSdJwt {
         if unverified.has_key_binding() {
             return Err(VerifyError::UnexpectedKeyBinding);
         }
-        let processed = process(unverified_payload(&unverified)?, unverified.disclosures())?;
+        let processed = unverified.process_unverified()?;
         let mut end = text.len() - unverified.disclosures().iter().map(|text| text.len() + 1).sum::<usize>();
         let issued = end;
         let held = |(text, place): (&&str, Place)| {

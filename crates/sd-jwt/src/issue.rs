@@ -1,14 +1,16 @@
+use core::fmt;
+
 use jose::{Rng, Signer, TokenHeader, base64url, sign_compact};
 use serde_json::{Map, Value};
 
 use crate::disclosure::{Disclosed, ELLIPSIS, SD, SD_ALG, SHA_256, digest, encode, is_reserved};
 use crate::path::Here;
-use crate::{ClaimPath, IssueError, MAX_DEPTH, MAX_DISCLOSURES, MAX_OCTETS, PathSegment};
+use crate::{ClaimPath, IssueError, MAX_DEPTH, MAX_DISCLOSURES, PathSegment, UnverifiedSdJwt};
 
 /// An SD-JWT about to be issued: claims, and which of them the holder may keep back (RFC 9901 §4).
 ///
 /// Claims that are made disclosable within a claim that is disclosable itself give a recursive disclosure (§4.2.6).
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Issuance {
     claims: Map<String, Value>,
     disclosable: Vec<ClaimPath>,
@@ -60,7 +62,10 @@ impl Issuance {
             token.push_str(&disclosure);
             token.push('~');
         }
-        if token.len() > MAX_OCTETS { Err(IssueError::LimitExceeded) } else { Ok(token) }
+        match UnverifiedSdJwt::parse(&token) {
+            Ok(_) => Ok(token),
+            Err(_) => Err(IssueError::LimitExceeded),
+        }
     }
 
     fn check(&self) -> Result<(), IssueError> {
@@ -109,6 +114,13 @@ impl Issuance {
             }
         }
         Ok(disclosures)
+    }
+}
+
+/// Shows paths, and no claim's value.
+impl fmt::Debug for Issuance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Issuance").field("disclosable", &self.disclosable).finish_non_exhaustive()
     }
 }
 

@@ -1,6 +1,6 @@
 use core::fmt;
 
-use jose::{Alg, Jwk, PublicKey, Thumbprint, UnixSeconds, UnverifiedJws};
+use jose::{Alg, Jwk, PublicKey, Thumbprint, UnixSeconds, UnverifiedJws, VerifiedJws};
 use serde_json::{Map, Value};
 
 use crate::KeyBindingError;
@@ -102,10 +102,10 @@ impl fmt::Debug for Expected<'_> {
 }
 
 /// A KB-JWT that was verified together with what it binds.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct VerifiedKeyBinding {
     key: PublicKey,
-    header: Map<String, Value>,
+    jws: VerifiedJws,
     claims: Map<String, Value>,
 }
 
@@ -119,7 +119,7 @@ impl VerifiedKeyBinding {
     /// The protected header.
     #[must_use]
     pub fn header(&self) -> &Map<String, Value> {
-        &self.header
+        self.jws.header()
     }
 
     /// All claims: `iat`, `aud`, `nonce`, `sd_hash` and whatever else the holder signed.
@@ -143,6 +143,13 @@ impl VerifiedKeyBinding {
     fn text(&self, name: &str) -> &str {
         // Both were found to be strings before this value was made.
         self.claims.get(name).and_then(Value::as_str).unwrap_or_default()
+    }
+}
+
+/// Shows whose it is.
+impl fmt::Debug for VerifiedKeyBinding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerifiedKeyBinding").field("key", &self.key).finish_non_exhaustive()
     }
 }
 
@@ -180,7 +187,7 @@ pub(crate) fn verify(
     if date(&claims, "nbf")?.is_some_and(|nbf| now as f64 + f64::from(policy.skew_seconds) < nbf) {
         return Err(KeyBindingError::NotYetValid { now });
     }
-    Ok(VerifiedKeyBinding { key, header: jws.header().clone(), claims })
+    Ok(VerifiedKeyBinding { key, jws, claims })
 }
 
 /// Determines the holder's key (§7.3 step 5.a). Only what the issuer signed makes a key that came along trustworthy.

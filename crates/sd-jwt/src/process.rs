@@ -7,7 +7,6 @@ use crate::path::Here;
 use crate::{ClaimPath, MAX_DEPTH, VerifyError};
 
 /// The payload with its disclosures in place, and where each of them went.
-#[derive(Debug)]
 pub(crate) struct Processed {
     pub(crate) claims: Map<String, Value>,
     /// One for each disclosure, in their order.
@@ -15,7 +14,7 @@ pub(crate) struct Processed {
 }
 
 /// Where a disclosure went.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub(crate) struct Place {
     pub(crate) path: ClaimPath,
     /// The disclosure whose value has this one's digest, if it isn't the payload itself.

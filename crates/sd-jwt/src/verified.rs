@@ -1,3 +1,5 @@
+use core::fmt;
+
 use jose::{Thumbprint, UnixSeconds, VerifiedJws, sha256};
 use serde_json::{Map, Value};
 
@@ -7,16 +9,16 @@ use crate::process::{Place, Processed};
 use crate::{ClaimPath, KeyBindingError, VerifyError};
 
 /// An SD-JWT whose issuer's signature and disclosures were checked (RFC 9901 §7.1).
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct VerifiedSdJwt {
-    header: Map<String, Value>,
+    jws: VerifiedJws,
     claims: Map<String, Value>,
     places: Vec<Place>,
 }
 
 impl VerifiedSdJwt {
     pub(crate) fn new(jws: VerifiedJws, processed: Processed) -> Self {
-        Self { header: jws.header().clone(), claims: processed.claims, places: processed.places }
+        Self { jws, claims: processed.claims, places: processed.places }
     }
 
     /// The processed payload: disclosed claims in place; `_sd`, `_sd_alg` and `...` gone.
@@ -34,7 +36,7 @@ impl VerifiedSdJwt {
     /// The issuer-signed JWT's protected header.
     #[must_use]
     pub fn header(&self) -> &Map<String, Value> {
-        &self.header
+        self.jws.header()
     }
 
     /// Where the disclosures went, in their order: the claims that the holder chose to show.
@@ -59,8 +61,17 @@ impl VerifiedSdJwt {
     }
 }
 
+/// Shows which claims were disclosed, and the value of none.
+impl fmt::Debug for VerifiedSdJwt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerifiedSdJwt")
+            .field("disclosed", &self.disclosed().collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}
+
 /// A presentation whose issuer's part was verified, while its KB-JWT was not: anybody may have sent it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct UnboundPresentation<'a> {
     sd_jwt: VerifiedSdJwt,
     presented: &'a str,
@@ -96,6 +107,13 @@ impl<'a> UnboundPresentation<'a> {
     pub fn verify_key_binding(self, policy: &KeyBindingPolicy<'_>) -> Result<VerifiedPresentation, KeyBindingError> {
         let key_binding = key_binding::verify(self.key_binding, self.presented, self.sd_jwt.claims(), policy)?;
         Ok(VerifiedPresentation { sd_jwt: self.sd_jwt, key_binding })
+    }
+}
+
+/// As for the issuer's part.
+impl fmt::Debug for UnboundPresentation<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UnboundPresentation").field("unbound", &self.sd_jwt).finish_non_exhaustive()
     }
 }
 
