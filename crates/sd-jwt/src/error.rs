@@ -242,7 +242,7 @@ pub enum IssueError {
         /// The path as given.
         path: ClaimPath,
     },
-    /// A verifier cannot do without the claim: `iss`, `aud`, `exp`, `nbf` or `cnf` (RFC 9901 §9.7).
+    /// A verifier cannot do without the claim: `iss`, `aud`, `exp`, `nbf`, or `cnf` and what is in it (RFC 9901 §9.7).
     #[error("the claim {path} must not be selectively disclosable")]
     NotSelectivelyDisclosable {
         /// The path as given.

@@ -48,7 +48,7 @@ impl Issuance {
     ///
     /// - [`IssueError::ReservedClaimName`] if the claims have a member `_sd`, `_sd_alg` or `...` anywhere.
     /// - [`IssueError::NoSuchClaim`], [`IssueError::RepeatedPath`] for a path that is wrong or was given before.
-    /// - [`IssueError::NotSelectivelyDisclosable`] for `iss`, `aud`, `exp`, `nbf` or `cnf`.
+    /// - [`IssueError::NotSelectivelyDisclosable`] for `iss`, `aud`, `exp`, `nbf` or `cnf`, and what is in `cnf`.
     /// - [`IssueError::NoContainer`] for decoys where there is neither object nor array.
     /// - [`IssueError::LimitExceeded`] if no verifier with this crate's limits would take it.
     /// - [`IssueError::Sign`] if the key could not be used.
@@ -80,8 +80,9 @@ impl Issuance {
             if self.disclosable[..at].contains(path) {
                 return Err(IssueError::RepeatedPath { path: path.clone() });
             }
-            if let [PathSegment::Member(name)] = path.segments()
+            if let [PathSegment::Member(name), within @ ..] = path.segments()
                 && IN_THE_OPEN.contains(&name.as_str())
+                && (within.is_empty() || name != "aud")
             {
                 return Err(IssueError::NotSelectivelyDisclosable { path: path.clone() });
             }
@@ -225,5 +226,6 @@ fn check_value(value: &Value, here: &Here<'_>) -> Result<(), IssueError> {
 }
 
 /// Claims without which validity cannot be judged: "An Issuer MUST NOT allow any content to be selectively disclosable
-/// that is critical for evaluating the SD-JWT's authenticity or validity" (RFC 9901 §9.7).
+/// that is critical for evaluating the SD-JWT's authenticity or validity" (RFC 9901 §9.7, which lets single entries of an
+/// `aud` array be disclosable).
 const IN_THE_OPEN: [&str; 5] = ["iss", "aud", "exp", "nbf", "cnf"];

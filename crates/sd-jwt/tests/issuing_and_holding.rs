@@ -148,6 +148,10 @@ fn refuses_paths_that_do_not_fit() {
         let result = issue(issuance().disclosable(name), 1);
         assert_eq!(result, Err(IssueError::NotSelectivelyDisclosable { path: name.into() }));
     }
+    let claims = object(json!({ "cnf": { "jkt": "x" }, "aud": ["a", "b"] }));
+    let within_cnf = issue(Issuance::new(claims.clone()).disclosable(["cnf", "jkt"]), 1);
+    assert_eq!(within_cnf, Err(IssueError::NotSelectivelyDisclosable { path: ["cnf", "jkt"].into() }));
+    assert!(issue(Issuance::new(claims).disclosable(ClaimPath::from("aud").element(1)), 1).is_ok());
     for path in [ClaimPath::from("s"), "c".into()] {
         let result = issue(issuance().decoys(path.clone(), 1), 1);
         assert_eq!(result, Err(IssueError::NoContainer { path }));
