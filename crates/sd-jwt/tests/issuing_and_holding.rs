@@ -6,7 +6,7 @@ mod common;
 use std::collections::BTreeSet;
 
 use common::{AUD, NONCE, NOW, TYP, TestRng, cnf, digest, holder_key, issuer_key, object, tuple, verify};
-use jose::{Signer as _, TokenHeader, base64url};
+use jose::{SignError, Signer as _, TokenHeader, base64url};
 use sd_jwt::{
     ClaimPath, HeldSdJwt, Issuance, IssueError, KeyBinder, MAX_DEPTH, MAX_DISCLOSURES, UnverifiedSdJwt, VerifyError,
 };
@@ -167,6 +167,24 @@ fn refuses_to_issue_what_it_would_not_verify() {
     assert_eq!(issue(issuance, 1), Err(IssueError::LimitExceeded));
     let large = object(json!({ "a": "x".repeat(200 * 1024) }));
     assert_eq!(issue(Issuance::new(large), 1), Err(IssueError::LimitExceeded));
+}
+
+#[test]
+fn passes_a_signers_failure_on() {
+    struct Broken(jose::PrivateKey);
+    impl jose::Signer for Broken {
+        fn public_key(&self) -> &jose::PublicKey {
+            self.0.public_key()
+        }
+        fn sign(&self, _: &[u8]) -> Result<[u8; 64], SignError> {
+            Err(SignError::new())
+        }
+    }
+    let broken = Broken(issuer_key());
+    let result = mandate_issuance().sign(&broken, &TokenHeader::new(TYP), &TestRng::new(1));
+    assert_eq!(result, Err(IssueError::Sign(SignError::new())));
+    let held = HeldSdJwt::parse(issue(mandate_issuance(), 1).unwrap()).unwrap();
+    assert_eq!(KeyBinder::new(&broken).bind(held.select_all(), AUD, NONCE, NOW), Err(SignError::new()));
 }
 
 #[test]
