@@ -100,7 +100,7 @@ fn write_derived(
 ) -> Result<(), Unresolved> {
     match derived {
         Derived::Method => out.push_str(method),
-        Derived::TargetUri => uri.write_target(out),
+        Derived::TargetUri => uri.write_target(method, out),
         Derived::Authority => uri.write_authority(out),
         Derived::Scheme => uri.write_scheme(out),
         Derived::RequestTarget => match request_target {

@@ -38,11 +38,11 @@ impl<'a> TargetUri<'a> {
     }
 
     /// The value of `@target-uri` (RFC 9421 §2.2.2): as given. Only an empty path becomes `/`, since that is what goes
-    /// over the wire (RFC 9110 §4.2.3).
-    pub(crate) fn write_target(&self, out: &mut String) {
+    /// over the wire, `OPTIONS` excepted (RFC 9110 §4.2.3).
+    pub(crate) fn write_target(&self, method: &str, out: &mut String) {
         let end_of_authority = self.scheme.len() + "://".len() + self.authority.len();
         out.push_str(&self.raw[..end_of_authority]);
-        if self.path.is_empty() {
+        if self.path.is_empty() && method != "OPTIONS" {
             out.push('/');
         }
         out.push_str(&self.raw[end_of_authority..]);
@@ -132,8 +132,10 @@ mod tests {
             ("https://example.com?q", "https://example.com/?q"),
         ] {
             let uri = TargetUri::parse(given).unwrap();
-            assert_eq!(written(|out| uri.write_target(out)), kept);
+            assert_eq!(written(|out| uri.write_target("GET", out)), kept);
         }
+        let uri = TargetUri::parse("https://example.com").unwrap();
+        assert_eq!(written(|out| uri.write_target("OPTIONS", out)), "https://example.com");
     }
 
     #[test]
