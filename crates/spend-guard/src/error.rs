@@ -1,0 +1,129 @@
+//! What can go wrong with the ledger.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::intent::{IntentId, State, Step};
+
+/// Why the ledger did not do what was asked. Nothing was changed unless the variant says so.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LedgerError {
+    /// A file or directory can be read or written by others.
+    #[error("{} has mode {mode:04o}, others can get at it; mend it with: chmod {wanted:o} {}", path.display(), path.display())]
+    TooOpen {
+        /// The file or directory.
+        path: PathBuf,
+        /// The mode it has.
+        mode: u32,
+        /// The mode it should have.
+        wanted: u32,
+    },
+    /// A newer version of this program wrote the ledger.
+    #[error("{} has version {found}, this program knows versions up to {supported}; use the newer program", path.display())]
+    NewerVersion {
+        /// The ledger.
+        path: PathBuf,
+        /// The version it has.
+        found: i64,
+        /// The newest version known here.
+        supported: i64,
+    },
+    /// The file is damaged, or no ledger at all.
+    #[error("{} is damaged or no ledger ({detail}); move it away and restore a copy: payments stop until then", path.display())]
+    Corrupt {
+        /// The ledger.
+        path: PathBuf,
+        /// What was found.
+        detail: String,
+    },
+    /// The directory, the file or the file system cannot be written.
+    #[error("{} cannot be written; no payment can be made until it can", path.display())]
+    ReadOnly {
+        /// The ledger.
+        path: PathBuf,
+    },
+    /// The disk is full, or a limit on file sizes is reached.
+    #[error("no space left to write {}; no payment can be made until there is", path.display())]
+    Full {
+        /// The ledger.
+        path: PathBuf,
+    },
+    /// Other processes held the ledger for too long.
+    #[error("other processes kept {} busy; try again", path.display())]
+    Busy {
+        /// The ledger.
+        path: PathBuf,
+    },
+    /// The operating system refused.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// Its reason.
+        source: io::Error,
+    },
+    /// The database refused for a reason that has no variant of its own.
+    #[error("{}: {source}", path.display())]
+    Database {
+        /// The ledger.
+        path: PathBuf,
+        /// Its reason.
+        source: rusqlite::Error,
+    },
+    /// There is no such intent.
+    #[error("no intent {0}")]
+    NoSuchIntent(IntentId),
+    /// The state of the intent does not allow the step.
+    #[error("intent {id} is {from}: {step} is not possible")]
+    IllegalStep {
+        /// The intent.
+        id: IntentId,
+        /// Where it stands.
+        from: State,
+        /// What was asked.
+        step: Step,
+    },
+    /// Another process or task drives the intent.
+    #[error("intent {0} is in progress elsewhere")]
+    InProgress(IntentId),
+    /// A human must agree first.
+    #[error("intent {0} needs an approval first")]
+    ApprovalMissing(IntentId),
+    /// It was approved already.
+    #[error("intent {0} was approved already")]
+    AlreadyApproved(IntentId),
+    /// The approval came, or was used, too late.
+    #[error("the approval of intent {0} has expired")]
+    ApprovalExpired(IntentId),
+    /// The approval is for something else.
+    #[error("the approval of intent {id} is for another {what}")]
+    ApprovalMismatch {
+        /// The intent.
+        id: IntentId,
+        /// `amount`, `currency` or `merchant`.
+        what: &'static str,
+    },
+    /// What is bought is not what was declared.
+    #[error("intent {id} was declared with another {what}")]
+    DeclarationMismatch {
+        /// The intent.
+        id: IntentId,
+        /// `amount`, `currency`, `merchant`, `issuer` or `terms`.
+        what: &'static str,
+    },
+    /// The amount is above the one that is reserved.
+    #[error("intent {id} is limited to {limit_minor} minor units")]
+    AmountAboveReserved {
+        /// The intent.
+        id: IntentId,
+        /// What is reserved.
+        limit_minor: u64,
+    },
+    /// An argument is out of its range.
+    #[error("{0}")]
+    Invalid(#[from] crate::purchase::InvalidPurchase),
+    /// The sums of this currency no longer fit 63 bits.
+    #[error("the sums of this currency are exhausted")]
+    SumsExhausted,
+}

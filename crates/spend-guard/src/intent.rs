@@ -1,0 +1,517 @@
+//! The intent: one purchase from its first mention to its outcome.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jose::UnixSeconds;
+use serde::{Deserialize, Serialize};
+
+use crate::money::Currency;
+use crate::purchase::{LineItem, PurchaseIdentity, PurchaseKind};
+
+/// The id of an intent: a UUID of version 7 (RFC 9562 §5.7), lower-case with hyphens.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct IntentId(String);
+
+impl IntentId {
+    /// Parses the hyphenated form in either case.
+    ///
+    /// # Errors
+    ///
+    /// - [`InvalidIntentId`] for anything but a UUID of version 7.
+    pub fn parse(id: &str) -> Result<Self, InvalidIntentId> {
+        let uuid = uuid::Uuid::try_parse(id).map_err(|_| InvalidIntentId)?;
+        if id.len() != 36 || uuid.get_version_num() != 7 {
+            return Err(InvalidIntentId);
+        }
+        Ok(Self(uuid.to_string()))
+    }
+
+    pub(crate) fn new(now: UnixSeconds) -> Self {
+        let seconds = u64::try_from(now).unwrap_or(0);
+        Self(uuid::Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, 0)).to_string())
+    }
+
+    /// The 36 characters.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for IntentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for IntentId {
+    type Err = InvalidIntentId;
+
+    fn from_str(id: &str) -> Result<Self, InvalidIntentId> {
+        Self::parse(id)
+    }
+}
+
+impl TryFrom<String> for IntentId {
+    type Error = InvalidIntentId;
+
+    fn try_from(id: String) -> Result<Self, InvalidIntentId> {
+        Self::parse(&id)
+    }
+}
+
+impl From<IntentId> for String {
+    fn from(id: IntentId) -> Self {
+        id.0
+    }
+}
+
+/// The text is no intent id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an intent id: a UUID of version 7 is wanted, as `history` lists them")]
+#[non_exhaustive]
+pub struct InvalidIntentId;
+
+/// Where an intent stands.
+///
+/// `created → (awaiting_approval → approved | rejected) → authorized → charging → settled | failed | unknown`, and
+/// `expired`, `canceled`. Which step leads from which state to which is [`State::after`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum State {
+    /// Known and, once its amount is known, reserved; nothing that moves money has left.
+    Created,
+    /// A human is asked.
+    AwaitingApproval,
+    /// A human said yes.
+    Approved,
+    /// A human said no. Final.
+    Rejected,
+    /// A verified mandate is held; it was not presented yet.
+    Authorized,
+    /// A presentation was, or is about to be, sent: money may move.
+    Charging,
+    /// Paid. Final.
+    Settled,
+    /// Refused by policy, server or merchant; nothing was paid. Final.
+    Failed,
+    /// Sent, and no verdict came: reserved until the merchant says which.
+    Unknown,
+    /// Its time passed before anything was presented. Final.
+    Expired,
+    /// Called off before anything was presented. Final.
+    Canceled,
+}
+
+/// What moves an intent from one [`State`] to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Step {
+    /// The offers of all line items were fetched and verified, or found not to exist.
+    OffersVerified,
+    /// The item of a "cheapest" purchase was chosen.
+    ItemPicked,
+    /// A declared purchase is being made: its exact terms are known now.
+    DeclarationUsed,
+    /// A human is asked.
+    ApprovalRequested,
+    /// The human said yes.
+    Approve,
+    /// The human said no.
+    Reject,
+    /// The consent page of the authorization server waits for the human.
+    ConsentPending,
+    /// A verified mandate is held.
+    MandateHeld,
+    /// The next octet sent is a presentation.
+    Presenting,
+    /// The merchant answered that it is paid.
+    Settle,
+    /// A definite no.
+    Refuse,
+    /// No verdict.
+    LoseAnswer,
+    /// Its time passed.
+    Expire,
+    /// Called off.
+    Cancel,
+}
+
+impl State {
+    /// Every state, in the order of their declaration.
+    pub const ALL: [Self; 11] = [
+        Self::Created,
+        Self::AwaitingApproval,
+        Self::Approved,
+        Self::Rejected,
+        Self::Authorized,
+        Self::Charging,
+        Self::Settled,
+        Self::Failed,
+        Self::Unknown,
+        Self::Expired,
+        Self::Canceled,
+    ];
+
+    /// The state after `step`, or `None` where `step` is not allowed in this one. The whole state machine is here.
+    #[must_use]
+    pub const fn after(self, step: Step) -> Option<Self> {
+        use State::{
+            Approved, Authorized, AwaitingApproval, Canceled, Charging, Created, Expired, Failed, Rejected, Settled,
+            Unknown,
+        };
+        Some(match (self, step) {
+            (Created, Step::ItemPicked) => Created,
+            (Created | Approved, Step::OffersVerified | Step::ConsentPending | Step::DeclarationUsed) => self,
+            (Created, Step::ApprovalRequested) => AwaitingApproval,
+            (AwaitingApproval, Step::Approve) => Approved,
+            (AwaitingApproval, Step::Reject) => Rejected,
+            // A mandate that ran out before it was presented is replaced by a new one.
+            (Authorized, Step::OffersVerified | Step::ConsentPending) => Authorized,
+            (Created | Approved | Authorized, Step::MandateHeld) => Authorized,
+            (Authorized | Charging | Unknown, Step::Presenting) => Charging,
+            (Charging | Unknown, Step::Settle) => Settled,
+            (Charging | Unknown, Step::LoseAnswer) => Unknown,
+            (Created | AwaitingApproval | Approved | Authorized | Charging | Unknown, Step::Refuse) => Failed,
+            (Created | AwaitingApproval | Approved | Authorized, Step::Expire) => Expired,
+            (Created | AwaitingApproval | Approved | Authorized, Step::Cancel) => Canceled,
+            _ => return None,
+        })
+    }
+
+    /// Whether nothing can change any more.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Rejected | Self::Settled | Self::Failed | Self::Expired | Self::Canceled)
+    }
+
+    /// Whether a presentation was sent and no verdict is known.
+    #[must_use]
+    pub const fn is_in_flight(self) -> bool {
+        matches!(self, Self::Charging | Self::Unknown)
+    }
+
+    /// The name as stored and shown: `awaiting_approval`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::AwaitingApproval => "awaiting_approval",
+            Self::Approved => "approved",
+            Self::Rejected => "rejected",
+            Self::Authorized => "authorized",
+            Self::Charging => "charging",
+            Self::Settled => "settled",
+            Self::Failed => "failed",
+            Self::Unknown => "unknown",
+            Self::Expired => "expired",
+            Self::Canceled => "canceled",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Step {
+    /// The name as stored and shown: `mandate_held`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OffersVerified => "offers_verified",
+            Self::ItemPicked => "item_picked",
+            Self::DeclarationUsed => "declaration_used",
+            Self::ApprovalRequested => "approval_requested",
+            Self::Approve => "approve",
+            Self::Reject => "reject",
+            Self::ConsentPending => "consent_pending",
+            Self::MandateHeld => "mandate_held",
+            Self::Presenting => "presenting",
+            Self::Settle => "settle",
+            Self::Refuse => "refuse",
+            Self::LoseAnswer => "lose_answer",
+            Self::Expire => "expire",
+            Self::Cancel => "cancel",
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One purchase as the ledger knows it. Times are UNIX seconds, amounts minor units.
+///
+/// It holds no token, code or verifier. The mandate with its disclosures and the presentations are no part of it either:
+/// they are artefacts, read one by one (`Ledger::artefact`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Intent {
+    /// Its id.
+    pub id: IntentId,
+    /// The hash of what makes two purchases the same one.
+    pub identity: PurchaseIdentity,
+    /// Which tool it came from.
+    pub kind: PurchaseKind,
+    /// Where it stands.
+    pub state: State,
+    /// The issuer of the authorization server.
+    pub issuer: String,
+    /// The merchant's origin.
+    pub merchant: String,
+    /// What is bought; empty until a "cheapest" purchase has picked its item.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub line_items: Vec<LineItem>,
+    /// The amount, or its upper bound until a "cheapest" purchase has picked its item.
+    pub amount_minor: u64,
+    /// The currency.
+    pub currency: Currency,
+    /// The caller's word for "this purchase and no other".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purchase_ref: Option<String>,
+    /// The key the merchant sees, made once for this intent.
+    pub idempotency_key: String,
+    /// The agent on whose behalf the server runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    /// The category of the goods, as the merchant's signed catalog has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub category: Option<String>,
+    /// The merchant category code (ISO 18245).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mcc: Option<String>,
+    /// When it was stored.
+    pub created_at: UnixSeconds,
+    /// When it last changed.
+    pub updated_at: UnixSeconds,
+    /// When it is released if nothing was presented until then.
+    pub expires_at: UnixSeconds,
+    /// Whether its amount is held back from the budgets.
+    pub reserved: bool,
+    /// What was said in advance, for a declared purchase.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declaration: Option<Declaration>,
+    /// Whether a human must agree, was asked, and what the answer was.
+    #[serde(default)]
+    pub approval: Approval,
+    /// Whether every line's offer was verified; `None` until they were looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offer_verified: Option<bool>,
+    /// The digest over the offers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offer_digest: Option<String>,
+    /// The consent page, while the human is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consent: Option<Consent>,
+    /// The mandate that is held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mandate: Option<Mandate>,
+    /// How often it was presented.
+    #[serde(default)]
+    pub attempts: u32,
+    /// The merchant's answer, when settled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settlement: Option<Settlement>,
+    /// Why it failed, or why the outcome is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// When it was paid, by our clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled_at: Option<UnixSeconds>,
+}
+
+/// A human's part in an intent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Approval {
+    /// Nobody needs to be asked.
+    #[default]
+    NotNeeded,
+    /// Somebody must be asked before the authorization server is.
+    Needed {
+        /// The rules and circumstances that want it.
+        reasons: Vec<String>,
+    },
+    /// Somebody was asked.
+    Requested {
+        /// What they are asked to agree to.
+        terms: ApprovalTerms,
+    },
+    /// They agreed, once, to exactly this.
+    Given {
+        /// What they agreed to.
+        terms: ApprovalTerms,
+        /// When.
+        at: UnixSeconds,
+        /// Whether it was used: an approval works once.
+        used: bool,
+    },
+    /// They refused.
+    Refused {
+        /// When.
+        at: UnixSeconds,
+    },
+}
+
+/// What a human is asked to agree to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ApprovalTerms {
+    /// The merchant's origin.
+    pub merchant: String,
+    /// The most that may be paid.
+    pub amount_minor: u64,
+    /// The currency.
+    pub currency: Currency,
+    /// What is shown beside it, from verified data: the merchant's name, the items.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shown: Vec<(String, String)>,
+    /// Until when the answer counts.
+    pub expires_at: UnixSeconds,
+}
+
+/// What an agent said about a purchase before it made it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Declaration {
+    /// The caller's own name for it; a purchase with this `purchase_ref` is the one that was declared.
+    pub reference: String,
+    /// What it is for.
+    pub summary: String,
+    /// The amount expected.
+    pub amount_minor: u64,
+    /// By how many minor units the real amount may differ.
+    pub tolerance_minor: u64,
+    /// Whether the purchase was made.
+    pub used: bool,
+}
+
+/// A consent page that waits for the human.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Consent {
+    /// Where the human decides.
+    pub url: String,
+    /// Until when.
+    pub expires_at: UnixSeconds,
+}
+
+/// What is known of a mandate. The SD-JWT itself is an artefact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "the caller fills it from the verified mandate")]
+pub struct Mandate {
+    /// Its id.
+    pub mandate_id: String,
+    /// Its cap.
+    pub cap_minor: u64,
+    /// Its `exp`.
+    pub expires_at: UnixSeconds,
+}
+
+/// A merchant's answer that it is paid.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "the caller fills it from the answer, member by member")]
+pub struct Settlement {
+    /// The merchant's id of the payment.
+    pub payment_intent_id: String,
+    /// The reference at the payment provider.
+    pub payment_provider_ref: Option<String>,
+    /// When it settled, as the merchant wrote it (RFC 3339).
+    pub settled_at: String,
+    /// Where the receipt is.
+    pub receipt_url: Option<String>,
+    /// The signed receipt.
+    pub receipt_jws: Option<String>,
+    /// What checking the receipt gave.
+    pub receipt: ReceiptVerdict,
+    /// When the merchant verified the mandate (RFC 3339).
+    pub verified_at: Option<String>,
+    /// The principal that the merchant saw.
+    pub verifier_principal_id: Option<String>,
+    /// What is left of the mandate's cap.
+    pub spend_cap_remaining_minor: Option<u64>,
+}
+
+/// What checking a receipt gave. It never decides whether the payment is settled.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verdict", rename_all = "snake_case")]
+#[expect(clippy::exhaustive_enums, reason = "the profile has these three")]
+pub enum ReceiptVerdict {
+    /// Signed by the merchant, and every field agrees.
+    Verified,
+    /// There is none.
+    #[default]
+    Absent,
+    /// There is one, and this is wrong with it.
+    Invalid {
+        /// The member that differs, or `signature`.
+        field: String,
+    },
+}
+
+/// Why an intent failed, or why its outcome is not known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Failure {
+    /// A stable code: a policy's, an OAuth error's, the merchant's.
+    pub code: String,
+    /// One sentence for a person.
+    pub message: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_leaves_a_final_state() {
+        let steps = [
+            Step::OffersVerified,
+            Step::ItemPicked,
+            Step::DeclarationUsed,
+            Step::ApprovalRequested,
+            Step::Approve,
+            Step::Reject,
+            Step::ConsentPending,
+            Step::MandateHeld,
+            Step::Presenting,
+            Step::Settle,
+            Step::Refuse,
+            Step::LoseAnswer,
+            Step::Expire,
+            Step::Cancel,
+        ];
+        for state in State::ALL {
+            let leads_on = steps.iter().any(|step| state.after(*step).is_some());
+            assert_eq!(leads_on, !state.is_final(), "{state}");
+        }
+    }
+
+    #[test]
+    fn money_in_flight_is_never_expired_or_canceled() {
+        for state in [State::Charging, State::Unknown] {
+            assert_eq!(state.after(Step::Expire), None);
+            assert_eq!(state.after(Step::Cancel), None);
+        }
+    }
+
+    #[test]
+    fn an_id_is_a_uuid_of_version_seven() {
+        let id = IntentId::new(1_700_000_000);
+        assert_eq!(IntentId::parse(&id.as_str().to_uppercase()), Ok(id));
+        for bad in ["", "../../etc/passwd", "67e55044-10b1-426f-9247-bb680e5fe0c8", "0198c6d5b1f77a8e8b1ec3b1b1a4d5c6"]
+        {
+            assert_eq!(IntentId::parse(bad), Err(InvalidIntentId), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! The ledger: intents, their states, and the money they hold.
+
+mod chain;
+mod claim;
+mod guard;
+mod lock;
+mod row;
+mod store;
+mod totals;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jose::Clock;
+use serde_json::{Value, json};
+
+pub use self::chain::{Entry, Head};
+pub use self::claim::{Claim, Next, Offers};
+use self::lock::Lock;
+use self::row::covers;
+use self::store::{Failed, Store, Tx};
+use crate::error::LedgerError;
+use crate::intent::{Approval, ApprovalTerms, Declaration, Intent, IntentId, State, Step};
+use crate::policy::{Evaluation, Policy, Verdict};
+use crate::purchase::{Purchase, PurchaseKind};
+
+/// The ledger of one data directory. A clone is the same ledger.
+///
+/// Making one costs nothing: the file is opened, and where needed created or brought up to date, by the first method that
+/// reads or writes it. Methods block on the disk, for about the time of one `fsync`; while other processes write, for
+/// longer, up to ten seconds.
+#[derive(Clone)]
+pub struct Ledger {
+    store: Arc<Store>,
+}
+
+/// What [`Ledger::begin`] found.
+#[derive(Debug)]
+#[expect(clippy::exhaustive_enums, reason = "a caller that forgets one of them pays twice or not at all")]
+pub enum Begun {
+    /// A new intent, its money held back.
+    New(Claim),
+    /// One that is not final: go on from its state. `charging` and `unknown` are reconciled by presenting again under
+    /// the same key.
+    Resume(Claim),
+    /// It was paid within the replay window: answer that again.
+    Replay(Intent),
+    /// Another process or task is at it.
+    InProgress(Intent),
+    /// A human was asked and has not answered.
+    AwaitingApproval(Intent),
+    /// The policy, or a freeze, says no.
+    Denied(Denial),
+}
+
+/// A purchase that may not be made.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Denial {
+    /// The intent: failed, or, where the purchase only has to wait for a freeze to end, as it was.
+    pub intent: Intent,
+    /// Every rule that spoke.
+    pub evaluation: Evaluation,
+}
+
+/// What belongs to an intent and is kept beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Artefact {
+    /// The signed offers: body, signature fields and key, as the caller writes them.
+    Offers,
+    /// The claims of the access token; never the token.
+    AccessTokenClaims,
+    /// The SD-JWT with its disclosures.
+    Mandate,
+    /// A presentation that was, or was about to be, sent.
+    Presentation,
+    /// The receipt.
+    Receipt,
+    /// What the agent added.
+    Attachment,
+}
+
+impl Ledger {
+    /// The ledger in `dir`, which is made at the first use where it does not exist.
+    #[must_use]
+    pub fn new(dir: impl Into<PathBuf>, clock: Arc<dyn Clock>) -> Self {
+        Self { store: Arc::new(Store::new(dir.into(), clock)) }
+    }
+
+    /// Begins a purchase, or finds the one it repeats.
+    ///
+    /// One transaction looks for the intent, asks the policy, and reserves the money, so that two processes get the same
+    /// intent and no budget is overspent. With `policy` `None` there are no limits: that is for programs that have limits
+    /// of their own. A freeze holds either way.
+    ///
+    /// # Errors
+    ///
+    /// - [`LedgerError::DeclarationMismatch`] if `purchase_ref` names a declared intent that is for something else.
+    /// - [`LedgerError::SumsExhausted`] if the sums of the currency cannot grow any more.
+    /// - Any of the errors of opening and writing the file. Nothing may be sent then.
+    pub fn begin(&self, purchase: &Purchase, policy: Option<&Policy>) -> Result<Begun, LedgerError> {
+        let mut retired = Vec::new();
+        let begun = self.store.write(|tx| {
+            let mut found = tx.repeated(purchase)?;
+            if found.is_none() {
+                found = tx.declared(purchase)?;
+            }
+            tx.expire_others(found.as_ref().map(|intent| &intent.id), &mut retired)?;
+            if let Some(intent) = found
+                && let Some(begun) = self.go_on(tx, intent, Some(purchase), policy, &mut retired)?
+            {
+                return Ok(begun);
+            }
+            self.start(tx, purchase, policy)
+        })?;
+        retired.into_iter().for_each(Lock::retire);
+        Ok(begun)
+    }
+
+    /// Goes on with an intent by its id. [`Begun::New`] is never the answer.
+    ///
+    /// # Errors
+    ///
+    /// - [`LedgerError::NoSuchIntent`] if there is none.
+    /// - [`LedgerError::IllegalStep`] if it is final and not settled.
+    /// - Any of the errors of opening and writing the file.
+    pub fn resume(&self, id: &IntentId, policy: Option<&Policy>) -> Result<Begun, LedgerError> {
+        let mut retired = Vec::new();
+        let begun = self.store.write(|tx| {
+            let intent = tx.load(id)?;
+            let from = intent.state;
+            if from == State::Settled {
+                return Ok(Begun::Replay(intent));
+            }
+            let refused = LedgerError::IllegalStep { id: id.clone(), from, step: Step::Presenting };
+            if from.is_final() {
+                return Err(refused.into());
+            }
+            self.go_on(tx, intent, None, policy, &mut retired)?.ok_or_else(|| refused.into())
+        })?;
+        retired.into_iter().for_each(Lock::retire);
+        Ok(begun)
+    }
+
+    /// What the policy would say about `purchase` now. Nothing is stored or reserved.
+    ///
+    /// # Errors
+    ///
+    /// - Any of the errors of opening and reading the file.
+    pub fn simulate(&self, purchase: &Purchase, policy: &Policy) -> Result<Evaluation, LedgerError> {
+        self.store.read(|tx| tx.evaluate(&tx.intent_of(purchase, Some(policy)), Some(policy)))
+    }
+
+    /// The intent `id`.
+    ///
+    /// # Errors
+    ///
+    /// - [`LedgerError::NoSuchIntent`] if there is none.
+    /// - Any of the errors of opening and reading the file.
+    pub fn intent(&self, id: &IntentId) -> Result<Intent, LedgerError> {
+        self.store.read(|tx| tx.load(id))
+    }
+
+    /// The newest intent that holds the mandate `mandate_id`.
+    ///
+    /// # Errors
+    ///
+    /// - Any of the errors of opening and reading the file.
+    pub fn find_by_mandate(&self, mandate_id: &str) -> Result<Option<Intent>, LedgerError> {
+        self.store
+            .read(|tx| tx.one("SELECT body FROM intents WHERE mandate_id = ?1 ORDER BY seq DESC LIMIT 1", [mandate_id]))
+    }
+
+    /// Whether `purchase` was made before, is under way, or neither. For a caller that must know before it fetches a
+    /// catalog; [`Ledger::begin`] decides.
+    ///
+    /// # Errors
+    ///
+    /// - Any of the errors of opening and reading the file.
+    pub fn find(&self, purchase: &Purchase) -> Result<Option<Intent>, LedgerError> {
+        self.store.read(|tx| tx.repeated(purchase))
+    }
+
+    /// The newest artefact of that kind.
+    ///
+    /// # Errors
+    ///
+    /// - Any of the errors of opening and reading the file.
+    pub fn artefact(&self, id: &IntentId, kind: Artefact) -> Result<Option<String>, LedgerError> {
+        Ok(self.artefacts(id, kind)?.pop())
+    }
+
+    /// All artefacts of that kind, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// - Any of the errors of opening and reading the file.
+    pub fn artefacts(&self, id: &IntentId, kind: Artefact) -> Result<Vec<String>, LedgerError> {
+        self.store.read(|tx| {
+            let mut statement = tx
+                .sql
+                .prepare_cached("SELECT content FROM artefacts WHERE intent_id = ?1 AND name = ?2 ORDER BY seq")?;
+            let rows = statement.query_map([id.as_str(), kind.as_str()], |row| row.get(0))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// Keeps `content` with the intent.
+    ///
+    /// # Errors
+    ///
+    /// - [`LedgerError::NoSuchIntent`] if there is none.
+    /// - Any of the errors of opening and writing the file.
+    pub fn attach(&self, id: &IntentId, kind: Artefact, content: &str) -> Result<(), LedgerError> {
+        self.store.write(|tx| {
+            tx.load(id)?;
+            tx.attach(id, kind, content)
+        })
+    }
+
+    /// Records that the human agrees to `terms`, the ones they were shown.
+    ///
+    /// # Errors
+    ///
+    /// - [`LedgerError::NoSuchIntent`] if there is none.
+    /// - [`LedgerError::AlreadyApproved`] if they agreed before.
+    /// - [`LedgerError::IllegalStep`] if nobody was asked, or the intent is past that.
+    /// - [`LedgerError::ApprovalExpired`] if they were asked too long ago.
+    /// - [`LedgerError::ApprovalMismatch`] if they were asked about something else.
+    /// - Any of the errors of opening and writing the file.
+    pub fn approve(&self, id: &IntentId, terms: &ApprovalTerms) -> Result<Intent, LedgerError> {
+        self.store.write(|tx| {
+            let mut intent = tx.load(id)?;
+            let Approval::Requested { terms: asked } = &intent.approval else {
+                return Err(match intent.approval {
+                    Approval::Given { .. } => LedgerError::AlreadyApproved(id.clone()),
+                    _ => LedgerError::IllegalStep { id: id.clone(), from: intent.state, step: Step::Approve },
+                }
+                .into());
+            };
+            if asked.expires_at <= tx.now {
+                return Err(LedgerError::ApprovalExpired(id.clone()).into());
+            }
+            covers(id, asked, &terms.merchant, terms.currency, terms.amount_minor)?;
+            covers(id, terms, &asked.merchant, asked.currency, asked.amount_minor)?;
+            intent.approval = Approval::Given { terms: asked.clone(), at: tx.now, used: false };
+            tx.step(&mut intent, Step::Approve, Value::Null)?;
+            Ok(intent)
+        })
+    }
+
+    /// Records that the human refuses.
+    ///
+    /// # Errors
+    ///
+    /// - [`LedgerError::NoSuchIntent`] if there is none.
+    /// - [`LedgerError::IllegalStep`] if nobody was asked, or they answered already.
+    /// - Any of the errors of opening and writing the file.
+    pub fn reject(&self, id: &IntentId) -> Result<Intent, LedgerError> {
+        self.store.write(|tx| {
+            let mut intent = tx.load(id)?;
+            intent.approval = Approval::Refused { at: tx.now };
+            tx.step(&mut intent, Step::Reject, Value::Null)?;
+            Ok(intent)
+        })
+    }
+
+    /// Calls an intent off and gives its reservation back. A mandate it holds stays valid at the authorization server
+    /// until the caller revokes it.
+    ///
+    /// # Errors
+    ///
+    /// - [`LedgerError::NoSuchIntent`] if there is none.
+    /// - [`LedgerError::InProgress`] if it is being driven.
+    /// - [`LedgerError::IllegalStep`] if a presentation was sent, or it is final.
+    /// - Any of the errors of opening and writing the file.
+    pub fn cancel(&self, id: &IntentId) -> Result<Intent, LedgerError> {
+        let (intent, lock) = self.store.write(|tx| {
+            let mut intent = tx.load(id)?;
+            let lock = Lock::take(tx.dir, id)?.ok_or_else(|| LedgerError::InProgress(id.clone()))?;
+            tx.step(&mut intent, Step::Cancel, Value::Null)?;
+            Ok((intent, lock))
+        })?;
+        lock.retire();
+        Ok(intent)
+    }
+
+    /// A new intent for `purchase`.
+    fn start(&self, tx: &Tx<'_>, purchase: &Purchase, policy: Option<&Policy>) -> Result<Begun, Failed> {
+        let mut intent = tx.intent_of(purchase, policy);
+        let evaluation = tx.evaluate(&intent, policy)?;
+        if evaluation.verdict == Verdict::Deny {
+            intent.state = State::Failed;
+            intent.failure = evaluation.failure();
+            tx.insert(&intent, "denied", &evaluation)?;
+            return Ok(Begun::Denied(Denial { intent, evaluation }));
+        }
+        intent.approval = evaluation.approval();
+        if purchase.kind != PurchaseKind::Cheapest {
+            tx.reserve(&mut intent)?;
+        }
+        tx.insert(&intent, "begin", &evaluation)?;
+        let Some(lock) = Lock::take(tx.dir, &intent.id)? else {
+            return Ok(Begun::InProgress(intent));
+        };
+        Ok(Begun::New(self.claim(lock, intent, evaluation, policy)))
+    }
+
+    /// Goes on with an open or settled intent; `None` if it has just expired.
+    fn go_on(
+        &self,
+        tx: &Tx<'_>,
+        mut intent: Intent,
+        purchase: Option<&Purchase>,
+        policy: Option<&Policy>,
+        retired: &mut Vec<Lock>,
+    ) -> Result<Option<Begun>, Failed> {
+        if intent.state == State::Settled {
+            let replay_seconds = policy.map_or(DEFAULT_REPLAY_SECONDS, |policy| policy.replay_seconds);
+            let age = tx.now - intent.settled_at.unwrap_or(intent.updated_at);
+            // The presentation of one mandate under one key is one payment for ever.
+            let repeats = age <= i64::from(replay_seconds) || purchase.is_some_and(|p| p.kind == PurchaseKind::Verify);
+            return Ok(repeats.then_some(Begun::Replay(intent)));
+        }
+        let Some(lock) = Lock::take(tx.dir, &intent.id)? else {
+            return Ok(Some(Begun::InProgress(intent)));
+        };
+        if intent.answer_is_late(tx.now) {
+            tx.step(&mut intent, Step::Expire, Value::Null)?;
+            retired.push(lock);
+            return Ok(None);
+        }
+        if intent.state == State::AwaitingApproval {
+            return Ok(Some(Begun::AwaitingApproval(intent)));
+        }
+        let before = intent.clone();
+        if let (Some(purchase), Some(Declaration { used: false, .. })) = (purchase, &intent.declaration) {
+            intent.adopt(purchase)?;
+        }
+        let evaluation = tx.evaluate(&intent, policy)?;
+        if evaluation.verdict == Verdict::Deny {
+            // A freeze ends, and an unconfirmed policy is confirmed; any other no is final for what was not sent.
+            if !evaluation.is_stopped() {
+                intent.failure = evaluation.failure();
+                tx.step(&mut intent, Step::Refuse, json!({"findings": evaluation.findings}))?;
+                retired.push(lock);
+            }
+            return Ok(Some(Begun::Denied(Denial { intent, evaluation })));
+        }
+        tx.refresh(&before, &mut intent, &evaluation, policy)?;
+        Ok(Some(Begun::Resume(self.claim(lock, intent, evaluation, policy))))
+    }
+
+    fn claim(&self, lock: Lock, intent: Intent, evaluation: Evaluation, policy: Option<&Policy>) -> Claim {
+        let approval_seconds = policy.map_or(DEFAULT_APPROVAL_SECONDS, |policy| policy.approval_seconds);
+        Claim::new(Arc::clone(&self.store), lock, intent, evaluation, approval_seconds)
+    }
+}
+
+impl Artefact {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Offers => "offers",
+            Self::AccessTokenClaims => "access_token_claims",
+            Self::Mandate => "mandate",
+            Self::Presentation => "presentation",
+            Self::Receipt => "receipt",
+            Self::Attachment => "attachment",
+        }
+    }
+}
+
+const DEFAULT_REPLAY_SECONDS: u32 = 24 * 3600;
+const DEFAULT_INTENT_SECONDS: u32 = 3600;
+const DEFAULT_APPROVAL_SECONDS: u32 = 3600;

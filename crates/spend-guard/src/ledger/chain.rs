@@ -1,0 +1,114 @@
+//! The journal: every change as one entry of a hash chain.
+
+use jose::UnixSeconds;
+use rusqlite::{OptionalExtension as _, params};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::store::{Failed, Tx};
+use crate::intent::IntentId;
+
+/// One entry. `entry_hash` = base64url(SHA-256(JCS(entry without `entry_hash`))), and `prev_hash` is the `entry_hash` of the
+/// entry before, for the first one base64url of 32 zero octets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Entry {
+    /// The version of the format, 1.
+    pub v: u32,
+    /// 1, 2, 3, … without a gap.
+    pub seq: u64,
+    /// The hash of the entry before.
+    pub prev_hash: String,
+    /// When, in UNIX seconds; never less than in the entry before.
+    pub at: UnixSeconds,
+    /// What happened: `begin`, a step's name, `artefact`, `alert`, `policy`, `freeze`, `unfreeze`.
+    pub event: String,
+    /// To which intent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intent_id: Option<IntentId>,
+    /// base64url(SHA-256) of the intent as stored after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intent_hash: Option<String>,
+    /// What else belongs to it.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub detail: Value,
+}
+
+/// Where a chain ends. Kept elsewhere, it proves later that nothing was cut off or rewritten.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Head {
+    /// The number of the newest entry; 0 in an empty ledger.
+    pub seq: u64,
+    /// Its hash.
+    pub entry_hash: String,
+}
+
+impl Tx<'_> {
+    /// Appends an entry.
+    pub(crate) fn append(
+        &self,
+        event: &str,
+        intent: Option<(&IntentId, Option<&str>)>,
+        detail: Value,
+    ) -> Result<(), Failed> {
+        let head = self.head()?;
+        let entry = Entry {
+            v: 1,
+            seq: head.seq + 1,
+            prev_hash: head.entry_hash,
+            at: self.now,
+            event: event.to_owned(),
+            intent_id: intent.map(|(id, _)| id.clone()),
+            intent_hash: intent.and_then(|(_, body)| body).map(|body| hash(body.as_bytes())),
+            detail,
+        };
+        let text = serde_json_canonicalizer::to_string(&entry).map_err(|error| self.corrupt(error.to_string()))?;
+        self.sql
+            .prepare_cached(
+                "INSERT INTO journal (seq, at, event, intent_id, entry, entry_hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute(params![
+                entry.seq as i64,
+                entry.at,
+                entry.event,
+                entry.intent_id.as_ref().map(IntentId::as_str),
+                text,
+                hash(text.as_bytes())
+            ])?;
+        Ok(())
+    }
+
+    /// The end of the chain.
+    pub(crate) fn head(&self) -> Result<Head, Failed> {
+        let newest: Option<(i64, String)> = self
+            .sql
+            .prepare_cached("SELECT seq, entry_hash FROM journal ORDER BY seq DESC LIMIT 1")?
+            .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        match newest {
+            None => Ok(Head { seq: 0, entry_hash: jose::base64url::encode(&[0; 32]) }),
+            Some((seq, entry_hash)) => {
+                let seq = u64::try_from(seq).map_err(|_| self.corrupt("the journal has a negative number"))?;
+                Ok(Head { seq, entry_hash })
+            }
+        }
+    }
+
+    /// The newest entry of one of `events`, which belong to no intent.
+    pub(crate) fn newest(&self, events: [&str; 2]) -> Result<Option<Entry>, Failed> {
+        let text: Option<String> = self
+            .sql
+            .prepare_cached(
+                "SELECT entry FROM journal WHERE event IN (?1, ?2) AND intent_id IS NULL ORDER BY seq DESC LIMIT 1",
+            )?
+            .query_row(events, |row| row.get(0))
+            .optional()?;
+        text.map(|text| serde_json::from_str(&text).map_err(|error| self.corrupt(error.to_string()))).transpose()
+    }
+}
+
+/// base64url(SHA-256(`octets`)).
+pub(crate) fn hash(octets: &[u8]) -> String {
+    jose::base64url::encode(&jose::sha256(octets))
+}

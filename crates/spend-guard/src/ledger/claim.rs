@@ -1,0 +1,333 @@
+//! Driving an intent, step by step.
+
+use std::fmt;
+use std::sync::Arc;
+
+use jose::UnixSeconds;
+use serde_json::{Value, json};
+
+use super::lock::Lock;
+use super::store::{Failed, Store, Tx};
+use super::{Artefact, Begun, Denial};
+use crate::error::LedgerError;
+use crate::intent::{Approval, Consent, Failure, Intent, Mandate, Settlement, Step};
+use crate::policy::{Evaluation, Policy, Verdict};
+use crate::purchase::{LineItem, PurchaseKind, check_amount, merge};
+
+/// The exclusive right to drive one intent, and the journal of its steps.
+///
+/// Each method is durable when it returns: call it before sending what it announces. Dropping the claim, or dying with it,
+/// lets the next caller go on from the last step.
+pub struct Claim {
+    store: Arc<Store>,
+    lock: Option<Lock>,
+    intent: Intent,
+    evaluation: Evaluation,
+    approval_seconds: u32,
+}
+
+/// What the offers of a purchase gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "verified or absent; any other outcome is a refusal")]
+pub enum Offers<'a> {
+    /// All were verified.
+    Verified {
+        /// The digest over them.
+        digest: &'a str,
+    },
+    /// A line has none: a human must agree, whatever the sum.
+    Missing {
+        /// The digest over those there are.
+        digest: Option<&'a str>,
+    },
+}
+
+/// What comes next for an intent whose offers are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "a caller must handle both")]
+pub enum Next {
+    /// Ask the authorization server.
+    Authorize,
+    /// Ask the human first: [`Claim::await_approval`].
+    AskHuman,
+}
+
+impl fmt::Debug for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Claim").field("intent", &self.intent).finish_non_exhaustive()
+    }
+}
+
+impl Claim {
+    pub(super) fn new(
+        store: Arc<Store>,
+        lock: Lock,
+        intent: Intent,
+        evaluation: Evaluation,
+        approval_seconds: u32,
+    ) -> Self {
+        Self { store, lock: Some(lock), intent, evaluation, approval_seconds }
+    }
+
+    /// The item of a "cheapest" purchase: it takes the place of the cap, is asked of the policy, and reserved.
+    ///
+    /// # Errors
+    ///
+    /// - [`LedgerError::AmountAboveReserved`] if it costs more than the cap.
+    /// - [`LedgerError::IllegalStep`] if the purchase is none of these, or has its item already.
+    /// - [`LedgerError::Invalid`] for an amount of 0 or a line without SKU or quantity.
+    /// - Any of the errors of writing the file.
+    pub fn item_picked(
+        mut self,
+        line_items: Vec<LineItem>,
+        amount_minor: u64,
+        policy: Option<&Policy>,
+    ) -> Result<Begun, LedgerError> {
+        check_amount(amount_minor)?;
+        merge(&line_items)?;
+        let (intent, evaluation) = self.store.write(|tx| {
+            let mut intent = tx.load(&self.intent.id)?;
+            if intent.kind != PurchaseKind::Cheapest || !intent.line_items.is_empty() {
+                return Err(illegal(&intent, Step::ItemPicked).into());
+            }
+            if amount_minor > intent.amount_minor {
+                let limit_minor = intent.amount_minor;
+                return Err(LedgerError::AmountAboveReserved { id: intent.id, limit_minor }.into());
+            }
+            intent.line_items = line_items;
+            intent.amount_minor = amount_minor;
+            let evaluation = tx.evaluate(&intent, policy)?;
+            let findings = json!({"findings": evaluation.findings});
+            if evaluation.verdict == Verdict::Deny {
+                intent.failure = evaluation.failure();
+                tx.step(&mut intent, Step::Refuse, findings)?;
+                return Ok((intent, evaluation));
+            }
+            intent.approval = evaluation.approval();
+            tx.reserve(&mut intent)?;
+            tx.step(&mut intent, Step::ItemPicked, findings)?;
+            tx.alert(&intent.id, &evaluation)?;
+            Ok((intent, evaluation))
+        })?;
+        self.intent = intent;
+        self.evaluation = evaluation;
+        if self.intent.state.is_final() {
+            self.retire();
+            return Ok(Begun::Denied(Denial { intent: self.intent, evaluation: self.evaluation }));
+        }
+        Ok(Begun::New(self))
+    }
+
+    /// The offers of all line items were fetched and verified, or do not exist.
+    ///
+    /// # Errors
+    ///
+    /// - [`LedgerError::ApprovalMismatch`] if a human approved verified offers and one is missing now.
+    /// - [`LedgerError::IllegalStep`] once a presentation was sent.
+    /// - Any of the errors of writing the file.
+    pub fn offers_verified(&mut self, offers: Offers<'_>) -> Result<Next, LedgerError> {
+        self.record(Step::OffersVerified, |_, intent| {
+            let (verified, digest) = match offers {
+                Offers::Verified { digest } => (true, Some(digest)),
+                Offers::Missing { digest } => (false, digest),
+            };
+            if !verified {
+                match &mut intent.approval {
+                    Approval::Given { .. } if intent.offer_verified == Some(true) => {
+                        return Err(LedgerError::ApprovalMismatch { id: intent.id.clone(), what: "offers" }.into());
+                    }
+                    Approval::NotNeeded => {
+                        intent.approval = Approval::Needed { reasons: vec![OFFER_MISSING.to_owned()] }
+                    }
+                    Approval::Needed { reasons } if !reasons.iter().any(|reason| reason == OFFER_MISSING) => {
+                        reasons.push(OFFER_MISSING.to_owned());
+                    }
+                    _ => {}
+                }
+            }
+            intent.offer_verified = Some(verified);
+            intent.offer_digest = digest.map(str::to_owned);
+            Ok(json!({"offer_verified": verified, "offer_digest": digest}))
+        })?;
+        Ok(match self.intent.approval {
+            Approval::NotNeeded | Approval::Given { .. } => Next::Authorize,
+            Approval::Needed { .. } | Approval::Requested { .. } | Approval::Refused { .. } => Next::AskHuman,
+        })
+    }
+
+    /// Asks the human: the intent waits, and `begin` goes on with it once they agreed. `shown` are the lines, label and
+    /// value, that they see beside merchant and amount; give them from verified data only.
+    ///
+    /// # Errors
+    ///
+    /// - [`LedgerError::IllegalStep`] if the intent is not `created`.
+    /// - Any of the errors of writing the file.
+    pub fn await_approval(mut self, shown: Vec<(String, String)>) -> Result<Intent, LedgerError> {
+        let seconds = i64::from(self.approval_seconds);
+        self.record(Step::ApprovalRequested, |tx, intent| {
+            intent.ask(shown, tx.now + seconds);
+            Ok(Value::Null)
+        })?;
+        Ok(self.intent)
+    }
+
+    /// The authorization server wants the human at `url`, until `expires_at`.
+    ///
+    /// # Errors
+    ///
+    /// - [`LedgerError::ApprovalMissing`] if a human had to agree before the server was asked.
+    /// - [`LedgerError::IllegalStep`] once a presentation was sent.
+    /// - Any of the errors of writing the file.
+    pub fn consent_pending(&mut self, url: &str, expires_at: UnixSeconds) -> Result<(), LedgerError> {
+        self.record(Step::ConsentPending, |tx, intent| {
+            intent.clone().use_approval(tx.now)?;
+            intent.consent = Some(Consent { url: url.to_owned(), expires_at });
+            intent.expires_at = intent.expires_at.max(expires_at);
+            Ok(json!({"expires_at": expires_at}))
+        })
+    }
+
+    /// A verified mandate is held. `sd_jwt` is kept with its disclosures.
+    ///
+    /// This uses up the human's approval, where one was needed.
+    ///
+    /// # Errors
+    ///
+    /// - [`LedgerError::ApprovalMissing`], [`LedgerError::ApprovalExpired`], [`LedgerError::ApprovalMismatch`] if the
+    ///   approval is missing, too old, or for something else.
+    /// - [`LedgerError::IllegalStep`] if nothing is reserved, or a presentation was sent.
+    /// - Any of the errors of writing the file.
+    pub fn mandate_held(
+        &mut self,
+        mandate_id: &str,
+        sd_jwt: &str,
+        cap_minor: u64,
+        expires_at: UnixSeconds,
+    ) -> Result<(), LedgerError> {
+        self.record(Step::MandateHeld, |tx, intent| {
+            if !intent.reserved {
+                return Err(illegal(intent, Step::MandateHeld).into());
+            }
+            intent.use_approval(tx.now)?;
+            intent.consent = None;
+            intent.mandate = Some(Mandate { mandate_id: mandate_id.to_owned(), cap_minor, expires_at });
+            tx.attach(&intent.id, Artefact::Mandate, sd_jwt)?;
+            Ok(json!({"mandate_id": mandate_id, "cap_minor": cap_minor, "expires_at": expires_at}))
+        })
+    }
+
+    /// The next octets sent are this presentation: from here on money may move.
+    ///
+    /// # Errors
+    ///
+    /// - [`LedgerError::IllegalStep`] if no mandate is held, or the intent is final.
+    /// - Any of the errors of writing the file.
+    pub fn presenting(&mut self, presentation: &str) -> Result<(), LedgerError> {
+        self.record(Step::Presenting, |tx, intent| {
+            if intent.mandate.is_none() || !intent.reserved {
+                return Err(illegal(intent, Step::Presenting).into());
+            }
+            intent.attempts = intent.attempts.saturating_add(1);
+            tx.attach(&intent.id, Artefact::Presentation, presentation)?;
+            Ok(json!({"attempt": intent.attempts}))
+        })
+    }
+
+    /// The merchant answered that it is paid. Final.
+    ///
+    /// # Errors
+    ///
+    /// - [`LedgerError::IllegalStep`] if nothing was presented.
+    /// - Any of the errors of writing the file: the intent is then still in flight, and the next call reconciles it.
+    pub fn settled(&mut self, settlement: &Settlement) -> Result<(), LedgerError> {
+        self.record(Step::Settle, |tx, intent| {
+            if let Some(receipt) = &settlement.receipt_jws {
+                tx.attach(&intent.id, Artefact::Receipt, receipt)?;
+            }
+            intent.failure = None;
+            intent.settlement = Some(settlement.clone());
+            Ok(json!({"payment_intent_id": settlement.payment_intent_id, "receipt": settlement.receipt}))
+        })
+    }
+
+    /// A definite no, by us, the authorization server or the merchant: nothing was paid, and nothing will be. Final.
+    ///
+    /// # Errors
+    ///
+    /// - [`LedgerError::IllegalStep`] if the intent is final.
+    /// - Any of the errors of writing the file.
+    pub fn refused(&mut self, code: &str, message: &str) -> Result<(), LedgerError> {
+        self.fail(Step::Refuse, code, message)
+    }
+
+    /// A presentation was sent and no verdict came: the money stays reserved until one does.
+    ///
+    /// # Errors
+    ///
+    /// - [`LedgerError::IllegalStep`] if nothing was presented, or the intent is final.
+    /// - Any of the errors of writing the file: the intent is then still `charging`, which is reconciled the same way.
+    pub fn unknown(&mut self, code: &str, message: &str) -> Result<(), LedgerError> {
+        self.fail(Step::LoseAnswer, code, message)
+    }
+
+    /// Keeps `content` with the intent.
+    ///
+    /// # Errors
+    ///
+    /// - Any of the errors of writing the file.
+    pub fn attach(&self, kind: Artefact, content: &str) -> Result<(), LedgerError> {
+        self.store.write(|tx| tx.attach(&self.intent.id, kind, content))
+    }
+
+    /// The intent as of the last step.
+    #[must_use]
+    pub const fn intent(&self) -> &Intent {
+        &self.intent
+    }
+
+    /// What the policy said when it was claimed.
+    #[must_use]
+    pub const fn evaluation(&self) -> &Evaluation {
+        &self.evaluation
+    }
+
+    fn fail(&mut self, step: Step, code: &str, message: &str) -> Result<(), LedgerError> {
+        self.record(step, |_, intent| {
+            intent.failure = Some(Failure { code: code.to_owned(), message: message.to_owned() });
+            Ok(json!({"code": code}))
+        })
+    }
+
+    /// Takes `step`, with what `change` makes of the intent.
+    fn record(
+        &mut self,
+        step: Step,
+        change: impl FnOnce(&Tx<'_>, &mut Intent) -> Result<Value, Failed>,
+    ) -> Result<(), LedgerError> {
+        self.intent = self.store.write(|tx| {
+            let mut intent = tx.load(&self.intent.id)?;
+            if intent.state.after(step).is_none() {
+                return Err(illegal(&intent, step).into());
+            }
+            let detail = change(tx, &mut intent)?;
+            tx.step(&mut intent, step, detail)?;
+            Ok(intent)
+        })?;
+        if self.intent.state.is_final() {
+            self.retire();
+        }
+        Ok(())
+    }
+
+    fn retire(&mut self) {
+        if let Some(lock) = self.lock.take() {
+            lock.retire();
+        }
+    }
+}
+
+fn illegal(intent: &Intent, step: Step) -> LedgerError {
+    LedgerError::IllegalStep { id: intent.id.clone(), from: intent.state, step }
+}
+
+const OFFER_MISSING: &str = "offer_missing";

@@ -1,0 +1,316 @@
+//! Intents as rows: reading, writing, finding, and taking a step.
+
+use jose::UnixSeconds;
+use rusqlite::{Params, params};
+use serde_json::{Value, json};
+
+use super::lock::Lock;
+use super::store::{Failed, Tx};
+use super::{Artefact, DEFAULT_INTENT_SECONDS, chain};
+use crate::error::LedgerError;
+use crate::intent::{Approval, ApprovalTerms, Failure, Intent, IntentId, State, Step};
+use crate::money::Currency;
+use crate::policy::{Evaluation, Policy, Verdict};
+use crate::purchase::{Purchase, PurchaseKind};
+
+impl Tx<'_> {
+    /// The intent that `purchase` would become.
+    pub(crate) fn intent_of(&self, purchase: &Purchase, policy: Option<&Policy>) -> Intent {
+        Intent {
+            id: IntentId::new(self.now),
+            identity: purchase.identity.clone(),
+            kind: purchase.kind,
+            state: State::Created,
+            issuer: purchase.issuer.clone(),
+            merchant: purchase.merchant.clone(),
+            line_items: purchase.line_items.clone(),
+            amount_minor: purchase.amount_minor,
+            currency: purchase.currency,
+            purchase_ref: purchase.purchase_ref.clone(),
+            idempotency_key: purchase.idempotency_key.clone(),
+            agent: purchase.agent.clone(),
+            category: purchase.category.clone(),
+            mcc: purchase.mcc.clone(),
+            created_at: self.now,
+            updated_at: self.now,
+            expires_at: self.now + intent_seconds(policy),
+            reserved: false,
+            declaration: None,
+            approval: Approval::NotNeeded,
+            offer_verified: None,
+            offer_digest: None,
+            consent: None,
+            mandate: purchase.mandate.clone(),
+            attempts: 0,
+            settlement: None,
+            failure: None,
+            settled_at: None,
+        }
+    }
+
+    /// The newest intent of the same identity, if it is open or settled. A mandate that this ledger already holds under
+    /// the same key is the same purchase.
+    pub(crate) fn repeated(&self, purchase: &Purchase) -> Result<Option<Intent>, Failed> {
+        if let Some(mandate) = &purchase.mandate {
+            let held = self.one(
+                "SELECT body FROM intents WHERE mandate_id = ?1 AND idempotency_key = ?2 ORDER BY seq DESC LIMIT 1",
+                [&mandate.mandate_id, &purchase.idempotency_key],
+            )?;
+            return Ok(held.filter(|intent| !intent.state.is_final() || intent.state == State::Settled));
+        }
+        let newest = self.one(
+            "SELECT body FROM intents WHERE identity = ?1 ORDER BY seq DESC LIMIT 1",
+            [purchase.identity.as_str()],
+        )?;
+        Ok(newest.filter(|intent| !intent.state.is_final() || intent.state == State::Settled))
+    }
+
+    /// The open declared intent that `purchase` names by its reference.
+    pub(crate) fn declared(&self, purchase: &Purchase) -> Result<Option<Intent>, Failed> {
+        let (PurchaseKind::Payment, Some(reference)) = (purchase.kind, &purchase.purchase_ref) else { return Ok(None) };
+        let declared = self
+            .one("SELECT body FROM intents WHERE declared = ?1 AND open = 1 ORDER BY seq DESC LIMIT 1", [reference])?;
+        Ok(declared.filter(|intent| intent.declaration.as_ref().is_some_and(|declaration| !declaration.used)))
+    }
+
+    /// Expires what was never presented and has had its time, unless it is being driven. A few at a time: the rest holds
+    /// its reservation a little longer, which errs on the safe side.
+    pub(crate) fn expire_others(&self, but: Option<&IntentId>, retired: &mut Vec<Lock>) -> Result<(), Failed> {
+        let mut statement =
+            self.sql.prepare_cached("SELECT body FROM intents WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2")?;
+        let mut rows = statement.query([self.now, EXPIRED_AT_ONCE])?;
+        let mut expired = Vec::new();
+        while let Some(row) = rows.next()? {
+            expired.push(self.parse(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)?);
+        }
+        for mut intent in expired {
+            if but != Some(&intent.id)
+                && let Some(lock) = Lock::take(self.dir, &intent.id)?
+            {
+                self.step(&mut intent, Step::Expire, Value::Null)?;
+                retired.push(lock);
+            }
+        }
+        Ok(())
+    }
+
+    /// The intent `id`.
+    pub(crate) fn load(&self, id: &IntentId) -> Result<Intent, Failed> {
+        self.one("SELECT body FROM intents WHERE id = ?1", [id.as_str()])?
+            .ok_or_else(|| LedgerError::NoSuchIntent(id.clone()).into())
+    }
+
+    /// The intent that `query` selects.
+    pub(crate) fn one(&self, query: &str, params: impl Params) -> Result<Option<Intent>, Failed> {
+        let mut statement = self.sql.prepare_cached(query)?;
+        let mut rows = statement.query(params)?;
+        rows.next()?.map(|row| self.parse(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)).transpose()
+    }
+
+    pub(crate) fn parse(&self, body: &str) -> Result<Intent, Failed> {
+        serde_json::from_str(body).map_err(|error| self.corrupt(format!("an intent cannot be read: {error}")))
+    }
+
+    /// Stores a new intent and what the policy said about it.
+    pub(crate) fn insert(&self, intent: &Intent, event: &str, evaluation: &Evaluation) -> Result<(), Failed> {
+        self.write_row(intent, event, json!({"state": intent.state, "findings": evaluation.findings}))?;
+        self.alert(&intent.id, evaluation)
+    }
+
+    /// Moves `intent` on by `step`, with what that means for its reservation, and stores it.
+    pub(crate) fn step(&self, intent: &mut Intent, step: Step, detail: Value) -> Result<(), Failed> {
+        let from = intent.state;
+        let Some(state) = from.after(step) else {
+            return Err(LedgerError::IllegalStep { id: intent.id.clone(), from, step }.into());
+        };
+        intent.state = state;
+        if state == State::Settled {
+            intent.settled_at = Some(self.now);
+            self.spend(intent)?;
+        } else if state.is_final() {
+            self.release(intent)?;
+        }
+        intent.updated_at = self.now;
+        let mut entry = json!({"from": from, "state": state});
+        if let (Value::Object(entry), Value::Object(detail)) = (&mut entry, detail) {
+            entry.extend(detail);
+        }
+        self.write_row(intent, step.as_str(), entry)
+    }
+
+    /// Brings an intent that is gone on with up to date with purchase and policy, and stores it if that changed it.
+    pub(crate) fn refresh(
+        &self,
+        before: &Intent,
+        intent: &mut Intent,
+        evaluation: &Evaluation,
+        policy: Option<&Policy>,
+    ) -> Result<(), Failed> {
+        if intent.state == State::Created && intent.approval == Approval::NotNeeded {
+            intent.approval = evaluation.approval();
+        }
+        if !intent.reserved && !intent.line_items.is_empty() {
+            self.reserve(intent)?;
+        }
+        if !intent.state.is_in_flight() && intent.expires_at <= self.now {
+            intent.expires_at = self.now + intent_seconds(policy);
+        }
+        if intent.declaration != before.declaration {
+            self.step(intent, Step::DeclarationUsed, Value::Null)?;
+        } else if intent != before {
+            intent.updated_at = self.now;
+            self.write_row(intent, "resume", json!({"state": intent.state, "findings": evaluation.findings}))?;
+        }
+        Ok(())
+    }
+
+    /// Keeps `content` with the intent, and its hash in the journal.
+    pub(crate) fn attach(&self, id: &IntentId, kind: Artefact, content: &str) -> Result<(), Failed> {
+        self.sql
+            .prepare_cached("INSERT INTO artefacts (intent_id, name, at, content) VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![id.as_str(), kind.as_str(), self.now, content])?;
+        let detail = json!({"artefact": self.sql.last_insert_rowid(), "name": kind.as_str(), "hash": chain::hash(content.as_bytes())});
+        self.append("artefact", Some((id, None)), detail)
+    }
+
+    fn write_row(&self, intent: &Intent, event: &str, detail: Value) -> Result<(), Failed> {
+        let body = serde_json::to_string(intent).map_err(|error| self.corrupt(error.to_string()))?;
+        let releasable = intent.state.after(Step::Expire).is_some();
+        self.sql
+            .prepare_cached(
+                "INSERT INTO intents (id, identity, state, open, merchant, declared, mandate_id, idempotency_key, expires_at, body)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+                 ON CONFLICT (id) DO UPDATE SET identity = ?2, state = ?3, open = ?4, merchant = ?5, declared = ?6,
+                    mandate_id = ?7, idempotency_key = ?8, expires_at = ?9, body = ?10",
+            )?
+            .execute(params![
+                intent.id.as_str(),
+                intent.identity.as_str(),
+                intent.state.as_str(),
+                !intent.state.is_final(),
+                intent.merchant,
+                intent.declaration.as_ref().map(|declaration| &declaration.reference),
+                intent.mandate.as_ref().map(|mandate| &mandate.mandate_id),
+                intent.idempotency_key,
+                releasable.then_some(intent.expires_at),
+                body,
+            ])?;
+        self.append(event, Some((&intent.id, Some(&body))), detail)
+    }
+}
+
+impl Intent {
+    /// Asks the human about it, until `expires_at`.
+    pub(crate) fn ask(&mut self, shown: Vec<(String, String)>, expires_at: UnixSeconds) {
+        let tolerance =
+            self.declaration.as_ref().filter(|declared| !declared.used).map_or(0, |declared| declared.tolerance_minor);
+        self.expires_at = self.expires_at.max(expires_at);
+        self.approval = Approval::Requested {
+            terms: ApprovalTerms {
+                merchant: self.merchant.clone(),
+                amount_minor: self.amount_minor.saturating_add(tolerance),
+                currency: self.currency,
+                shown,
+                expires_at,
+            },
+        };
+    }
+
+    /// Whether a human was asked, or answered, too long ago for the answer to be used.
+    pub(crate) fn answer_is_late(&self, now: UnixSeconds) -> bool {
+        let declared = self.declaration.as_ref().is_some_and(|declaration| !declaration.used);
+        match (&self.approval, self.state) {
+            (Approval::Requested { terms }, State::AwaitingApproval) => terms.expires_at <= now,
+            (Approval::Given { terms, used: false, .. }, State::Approved) => terms.expires_at <= now,
+            _ => declared && self.expires_at <= now,
+        }
+    }
+
+    /// Turns a declared intent into the purchase that was declared.
+    pub(crate) fn adopt(&mut self, purchase: &Purchase) -> Result<(), LedgerError> {
+        let Some(declaration) = &mut self.declaration else { return Ok(()) };
+        let differs = [
+            ("issuer", self.issuer != purchase.issuer),
+            ("merchant", self.merchant != purchase.merchant),
+            ("currency", self.currency != purchase.currency),
+            ("amount", declaration.amount_minor.abs_diff(purchase.amount_minor) > declaration.tolerance_minor),
+        ];
+        if let Some((what, _)) = differs.iter().find(|(_, differs)| *differs) {
+            return Err(LedgerError::DeclarationMismatch { id: self.id.clone(), what });
+        }
+        if let Approval::Given { terms, .. } = &self.approval {
+            covers(&self.id, terms, &purchase.merchant, purchase.currency, purchase.amount_minor)?;
+        }
+        declaration.used = true;
+        self.identity = purchase.identity.clone();
+        self.line_items.clone_from(&purchase.line_items);
+        self.amount_minor = purchase.amount_minor;
+        self.purchase_ref.clone_from(&purchase.purchase_ref);
+        self.idempotency_key.clone_from(&purchase.idempotency_key);
+        self.agent.clone_from(&purchase.agent);
+        self.category.clone_from(&purchase.category);
+        self.mcc.clone_from(&purchase.mcc);
+        Ok(())
+    }
+
+    /// Uses the approval, where one is wanted: once, in time, and for what it was given.
+    pub(crate) fn use_approval(&mut self, now: UnixSeconds) -> Result<(), LedgerError> {
+        match &mut self.approval {
+            Approval::NotNeeded => Ok(()),
+            Approval::Given { terms, used, .. } => {
+                if !*used && terms.expires_at <= now {
+                    return Err(LedgerError::ApprovalExpired(self.id.clone()));
+                }
+                covers(&self.id, terms, &self.merchant, self.currency, self.amount_minor)?;
+                *used = true;
+                Ok(())
+            }
+            Approval::Needed { .. } | Approval::Requested { .. } | Approval::Refused { .. } => {
+                Err(LedgerError::ApprovalMissing(self.id.clone()))
+            }
+        }
+    }
+}
+
+/// Whether `terms` allow this payment: the same merchant and currency, and no more money.
+pub(crate) fn covers(
+    id: &IntentId,
+    terms: &ApprovalTerms,
+    merchant: &str,
+    currency: Currency,
+    amount_minor: u64,
+) -> Result<(), LedgerError> {
+    let what = if terms.merchant != merchant {
+        "merchant"
+    } else if terms.currency != currency {
+        "currency"
+    } else if terms.amount_minor < amount_minor {
+        "amount"
+    } else {
+        return Ok(());
+    };
+    Err(LedgerError::ApprovalMismatch { id: id.clone(), what })
+}
+
+impl Evaluation {
+    /// The first rule that denies, as the reason of a failed intent.
+    pub(crate) fn failure(&self) -> Option<Failure> {
+        let finding = self.findings.iter().find(|finding| finding.verdict == Verdict::Deny)?;
+        Some(Failure { code: finding.code.clone(), message: finding.message.clone() })
+    }
+
+    /// Whether a human must be asked, and why.
+    pub(crate) fn approval(&self) -> Approval {
+        if self.verdict != Verdict::Approve {
+            return Approval::NotNeeded;
+        }
+        let wants = self.findings.iter().filter(|finding| finding.verdict == Verdict::Approve);
+        Approval::Needed { reasons: wants.map(|finding| finding.rule.clone()).collect() }
+    }
+}
+
+fn intent_seconds(policy: Option<&Policy>) -> i64 {
+    policy.map_or(DEFAULT_INTENT_SECONDS, |policy| policy.intent_seconds).into()
+}
+
+const EXPIRED_AT_ONCE: i64 = 16;

@@ -1,0 +1,307 @@
+//! One payment against the rules.
+
+use jose::UnixSeconds;
+use serde::{Deserialize, Serialize};
+
+use super::rules::{Limits, Policy, RuleAction, Scope, matches_glob};
+use crate::money::Currency;
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(clippy::exhaustive_enums, reason = "the three answers a guard can give")]
+pub enum Verdict {
+    /// It may go on.
+    Allow,
+    /// A human must agree first.
+    Approve,
+    /// No.
+    Deny,
+}
+
+/// One rule that spoke.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Finding {
+    /// A stable code: `currency_not_allowed`, `budget_exceeded`, …
+    pub code: String,
+    /// Where the rule stands in the policy: `currency.EUR.hour`.
+    pub rule: String,
+    /// What it wants.
+    pub verdict: Verdict,
+    /// One sentence for a person, of our own words and numbers.
+    pub message: String,
+    /// The limit, where there is one: minor units, or a number of payments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+    /// What this payment would bring it to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub would_be: Option<u64>,
+}
+
+/// How much an alert matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(clippy::exhaustive_enums, reason = "the three severities of the product")]
+pub enum Severity {
+    /// Good to know.
+    Info,
+    /// Worth a look.
+    Warning,
+    /// Look now.
+    Critical,
+}
+
+/// Something a human may want to know; it stops nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Alert {
+    /// A stable code: `large_payment`, `rate`, `first_payment`, `budget_threshold`, `unlike_before`.
+    pub code: String,
+    /// How much it matters.
+    pub severity: Severity,
+    /// One sentence for a person.
+    pub message: String,
+}
+
+/// What the policy says about one payment: every rule that spoke, in the order in which they are asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Evaluation {
+    /// The most restrictive of all.
+    pub verdict: Verdict,
+    /// Every rule that wants an approval or denies.
+    pub findings: Vec<Finding>,
+    /// What to tell the human.
+    pub alerts: Vec<Alert>,
+}
+
+/// A payment as rules see it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request<'a> {
+    pub(crate) merchant: &'a str,
+    pub(crate) category: &'a str,
+    pub(crate) mcc: &'a str,
+    pub(crate) agent: &'a str,
+    pub(crate) currency: Currency,
+    /// `None` while an item is still to be picked: then only freeze, currency and merchant rules speak.
+    pub(crate) amount_minor: Option<u64>,
+    /// What of the sums is this payment's own reservation.
+    pub(crate) own_minor: u64,
+}
+
+/// What happened within a window, and what is reserved whenever that was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sum {
+    pub(crate) settled_minor: u64,
+    pub(crate) settled_count: u64,
+    pub(crate) begun_count: u64,
+    pub(crate) reserved_minor: u64,
+}
+
+/// Where the sums come from.
+pub(crate) trait Sums {
+    type Error;
+
+    fn now(&self) -> UnixSeconds;
+
+    /// What `scope` saw in `currency` from the second `since` on, that one included.
+    fn sum(&self, currency: Currency, scope: &Scope, since: UnixSeconds) -> Result<Sum, Self::Error>;
+}
+
+impl Policy {
+    /// Asks every rule about `request`, in order; none is skipped because another has spoken.
+    pub(crate) fn evaluate<S: Sums>(&self, request: &Request<'_>, sums: &S) -> Result<Evaluation, S::Error> {
+        let mut found = Findings(Vec::new());
+        let currency = request.currency;
+        let limits = self.currencies.get(&currency);
+        if limits.is_none() {
+            found.deny(
+                "currency_not_allowed",
+                format!("currency.{currency}"),
+                format!("the policy does not allow {currency}"),
+            );
+        }
+        if self.deny_merchants.iter().any(|glob| matches_glob(glob, request.merchant)) {
+            found.deny("merchant_denied", "merchants.deny", "the policy denies this merchant");
+        }
+        if let Some(allowed) = &self.allow_merchants
+            && !allowed.iter().any(|glob| matches_glob(glob, request.merchant))
+        {
+            found.deny("merchant_not_allowed", "merchants.allow", "the policy does not list this merchant");
+        }
+        let rules: Vec<_> = self.rules.iter().filter(|rule| rule.scope.applies_to(request)).collect();
+        for rule in &rules {
+            if rule.action == RuleAction::Deny {
+                found.deny("rule_denied", format!("rule.{}", rule.name), "a rule of the policy denies this");
+            }
+        }
+        if let Some(amount) = request.amount_minor {
+            let everything = Scope::default();
+            let mut limited: Vec<(String, &Limits, &Scope)> = Vec::new();
+            limited.extend(limits.map(|limits| (format!("currency.{currency}"), limits, &everything)));
+            limited.extend(rules.iter().filter_map(|rule| match &rule.action {
+                RuleAction::Limit { currency: of, limits } if *of == currency => {
+                    Some((format!("rule.{}", rule.name), limits, &rule.scope))
+                }
+                _ => None,
+            }));
+            for (name, limits, _) in &limited {
+                found.cap(name, limits, amount, currency);
+            }
+            for (name, limits, scope) in &limited {
+                found.budgets(name, limits, scope, request, amount, sums)?;
+            }
+            for (name, limits, scope) in &limited {
+                found.velocity(name, limits, scope, request, sums)?;
+            }
+            for (name, limits, _) in &limited {
+                found.threshold(name, limits, amount, currency);
+            }
+        }
+        for rule in &rules {
+            if rule.action == RuleAction::Approve {
+                found.add(
+                    "approval_required",
+                    format!("rule.{}", rule.name),
+                    Verdict::Approve,
+                    "a rule wants a human to agree".to_owned(),
+                    None,
+                );
+            }
+        }
+        let verdict = found.0.iter().map(|finding| finding.verdict).max().unwrap_or(Verdict::Allow);
+        Ok(Evaluation { verdict, findings: found.0, alerts: Vec::new() })
+    }
+}
+
+impl Scope {
+    fn applies_to(&self, request: &Request<'_>) -> bool {
+        (self.currencies.is_empty() || self.currencies.contains(&request.currency))
+            && self.covers(request.merchant, request.category, request.mcc, request.agent)
+    }
+}
+
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn cap(&mut self, name: &str, limits: &Limits, amount: u64, currency: Currency) {
+        if let Some(limit) = limits.per_transaction
+            && amount > limit
+        {
+            let message = format!("one payment may be at most {}", currency.format(limit));
+            self.add(
+                "per_transaction_exceeded",
+                format!("{name}.per_transaction"),
+                Verdict::Deny,
+                message,
+                Some((limit, amount)),
+            );
+        }
+    }
+
+    fn budgets<S: Sums>(
+        &mut self,
+        name: &str,
+        limits: &Limits,
+        scope: &Scope,
+        request: &Request<'_>,
+        amount: u64,
+        sums: &S,
+    ) -> Result<(), S::Error> {
+        for (window, seconds, limit) in limits.budgets() {
+            let Some(limit) = limit else { continue };
+            let sum = sums.sum(request.currency, scope, sums.now().saturating_sub(seconds))?;
+            let others = sum.settled_minor.saturating_add(sum.reserved_minor.saturating_sub(request.own_minor));
+            let would_be = others.saturating_add(amount);
+            if would_be > limit {
+                let currency = request.currency;
+                let message = format!(
+                    "{} within any {window} is the limit, {} of it is left",
+                    currency.format(limit),
+                    currency.format(limit.saturating_sub(others)),
+                );
+                self.add(
+                    "budget_exceeded",
+                    format!("{name}.{window}"),
+                    Verdict::Deny,
+                    message,
+                    Some((limit, would_be)),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn velocity<S: Sums>(
+        &mut self,
+        name: &str,
+        limits: &Limits,
+        scope: &Scope,
+        request: &Request<'_>,
+        sums: &S,
+    ) -> Result<(), S::Error> {
+        // One that is gone on with was counted when it began.
+        if request.own_minor > 0 {
+            return Ok(());
+        }
+        for (window, seconds, limit) in limits.velocities() {
+            let Some(limit) = limit else { continue };
+            let begun = sums.sum(request.currency, scope, sums.now().saturating_sub(seconds))?.begun_count;
+            let would_be = begun.saturating_add(1);
+            if would_be > limit {
+                let message = format!("{limit} payments within any {window} is the limit");
+                self.add(
+                    "velocity_exceeded",
+                    format!("{name}.payments_per_{window}"),
+                    Verdict::Deny,
+                    message,
+                    Some((limit, would_be)),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn threshold(&mut self, name: &str, limits: &Limits, amount: u64, currency: Currency) {
+        if let Some(limit) = limits.approval_above
+            && amount > limit
+        {
+            let message = format!("a human must agree to more than {}", currency.format(limit));
+            self.add(
+                "approval_required",
+                format!("{name}.approval_above"),
+                Verdict::Approve,
+                message,
+                Some((limit, amount)),
+            );
+        }
+    }
+
+    fn deny(&mut self, code: &str, rule: impl Into<String>, message: impl Into<String>) {
+        self.add(code, rule.into(), Verdict::Deny, message.into(), None);
+    }
+
+    fn add(&mut self, code: &str, rule: String, verdict: Verdict, message: String, numbers: Option<(u64, u64)>) {
+        let (limit, would_be) = numbers.unzip();
+        self.0.push(Finding { code: code.to_owned(), rule, verdict, message, limit, would_be });
+    }
+}
+
+impl Limits {
+    /// The budgets: name, length in seconds, limit.
+    pub(crate) const fn budgets(&self) -> [(&'static str, i64, Option<u64>); 4] {
+        [
+            ("hour", HOUR, self.hour),
+            ("day", 24 * HOUR, self.day),
+            ("week", 7 * 24 * HOUR, self.week),
+            ("month", 31 * 24 * HOUR, self.month),
+        ]
+    }
+
+    const fn velocities(&self) -> [(&'static str, i64, Option<u64>); 2] {
+        [("minute", 60, self.payments_per_minute), ("hour", HOUR, self.payments_per_hour)]
+    }
+}
+
+const HOUR: i64 = 3600;

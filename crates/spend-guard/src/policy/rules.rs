@@ -1,0 +1,179 @@
+//! The rules in force, as data.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::money::Currency;
+
+/// What may be spent. Made by [`Policy::default`] or read from a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Policy {
+    /// For how long a settled purchase is answered again instead of made again, from its settlement.
+    pub replay_seconds: u32,
+    /// After what time an intent that was never presented gives its reservation back.
+    pub intent_seconds: u32,
+    /// For how long a human's yes counts, and the question stays open.
+    pub approval_seconds: u32,
+    /// Only merchants whose origin matches one of these; `None` means any.
+    pub allow_merchants: Option<Vec<String>>,
+    /// No merchant whose origin matches one of these.
+    pub deny_merchants: Vec<String>,
+    /// The currencies that may be spent at all, and their limits.
+    pub currencies: BTreeMap<Currency, Limits>,
+    /// What else holds, for a part of the spending.
+    pub rules: Vec<Rule>,
+}
+
+/// Limits in minor units of one currency; `None` is no limit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Limits {
+    /// The most in one payment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_transaction: Option<u64>,
+    /// Above this, and not at it, a human is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval_above: Option<u64>,
+    /// The most within any hour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hour: Option<u64>,
+    /// The most within any 24 hours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub day: Option<u64>,
+    /// The most within any 7 days.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub week: Option<u64>,
+    /// The most within any 31 days, so that no calendar month holds more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub month: Option<u64>,
+    /// The most payments begun within any minute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payments_per_minute: Option<u64>,
+    /// The most payments begun within any hour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payments_per_hour: Option<u64>,
+}
+
+/// A rule for a part of the spending.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Rule {
+    /// Its name, unique in the policy.
+    pub name: String,
+    /// Which spending it is about.
+    pub scope: Scope,
+    /// What it says.
+    pub action: RuleAction,
+}
+
+/// What a rule says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum RuleAction {
+    /// No.
+    Deny,
+    /// A human is asked.
+    Approve,
+    /// Limits for what the scope covers together, in one currency.
+    Limit {
+        /// The currency.
+        currency: Currency,
+        /// The limits.
+        limits: Limits,
+    },
+}
+
+/// Which spending a rule is about. An empty list covers everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Scope {
+    /// Globs on the merchant's origin: `*` stands for any characters, `?` for one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub merchants: Vec<String>,
+    /// Categories.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub categories: Vec<String>,
+    /// Merchant category codes (ISO 18245).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mccs: Vec<String>,
+    /// Agents.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub agents: Vec<String>,
+    /// Currencies.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub currencies: Vec<Currency>,
+}
+
+impl Default for Policy {
+    /// EUR, USD and GBP, in each: 100 per transaction, above 50 a human is asked, 200 an hour, 500 a day.
+    fn default() -> Self {
+        let limits = Limits {
+            per_transaction: Some(100_00),
+            approval_above: Some(50_00),
+            hour: Some(200_00),
+            day: Some(500_00),
+            ..Limits::default()
+        };
+        let currencies = ["EUR", "USD", "GBP"]
+            .iter()
+            .filter_map(|code| Currency::parse(code).ok())
+            .map(|currency| (currency, limits.clone()));
+        Self {
+            replay_seconds: 24 * 3600,
+            intent_seconds: 3600,
+            approval_seconds: 3600,
+            allow_merchants: None,
+            deny_merchants: Vec::new(),
+            currencies: currencies.collect(),
+            rules: Vec::new(),
+        }
+    }
+}
+
+impl Scope {
+    /// Whether it leaves nothing out within a currency.
+    pub(crate) fn is_everything(&self) -> bool {
+        self.merchants.is_empty() && self.categories.is_empty() && self.mccs.is_empty() && self.agents.is_empty()
+    }
+
+    /// Whether it covers spending of this kind; an unknown category, code or agent is the empty text.
+    pub(crate) fn covers(&self, merchant: &str, category: &str, mcc: &str, agent: &str) -> bool {
+        let has = |list: &[String], value: &str| list.is_empty() || list.iter().any(|entry| entry == value);
+        (self.merchants.is_empty() || self.merchants.iter().any(|glob| matches_glob(glob, merchant)))
+            && has(&self.categories, category)
+            && has(&self.mccs, mcc)
+            && has(&self.agents, agent)
+    }
+}
+
+/// Whether `text` matches `glob`, where `*` stands for any characters and `?` for one. Linear but for the last `*`, to
+/// which alone it goes back.
+pub(crate) fn matches_glob(glob: &str, text: &str) -> bool {
+    let (glob, text) = (glob.as_bytes(), text.as_bytes());
+    let (mut g, mut t) = (0, 0);
+    let mut back: Option<(usize, usize)> = None;
+    while t < text.len() {
+        match glob.get(g) {
+            Some(b'*') => {
+                back = Some((g, t));
+                g += 1;
+            }
+            Some(octet) if *octet == b'?' || *octet == text[t] => {
+                g += 1;
+                t += 1;
+            }
+            _ => match back {
+                None => return false,
+                Some((star, from)) => {
+                    back = Some((star, from + 1));
+                    g = star + 1;
+                    t = from + 1;
+                }
+            },
+        }
+    }
+    glob[g..].iter().all(|octet| *octet == b'*')
+}
