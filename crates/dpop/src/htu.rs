@@ -43,10 +43,6 @@ impl Htu {
         if authority.contains('@') {
             return Err(InvalidHtu::UserInfo);
         }
-        // `url` would skip further slashes to find a host in `https:///path`.
-        if authority.is_empty() {
-            return Err(InvalidHtu::Authority);
-        }
         let origin = Url::parse(&uri[..scheme.len() + 3 + authority.len()]).map_err(|_| InvalidHtu::Authority)?;
         Ok(Self::join(&origin, path))
     }

@@ -218,6 +218,7 @@ fn compares_typ_as_a_media_type() {
     for bad in ["", "JWT", "vc+sd-jwt ", "text/vc+sd-jwt", "application/application/vc+sd-jwt", "vc+sd-jwt;x=1"] {
         assert_eq!(check(Some(bad), wanted), Err(JwsError::TypMismatch), "{bad}");
     }
+    assert_eq!(check(Some("application/text/x"), Typ::OneOf(&["text/x"])), Err(JwsError::TypMismatch));
     assert_eq!(check(None, wanted), Err(JwsError::TypMismatch));
     assert_eq!(check(None, Typ::AbsentOr("JWT")), Ok(()));
     assert_eq!(check(Some("jwt"), Typ::AbsentOr("JWT")), Ok(()));
@@ -319,6 +320,15 @@ fn rejects_tampered_signatures() {
             );
         }
     }
+}
+
+/// `R` is the neutral element and `s = k·a`, so the equation of RFC 8032 §5.1.7 holds. Only the key's owner can make it, and
+/// no signer that follows the RFC does; implementations disagree about it, so it is refused.
+#[test]
+fn rejects_an_ed25519_signature_whose_r_has_small_order() {
+    let signature = "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAABsq2vppK0PPGdN4rAeU7z0Hm9LJnMVQ0FGvI5E6iQVAg";
+    let signature = base64url::decode(signature).unwrap();
+    assert!(ed25519().public_key().verify(b"R of small order", &signature).is_err());
 }
 
 #[test]
