@@ -1,1 +1,99 @@
-//! OID4AC client: registration, mandates and payments for agents
+//! A client for OID4AC: an agent registers, gets a mandate from its principal's authorization server, and pays a merchant
+//! with it, every artefact on the way verified.
+//!
+//! - [`Client::register`] registers the agent, once.
+//! - [`Client::pay`] pays for an [`Order`] and goes on from what the [`Journal`] holds.
+//! - [`Client::read_presentation`] and [`Client::verify_mandate`] take up a presentation made earlier or elsewhere.
+//! - [`Store`] keeps keys and registration; [`Journal`] keeps each payment. Both have implementations in files and in memory.
+//!
+//! A human's decision is a value, [`Outcome::Consent`], and so is not knowing, [`Outcome::Unknown`].
+//!
+//! # Examples
+//!
+//! ```
+//! use oid4ac_client::{
+//!     Client, Currency, IdempotencyKey, LineItem, MemoryJournal, Money, Order, Outcome, RegisterRequest, SetupToken,
+//!     SystemRng,
+//! };
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let sandbox = sandbox::Sandbox::start(sandbox::SandboxConfig::default()).await?;
+//! # let (issuer, setup_token) = (sandbox.as_origin().to_owned(), sandbox.setup_token());
+//! # let shop = sandbox.merchants()[0].clone();
+//! # let (shop, verify_url) = (shop.origin.as_str(), shop.verify_url.as_str());
+//! let client = Client::builder(&issuer)?.build();
+//! let callback = "https://agent.example/callback";
+//! client.register(&RegisterRequest::new(SetupToken::new(setup_token), [callback])).await?;
+//!
+//! let price = Money::new(1299, Currency::parse("EUR")?)?;
+//! let socks = vec![LineItem::new("alpaca-sock-blue-43", 1)];
+//! let order = Order::new(shop, verify_url, price, socks, callback, IdempotencyKey::generate(&SystemRng))?;
+//! let journal = MemoryJournal::default();
+//! match client.pay(&order, &journal).await? {
+//!     Outcome::Settled(payment) => {
+//!         println!("paid: {}", payment.settlement.payment_intent_id);
+//!         assert!(payment.settlement.receipt.is_verified());
+//!     }
+//!     Outcome::Consent(consent) => println!("please decide at {}, then call `pay` again", consent.url),
+//!     other => println!("{other:?}"),
+//! }
+//! # sandbox.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Not covered
+//!
+//! Authorization servers that do not say how they take consent (`oid4ac_consent_modes_supported`) are refused before
+//! anything is pushed to them.
+
+mod address;
+mod assertion;
+mod authorization;
+mod cache;
+mod client;
+mod error;
+mod http;
+mod journal;
+mod mandate;
+mod metadata;
+mod money;
+mod nonce;
+mod offer;
+mod order;
+mod origin;
+mod outcome;
+mod payment;
+mod presentation;
+mod presented;
+mod profile;
+mod registration;
+mod secret;
+mod send;
+mod status_list;
+mod store;
+mod system;
+mod token;
+mod untrusted;
+
+pub use crate::http::{HttpClient, Limits, ReqwestClient, Sending, TransportError};
+pub use address::AddressPolicy;
+pub use client::{AssertionAudience, Client, ClientBuilder, Compatibility, RegisteredKeys, SetupTokenAs};
+pub use error::{
+    Artefact, Error, Incompatibility, LineItemsError, LocalError, Misbehaviour, Misuse, ServerError, Stage, Why,
+};
+pub use journal::{CheckedOffers, FileJournal, Journal, JournalError, MemoryJournal, Progress, Step};
+pub use money::{Currency, InvalidMoney, Money};
+pub use order::{IdempotencyKey, LineItem, Order, UnsignedOffers};
+pub use origin::{Endpoint, InvalidUrl, Origin};
+pub use outcome::{Consent, HeldMandate, InFlight, Outcome, Payment, Settlement, Verdict};
+pub use presented::PresentedMandate;
+pub use registration::{RegisterRequest, Registered};
+pub use secret::{AccessToken, Code, CodeVerifier, RefreshToken, SetupToken, State};
+pub use status_list::{InvalidStatusList, StatusList};
+pub use store::{
+    FileStore, InvalidKeys, KeyPair, MemoryStore, PendingAuthorization, Problem, Registration, RegistrationAccess,
+    Store, StoreError,
+};
+pub use system::{SystemClock, SystemRng};

@@ -1,0 +1,326 @@
+//! From pushed authorization request to authorization code (RFC 9126, RFC 9396, RFC 7636, RFC 9207).
+
+use http::StatusCode;
+use http::header::LOCATION;
+use jose::{base64url, random_token, sha256};
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::client::Agent;
+use crate::metadata::{MANDATE_TYPE, Metadata};
+use crate::nonce::Role;
+use crate::secret::{Code, CodeVerifier, SecretText, State};
+use crate::send::{Answer, Call};
+use crate::store::PendingAuthorization;
+use crate::{
+    Artefact, CheckedOffers, Client, Consent, Endpoint, Error, Incompatibility, LineItem, Misbehaviour, Misuse, Order,
+    ServerError, Stage, Why,
+};
+
+/// How an authorization stands.
+pub(crate) enum Authorization {
+    /// A code came back. `shown` says whether a human saw a consent page for it.
+    Granted {
+        code: Code,
+        verifier: CodeVerifier,
+        shown: Shown,
+    },
+    /// A human has to decide; the secrets to go on with are in the store.
+    Pending(Consent),
+    Declined,
+    Expired,
+}
+
+/// Whether the principal was shown this purchase, or approved of its kind earlier.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shown {
+    Yes,
+    No,
+}
+
+impl Client {
+    /// Refuses, before anything is sent, a consent mode that the server does not have, and a server that knows none.
+    pub(crate) fn check_consent_mode(metadata: &Metadata, order: &Order) -> Result<(), Error> {
+        let modes = metadata.consent_modes.as_deref();
+        let modes = modes.ok_or(Incompatibility::MissingMember("oid4ac_consent_modes_supported"))?;
+        match order.consent_mode_hint() {
+            Some(hint) if !modes.iter().any(|mode| mode == hint) => Err(Misuse::ConsentMode(hint.to_owned()).into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Pushes the request and asks the authorization endpoint, once.
+    pub(crate) async fn authorize(
+        &self,
+        agent: &Agent,
+        metadata: &Metadata,
+        order: &Order,
+        offers: &CheckedOffers,
+    ) -> Result<Authorization, Error> {
+        let rng = self.inner.rng.as_ref();
+        let state = State::new(random_token::<16>(rng));
+        // RFC 7636 §4.1: 32 random octets make 43 characters.
+        let verifier = CodeVerifier::new(random_token::<32>(rng));
+        let request_uri = self.push(agent, metadata, order, offers, &state, &verifier).await?;
+
+        let mut url = metadata.authorization_endpoint.url().clone();
+        url.query_pairs_mut().append_pair("client_id", &agent.client_id).append_pair("request_uri", &request_uri);
+        let endpoint = Endpoint::parse(url.as_str()).map_err(|_| refused(Why::Member("authorization_endpoint")))?;
+        let answer = self.send(Call::get(Stage::Authorize, &endpoint).role(Role::AuthorizationServer)).await?;
+        if !matches!(answer.status(), StatusCode::FOUND | StatusCode::SEE_OTHER) {
+            return Err(answer.server_error().into());
+        }
+        let location = answer.header(LOCATION.as_str()).ok_or_else(|| refused(Why::Member("location")))?;
+        match redirected_to(location, order.redirect_uri()) {
+            Some(response) => self.read_response(response, &state, verifier),
+            None => self.begin_consent(&answer, location, order, state, verifier),
+        }
+    }
+
+    async fn push(
+        &self,
+        agent: &Agent,
+        metadata: &Metadata,
+        order: &Order,
+        offers: &CheckedOffers,
+        state: &State,
+        verifier: &CodeVerifier,
+    ) -> Result<String, Error> {
+        let details = serde_json::to_string(&[Details::of(order, offers)])
+            .map_err(|_| Misbehaviour::new(Artefact::PushedRequest, Why::Member("authorization_details")))?;
+        let fields = || {
+            let mut fields = Vec::with_capacity(14);
+            fields.extend(self.authentication(agent, metadata)?);
+            fields.extend([
+                ("response_type", "code".to_owned()),
+                ("scope", order.scope().to_owned()),
+                ("state", state.expose().to_owned()),
+                ("code_challenge", base64url::encode(&sha256(verifier.expose().as_bytes()))),
+                ("code_challenge_method", "S256".to_owned()),
+                ("redirect_uri", order.redirect_uri().to_owned()),
+                ("resource", order.merchant().as_str().to_owned()),
+                ("dpop_jkt", agent.minter.jkt().as_str().to_owned()),
+                ("authorization_details", details.clone()),
+            ]);
+            fields.extend(order.consent_mode_hint().map(|hint| ("consent_mode_hint", hint.to_owned())));
+            Ok(fields)
+        };
+        let call = Call::post(Stage::Par, &metadata.par_endpoint, Role::AuthorizationServer).proof(&agent.minter);
+        let answer = self.send_form(call, fields).await?;
+        if answer.status() != StatusCode::CREATED {
+            return Err(answer.server_error().into());
+        }
+        let pushed: PushedReply = answer.json(Artefact::PushedRequest)?;
+        if pushed.request_uri.is_empty() || pushed.request_uri.len() > MAX_REQUEST_URI {
+            return Err(Misbehaviour::new(Artefact::PushedRequest, Why::Member("request_uri")).into());
+        }
+        Ok(pushed.request_uri)
+    }
+
+    /// RFC 6749 §4.1.2, RFC 9207 §2.4: `state` and `iss` are checked before code or error is looked at.
+    fn read_response(&self, response: Response, state: &State, verifier: CodeVerifier) -> Result<Authorization, Error> {
+        self.check_response(response.state.as_ref(), response.iss.as_deref(), state)?;
+        match (response.code, response.error.as_deref()) {
+            (Some(code), None) => Ok(Authorization::Granted { code, verifier, shown: Shown::No }),
+            (None, Some("access_denied")) => Ok(Authorization::Declined),
+            (None, Some(error)) => {
+                Err(ServerError::new(Stage::Authorize, 302, Some(error), response.error_description.as_deref()).into())
+            }
+            _ => Err(refused(Why::Member("code")).into()),
+        }
+    }
+
+    fn check_response(&self, state: Option<&State>, iss: Option<&str>, expected: &State) -> Result<(), Error> {
+        if state != Some(expected) {
+            return Err(refused(Why::Mismatch("state")).into());
+        }
+        match iss == Some(self.issuer()) {
+            true => Ok(()),
+            false => Err(refused(Why::Mismatch("iss")).into()),
+        }
+    }
+
+    /// The redirect leads to a consent page: keeps what redeeming takes, and hands the page on.
+    fn begin_consent(
+        &self,
+        answer: &Answer,
+        location: &str,
+        order: &Order,
+        state: State,
+        verifier: CodeVerifier,
+    ) -> Result<Authorization, Error> {
+        let reply: ConsentReply = answer.json(Artefact::AuthorizationResponse)?;
+        let page = Endpoint::parse(&reply.consent_url).map_err(|_| refused(Why::Member("consent_url")))?;
+        let issuer = self.inner.issuer.origin();
+        if page.origin() != issuer && self.inner.portal.as_ref() != Some(page.origin()) {
+            return Err(refused(Why::Origin("consent_url")).into());
+        }
+        if reply.consent_url != location {
+            return Err(refused(Why::Mismatch("consent_url")).into());
+        }
+        let poll = Endpoint::parse(&reply.poll_uri).map_err(|_| refused(Why::Member("poll_uri")))?;
+        if poll.origin() != issuer {
+            return Err(refused(Why::Origin("poll_uri")).into());
+        }
+        let expires_at = self.now() + reply.expires_in.clamp(1, MAX_CONSENT_SECONDS);
+        let pending = PendingAuthorization {
+            state,
+            verifier,
+            redirect_uri: order.redirect_uri().to_owned(),
+            poll_uri: SecretText::new(reply.poll_uri),
+            expires_at,
+        };
+        self.inner.store.set_pending(order.idempotency_key().as_str(), Some(&pending))?;
+        Ok(Authorization::Pending(Consent {
+            url: reply.consent_url,
+            mode: crate::untrusted::clean(&reply.consent_mode, 16),
+            expires_at,
+            interval_seconds: reply.interval.clamp(1, MAX_INTERVAL_SECONDS),
+        }))
+    }
+
+    /// Asks once whether the human has decided.
+    pub(crate) async fn poll(&self, agent: &Agent, order: &Order, consent: Consent) -> Result<Authorization, Error> {
+        let key = order.idempotency_key().as_str();
+        let Some(pending) = self.inner.store.pending(key)? else { return Ok(Authorization::Expired) };
+        let poll = Endpoint::parse(pending.poll_uri.expose()).map_err(|_| refused(Why::Member("poll_uri")))?;
+        let call = Call::get(Stage::Poll, &poll).role(Role::AuthorizationServer).proof(&agent.minter);
+        let answer = self.send(call).await?;
+        let too_fast = answer.status() == StatusCode::TOO_MANY_REQUESTS;
+        if too_fast {
+            // RFC 8628 §3.5.
+            let interval_seconds = (consent.interval_seconds + 5).min(MAX_INTERVAL_SECONDS);
+            return Ok(Authorization::Pending(Consent { interval_seconds, ..consent }));
+        }
+        if answer.status() == StatusCode::NOT_FOUND {
+            return Ok(Authorization::Expired);
+        }
+        if answer.status() != StatusCode::OK {
+            return Err(answer.server_error().into());
+        }
+        match answer.json(Artefact::AuthorizationResponse)? {
+            PollReply::Pending { .. } if self.now() >= pending.expires_at => Ok(Authorization::Expired),
+            PollReply::Pending { interval } => {
+                let interval = interval.unwrap_or(consent.interval_seconds).clamp(1, MAX_INTERVAL_SECONDS);
+                Ok(Authorization::Pending(Consent { interval_seconds: interval, ..consent }))
+            }
+            PollReply::Approved { code, state, iss } => {
+                self.check_response(Some(&State::new(state)), Some(&iss), &pending.state)?;
+                let verifier = pending.verifier;
+                Ok(Authorization::Granted { code: Code::new(code), verifier, shown: Shown::Yes })
+            }
+            PollReply::Declined => Ok(Authorization::Declined),
+            PollReply::Expired => Ok(Authorization::Expired),
+        }
+    }
+}
+
+/// One element of `authorization_details` (RFC 9396 §2).
+#[derive(Serialize)]
+struct Details<'a> {
+    #[serde(rename = "type")]
+    typ: &'static str,
+    amount_minor: u64,
+    currency: &'static str,
+    merchant: &'a str,
+    line_items: &'a [LineItem],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offer_digest: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offer_id: Option<&'a str>,
+}
+
+impl<'a> Details<'a> {
+    fn of(order: &'a Order, offers: &'a CheckedOffers) -> Self {
+        Self {
+            typ: MANDATE_TYPE,
+            amount_minor: order.amount().amount_minor(),
+            currency: order.amount().currency().code(),
+            merchant: order.merchant().as_str(),
+            line_items: order.line_items(),
+            offer_digest: offers.digest.as_deref(),
+            offer_id: order.offer_id(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct PushedReply {
+    request_uri: String,
+}
+
+#[derive(Deserialize)]
+struct ConsentReply {
+    consent_url: String,
+    consent_mode: String,
+    poll_uri: String,
+    interval: u64,
+    expires_in: i64,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+enum PollReply {
+    Pending { interval: Option<u64> },
+    Approved { code: String, state: String, iss: String },
+    Declined,
+    Expired,
+}
+
+/// The query of an authorization response.
+#[derive(Default)]
+struct Response {
+    code: Option<Code>,
+    state: Option<State>,
+    iss: Option<String>,
+    error: Option<String>,
+    error_description: Option<String>,
+}
+
+/// Reads `location` as an authorization response, if it is the redirect URI with more in its query.
+fn redirected_to(location: &str, redirect_uri: &str) -> Option<Response> {
+    let rest = location.strip_prefix(redirect_uri)?;
+    let query = rest.strip_prefix('?').or_else(|| rest.strip_prefix('&').filter(|_| redirect_uri.contains('?')))?;
+    let mut response = Response::default();
+    for (name, value) in url::form_urlencoded::parse(query.split('#').next()?.as_bytes()) {
+        let value = value.into_owned();
+        // RFC 6749 §3.1: a parameter must not stand there twice, so neither counts.
+        let again = match name.as_ref() {
+            "code" => response.code.replace(Code::new(value)).is_some(),
+            "state" => response.state.replace(State::new(value)).is_some(),
+            "iss" => response.iss.replace(value).is_some(),
+            "error" => response.error.replace(value).is_some(),
+            "error_description" => response.error_description.replace(value).is_some(),
+            _ => false,
+        };
+        if again {
+            return Some(Response::default());
+        }
+    }
+    Url::parse(location).ok().map(|_| response)
+}
+
+fn refused(why: Why) -> Misbehaviour {
+    Misbehaviour::new(Artefact::AuthorizationResponse, why)
+}
+
+const MAX_REQUEST_URI: usize = 2048;
+const MAX_CONSENT_SECONDS: i64 = 3600;
+const MAX_INTERVAL_SECONDS: u64 = 60;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_a_response_only_from_the_redirect_uri_itself() {
+        let read = |location| redirected_to(location, "https://a.example/cb").and_then(|r| r.code);
+        assert_eq!(read("https://a.example/cb?code=c&state=s"), Some(Code::new("c")));
+        for other in ["https://a.example/cbx?code=c", "https://a.example/cb/x?code=c", "https://b.example/cb?code=c"] {
+            assert!(read(other).is_none(), "{other}");
+        }
+        assert_eq!(read("https://a.example/cb?code=c&code=d"), None);
+        let with_query = redirected_to("https://a.example/cb?x=1&code=c", "https://a.example/cb?x=1");
+        assert_eq!(with_query.and_then(|r| r.code), Some(Code::new("c")));
+    }
+}

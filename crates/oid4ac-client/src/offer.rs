@@ -1,0 +1,210 @@
+//! Signed offers (RFC 9421, RFC 9530), and the digest that binds a mandate to them.
+
+use http::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use http_sig::{Component, DigestAlg, Message, Verified, Verifier};
+use jose::{Alg, JwkSet, base64url, json, sha256};
+use serde_json::{Map, Value};
+
+use crate::money::MAX_MINOR;
+use crate::order::UnsignedOffers;
+use crate::send::{Answer, Call};
+use crate::{
+    Artefact, CheckedOffers, Client, Endpoint, Error, LineItem, Misbehaviour, Misuse, Order, Stage, Verdict, Why,
+    profile,
+};
+
+/// A merchant's offer whose signature holds.
+struct VerifiedOffer {
+    object: Map<String, Value>,
+    amount_minor: u64,
+    nonce: String,
+    verdict: Verdict,
+}
+
+impl Client {
+    /// Fetches and verifies the offer of every line, and compares price, currency and stock with the order.
+    pub(crate) async fn check_offers(&self, order: &Order) -> Result<CheckedOffers, Error> {
+        let mut offers = Vec::with_capacity(order.line_items().len());
+        for line in order.line_items() {
+            let offer = self.fetch_offer(order, line).await?;
+            if offer.is_none() && order.unsigned_offers() == UnsignedOffers::Refuse {
+                return Err(Misuse::OfferMissing { sku: line.sku().to_owned() }.into());
+            }
+            offers.push(offer);
+        }
+        check_prices(order, &offers)?;
+        let verdict = offers.iter().flatten().next().map_or(Verdict::Absent, |offer| offer.verdict.clone());
+        let nonce = offers.first().and_then(Option::as_ref).map(|offer| offer.nonce.clone());
+        Ok(CheckedOffers { digest: offer_digest(offers)?, nonce, verdict })
+    }
+
+    /// `None` if the merchant has no offer for the SKU at any place.
+    async fn fetch_offer(&self, order: &Order, line: &LineItem) -> Result<Option<VerifiedOffer>, Error> {
+        let merchant = order.merchant();
+        let places = match line.offer_url() {
+            Some(url) => vec![Endpoint::parse(url).map_err(|_| refused(Why::Member("offer_url")))?],
+            None => OFFER_PATHS
+                .iter()
+                .map(|path| sku_endpoint(merchant.as_str(), path, line.sku()))
+                .collect::<Result<_, _>>()?,
+        };
+        for place in &places {
+            if place.origin() != merchant {
+                return Err(refused(Why::Origin("offer_url")).into());
+            }
+            let call = Call::get(Stage::Offer, place)
+                .header(ACCEPT, HeaderValue::from_static("application/ld+json, application/json"))
+                // The digest is over the content as it is encoded on the wire.
+                .header(ACCEPT_ENCODING, HeaderValue::from_static("identity"))
+                .header(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+            let answer = self.send(call).await?;
+            match answer.status() {
+                StatusCode::OK => return self.verify_offer(order, line, place, &answer).await.map(Some),
+                StatusCode::NOT_FOUND => {}
+                _ => return Err(answer.server_error().into()),
+            }
+        }
+        Ok(None)
+    }
+
+    async fn verify_offer(
+        &self,
+        order: &Order,
+        line: &LineItem,
+        place: &Endpoint,
+        answer: &Answer,
+    ) -> Result<VerifiedOffer, Error> {
+        let verified =
+            self.verify_signed(&offer_verifier()?, order.merchant().as_str(), place, answer, Artefact::Offer).await?;
+        let nonce = verified.params().nonce().unwrap_or_default().to_owned();
+        if !is_challenge(&nonce) {
+            return Err(refused(Why::Member("nonce")).into());
+        }
+        let object = json::parse_object(answer.body()).map_err(|error| refused(Why::Json(error.to_string())))?;
+        let text =
+            |name: &'static str| object.get(name).and_then(Value::as_str).ok_or_else(|| refused(Why::Member(name)));
+        if text("sku")? != line.sku() {
+            return Err(refused(Why::Mismatch("sku")).into());
+        }
+        if text("currency")? != order.amount().currency().code() {
+            return Err(refused(Why::Currency).into());
+        }
+        let amount_minor = object.get("amount_minor").and_then(Value::as_u64).filter(|minor| *minor <= MAX_MINOR);
+        let amount_minor = amount_minor.ok_or_else(|| refused(Why::Member("amount_minor")))?;
+        match object.get("in_stock").and_then(Value::as_bool) {
+            Some(true) => {}
+            Some(false) => return Err(refused(Why::OutOfStock).into()),
+            None => return Err(refused(Why::Member("in_stock")).into()),
+        }
+        let verdict =
+            Verdict::Verified { kid: verified.keyid().to_owned(), alg: http_sig::alg_name(verified.alg()).to_owned() };
+        Ok(VerifiedOffer { object, amount_minor, nonce, verdict })
+    }
+
+    /// Verifies the signature on an answer to a GET, by the signer's published keys. A `keyid` that is not among them
+    /// fetches them anew, once.
+    pub(crate) async fn verify_signed(
+        &self,
+        verifier: &Verifier,
+        signer: &str,
+        place: &Endpoint,
+        answer: &Answer,
+        what: Artefact,
+    ) -> Result<Verified, Error> {
+        let jwks_uri = merchant_jwks(signer)?;
+        let attempt = |keys: &JwkSet| {
+            let none = HeaderMap::new();
+            let request =
+                Message::request("GET", place.url().as_str(), &none).map_err(|_| Why::Member("@target-uri"))?;
+            let response =
+                Message::response(answer.status().as_u16(), answer.headers()).map_err(|_| Why::Member("@status"))?;
+            let response = response.in_reply_to(&request).danger_allow_missing_req().with_body(answer.body());
+            let key = |keyid: &str| {
+                let find = |alg| keys.find(Some(keyid), alg);
+                find(Alg::EdDsa).or_else(|| find(Alg::Es256)).map(jose::Jwk::key)
+            };
+            verifier.verify(&response, self.now(), key).map_err(Why::from)
+        };
+        let known = self.jwks(&jwks_uri).await?;
+        let mut outcome = attempt(&known.set);
+        if !known.just_fetched && matches!(&outcome, Err(Why::HttpSignature(e)) if e.unknown_keyids().next().is_some())
+        {
+            outcome = attempt(self.fetch_jwks(&jwks_uri).await?.as_ref());
+        }
+        outcome.map_err(|why| Misbehaviour::new(what, why).into())
+    }
+}
+
+pub(crate) fn merchant_jwks(merchant: &str) -> Result<Endpoint, Error> {
+    let endpoint = Endpoint::parse(&format!("{merchant}/.well-known/jwks.json"));
+    endpoint.map_err(|why| Misuse::Url { what: "merchant_url", why }.into())
+}
+
+/// Five components and a nonce, at most 300 s between `created` and `expires`.
+fn offer_verifier() -> Result<Verifier, Error> {
+    let mut verifier = Verifier::new()
+        .algs(profile::HTTP_SIGNATURES)
+        .require_content_digest(&[DigestAlg::Sha256])
+        .require_nonce()
+        .skew(profile::SIGNATURE_SKEW_SECONDS)
+        .max_lifetime(profile::OFFER_MAX_LIFE_SECONDS);
+    for name in ["@method", "@target-uri", "@authority", "content-type"] {
+        verifier = verifier.require(Component::parse(name).map_err(|_| refused(Why::Member("signature-input")))?);
+    }
+    Ok(verifier)
+}
+
+/// The signed prices, or the caller's where a human approved those, make the amount exactly.
+fn check_prices(order: &Order, offers: &[Option<VerifiedOffer>]) -> Result<(), Error> {
+    let asked = order.amount().amount_minor();
+    let mut signed = 0_u64;
+    for (line, offer) in order.line_items().iter().zip(offers) {
+        let price = match (offer, line.unit_price_minor()) {
+            (Some(offer), Some(claimed)) if offer.amount_minor != claimed => {
+                return Err(refused(Why::Price { signed: offer.amount_minor, asked: claimed }).into());
+            }
+            (Some(offer), _) => offer.amount_minor,
+            (None, Some(claimed)) => claimed,
+            (None, None) => return Err(Misuse::OfferMissing { sku: line.sku().to_owned() }.into()),
+        };
+        signed = signed.saturating_add(price.saturating_mul(u64::from(line.qty())));
+    }
+    match signed == asked {
+        true => Ok(()),
+        false => Err(refused(Why::Price { signed, asked }).into()),
+    }
+}
+
+/// b64url(SHA-256(JCS(x))), x being the offer of the one line, or the array of all lines' offers with `null` for those
+/// that have none (RFC 8785).
+fn offer_digest(offers: Vec<Option<VerifiedOffer>>) -> Result<Option<String>, Error> {
+    if offers.iter().all(Option::is_none) {
+        return Ok(None);
+    }
+    let mut objects = offers.into_iter().map(|offer| offer.map_or(Value::Null, |offer| Value::Object(offer.object)));
+    let digested = match (objects.len(), objects.next()) {
+        (1, Some(only)) => only,
+        (_, first) => Value::Array(first.into_iter().chain(objects).collect()),
+    };
+    let canonical = serde_json_canonicalizer::to_vec(&digested).map_err(|_| refused(Why::Json("offer".to_owned())))?;
+    Ok(Some(base64url::encode(&sha256(&canonical))))
+}
+
+fn sku_endpoint(merchant: &str, path: &str, sku: &str) -> Result<Endpoint, Error> {
+    let unusable = || Misuse::Url { what: "merchant_url", why: crate::InvalidUrl::NotAbsolute };
+    let mut url = url::Url::parse(merchant).map_err(|_| unusable())?;
+    url.path_segments_mut().map_err(|()| unusable())?.pop_if_empty().extend(path.split('/')).push(sku);
+    Endpoint::parse(url.as_str()).map_err(|_| unusable().into())
+}
+
+/// Whether a text can be a merchant's challenge: 16 to 128 characters of the base64url alphabet.
+pub(crate) fn is_challenge(text: &str) -> bool {
+    (16..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
+fn refused(why: Why) -> Misbehaviour {
+    Misbehaviour::new(Artefact::Offer, why)
+}
+
+const OFFER_PATHS: [&str; 2] = ["oid4ac/offer", "products"];

@@ -1,0 +1,157 @@
+use jose::PublicKey;
+use serde::{Deserialize, Serialize};
+
+use crate::{CheckedOffers, Error, IdempotencyKey};
+
+/// How a payment stands when [`crate::Client::pay`] returns. A human's decision is a value here, not an error.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The merchant settled.
+    Settled(Box<Payment>),
+    /// A human has to decide. Show them the URL, then call `pay` again with the same order and journal.
+    Consent(Consent),
+    /// The human said no, or a mandate was not issued. No money moved.
+    Declined,
+    /// Nobody decided in time. No money moved.
+    ConsentExpired,
+    /// It cannot be told whether the merchant settled. Call `pay` again with the same order and journal: the same
+    /// purchase is presented under the same idempotency key, and settles at most once.
+    Unknown(Box<InFlight>),
+}
+
+/// A settled payment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Payment {
+    /// The offers it was made for. `None` for a mandate that came from elsewhere.
+    pub offers: Option<CheckedOffers>,
+    /// The mandate it was made under.
+    pub mandate: HeldMandate,
+    /// The presentation that the merchant accepted; it is spent.
+    pub presentation: String,
+    /// What the merchant answered.
+    pub settlement: Settlement,
+}
+
+/// A mandate that was issued to this agent and verified.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct HeldMandate {
+    /// Its identifier.
+    pub mandate_id: String,
+    /// The SD-JWT with all its disclosures, ending in `~`. Disclosures are the principal's: keep it where only they can read.
+    pub sd_jwt: String,
+    /// The most that can be charged under it, in minor units.
+    pub cap_minor: u64,
+    /// When it expires, in seconds since the epoch.
+    pub expires_at: i64,
+    /// The digest of the offers that it carries.
+    pub offer_digest: Option<String>,
+    /// The thumbprint of the key it is bound to; ours, where the mandate was issued to this agent.
+    pub jkt: Option<String>,
+    /// How the access token was verified.
+    pub access_token: Verdict,
+    /// How the mandate was verified.
+    pub mandate: Verdict,
+}
+
+impl HeldMandate {
+    /// The issuer-signed JWT alone, without any disclosure.
+    #[must_use]
+    pub fn mandate_jwt(&self) -> &str {
+        self.sd_jwt.split('~').next().unwrap_or_default()
+    }
+}
+
+/// What a merchant answered when it settled.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Settlement {
+    /// The mandate charged.
+    pub mandate_id: String,
+    /// When the merchant verified it (RFC 3339).
+    pub verified_at: Option<String>,
+    /// The principal, as the merchant knows them.
+    pub verifier_principal_id: Option<String>,
+    /// What is left of the mandate's cap, in minor units.
+    pub spend_cap_remaining_minor: Option<u64>,
+    /// The merchant's name for the payment.
+    pub payment_intent_id: String,
+    /// The payment provider's name for it.
+    pub payment_provider_ref: Option<String>,
+    /// When it was settled (RFC 3339).
+    pub settled_at: String,
+    /// Where a receipt can be seen.
+    pub receipt_url: Option<String>,
+    /// The merchant's signed receipt.
+    pub receipt_jws: Option<String>,
+    /// How the receipt was verified. Not being so does not unsettle the payment.
+    pub receipt: Verdict,
+    /// How our own KB-JWT verifies, by the key that the mandate is bound to.
+    pub key_binding: Verdict,
+}
+
+/// What came of checking a signed artefact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verdict", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Verdict {
+    /// Signature and content hold.
+    Verified {
+        /// The `kid`, or the thumbprint where the artefact names none.
+        kid: String,
+        /// The algorithm.
+        alg: String,
+    },
+    /// There was nothing to check: no offer, no receipt, an opaque token.
+    Absent,
+    /// It does not hold.
+    Invalid {
+        /// Which rule it breaks.
+        reason: String,
+    },
+}
+
+impl Verdict {
+    pub(crate) fn by(kid: Option<&str>, key: &PublicKey) -> Self {
+        let kid = kid.unwrap_or_else(|| key.thumbprint().as_str()).to_owned();
+        Self::Verified { kid, alg: key.alg().name().to_owned() }
+    }
+
+    pub(crate) fn invalid(reason: impl ToString) -> Self {
+        Self::Invalid { reason: reason.to_string() }
+    }
+
+    /// Whether signature and content hold.
+    #[must_use]
+    pub fn is_verified(&self) -> bool {
+        matches!(self, Self::Verified { .. })
+    }
+}
+
+/// A human has to decide.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Consent {
+    /// The page to show them, on the authorization server or its portal.
+    pub url: String,
+    /// `dashboard`, or `scan` where the URL is meant to be shown as a QR code.
+    pub mode: String,
+    /// Until when they can decide, in seconds since the epoch.
+    pub expires_at: i64,
+    /// How many seconds to wait before `pay` is called again.
+    pub interval_seconds: u64,
+}
+
+/// A purchase whose outcome is not known.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct InFlight {
+    /// The mandate that was presented; still valid until its `exp`.
+    pub mandate: HeldMandate,
+    /// The key under which it was presented.
+    pub idempotency_key: IdempotencyKey,
+    /// What was seen last.
+    pub last: Error,
+}

@@ -1,0 +1,169 @@
+//! A payment, from offer to receipt.
+
+use crate::authorization::Authorization;
+use crate::client::Agent;
+use crate::metadata::Metadata;
+use crate::presentation::{Earlier, Presentment};
+use crate::secret::{AccessToken, Code, CodeVerifier};
+use crate::{
+    CheckedOffers, Client, Error, HeldMandate, Journal, Order, Outcome, Payment, Progress, ServerError, Stage, Step,
+};
+
+impl Client {
+    /// Pays for an order: verifies the merchant's offers, gets a mandate, presents it, and reads settlement and receipt.
+    ///
+    /// It goes on from what `journal` has recorded, so calling it again with the same order and journal is how an
+    /// interrupted payment is continued, a human's answer is fetched, and an unknown outcome is cleared up. A payment that
+    /// is settled is answered from the journal, and nothing is sent.
+    ///
+    /// The future may be dropped at any time. What was sent stays sent; the journal knows.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Misuse`] if the agent is not registered, or the order cannot be carried out as it stands.
+    /// - [`Error::PeerMisbehaved`] if offer, access token, mandate or an answer does not hold; the stage's name is in it.
+    ///   A mandate that does not hold is revoked, and was not presented.
+    /// - [`Error::Server`] for a refusal. One of the merchant's is final: no money moved.
+    /// - [`Error::Transport`] if a request before the presentation got no answer: no money moved.
+    /// - [`Error::Local`] if store or journal failed. The step that was not recorded was not taken.
+    pub async fn pay(&self, order: &Order, journal: &dyn Journal) -> Result<Outcome, Error> {
+        let mut progress = journal.progress()?;
+        if let Some(outcome) = finished(&mut progress) {
+            return outcome;
+        }
+        let agent = self.agent()?;
+        agent.check_can_pay()?;
+        if let Some(mandate) = progress.mandate.take().filter(|mandate| self.is_presentable(mandate, &progress)) {
+            return self.present_order(&agent, order, &mandate, &progress, None, journal).await;
+        }
+        let metadata = self.metadata().await?;
+        let authorization = match progress.consent.take() {
+            Some(consent) => self.poll(&agent, order, consent).await?,
+            None => {
+                Self::check_consent_mode(&metadata, order)?;
+                let offers = self.check_offers(order).await?;
+                journal.record(Step::OffersVerified(offers.clone()))?;
+                let authorization = self.authorize(&agent, &metadata, order, &offers).await?;
+                progress.offers = Some(offers);
+                authorization
+            }
+        };
+        let forget = || self.inner.store.set_pending(order.idempotency_key().as_str(), None);
+        match authorization {
+            Authorization::Pending(consent) => {
+                journal.record(Step::ConsentPending(consent.clone()))?;
+                Ok(Outcome::Consent(consent))
+            }
+            Authorization::Declined => {
+                journal.record(Step::Declined)?;
+                forget()?;
+                Ok(Outcome::Declined)
+            }
+            Authorization::Expired => {
+                forget()?;
+                Ok(Outcome::ConsentExpired)
+            }
+            Authorization::Granted { code, verifier, shown } => {
+                let offers = progress.offers.clone().unwrap_or(CheckedOffers::NONE);
+                let issued = self.issue(&agent, &metadata, order, &offers, (&code, &verifier), shown, journal).await;
+                forget()?;
+                let Some((mandate, token)) = issued? else {
+                    journal.record(Step::Declined)?;
+                    return Ok(Outcome::Declined);
+                };
+                self.present_order(&agent, order, &mandate, &progress, Some((&token.0, token.1)), journal).await
+            }
+        }
+    }
+
+    /// Redeems the code, and verifies what it brought before any of it is used. `None` without a mandate.
+    #[expect(clippy::too_many_arguments, reason = "each is another party's part of one exchange")]
+    async fn issue(
+        &self,
+        agent: &Agent,
+        metadata: &Metadata,
+        order: &Order,
+        offers: &CheckedOffers,
+        (code, verifier): (&Code, &CodeVerifier),
+        shown: crate::authorization::Shown,
+        journal: &dyn Journal,
+    ) -> Result<Option<(HeldMandate, (AccessToken, i64))>, Error> {
+        let tokens = self.redeem(agent, metadata, order, code, verifier).await?;
+        let Some(mandate) = &tokens.mandate else {
+            self.revoke(agent, metadata, &tokens).await;
+            return Ok(None);
+        };
+        let checked = match self.check_access_token(agent, metadata, &tokens.access_token, order.merchant()).await {
+            Ok(verdict) => self.check_mandate(agent, metadata, order, offers, (mandate, &tokens, shown, verdict)).await,
+            Err(error) => Err(error),
+        };
+        match checked {
+            Ok(held) => {
+                journal.record(Step::MandateHeld(held.clone()))?;
+                Ok(Some((held, (tokens.access_token, tokens.expires_at))))
+            }
+            Err(error) => {
+                self.revoke(agent, metadata, &tokens).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn present_order(
+        &self,
+        agent: &Agent,
+        order: &Order,
+        mandate: &HeldMandate,
+        progress: &Progress,
+        access_token: Option<(&AccessToken, i64)>,
+        journal: &dyn Journal,
+    ) -> Result<Outcome, Error> {
+        let presentment = Presentment {
+            merchant: order.merchant(),
+            verify_url: order.verify_url(),
+            currency: order.amount().currency(),
+            line_items: order.line_items(),
+            offer_id: order.offer_id(),
+            idempotency_key: order.idempotency_key(),
+            mandate,
+            offers: progress.offers.as_ref(),
+            access_token,
+            as_given: None,
+            earlier: earlier(progress),
+        };
+        self.present(Some(agent), &presentment, journal).await
+    }
+
+    /// A mandate that was presented is presented again whatever its age, for the merchant may have settled. One that never
+    /// was is of use only while it lives.
+    fn is_presentable(&self, mandate: &HeldMandate, progress: &Progress) -> bool {
+        progress.may_have_settled() || mandate.expires_at - self.now() > MANDATE_MARGIN_SECONDS
+    }
+}
+
+/// The outcome that the journal already holds.
+pub(crate) fn finished(progress: &mut Progress) -> Option<Result<Outcome, Error>> {
+    if let (Some(mandate), Some(presentation), Some(settlement)) =
+        (&progress.mandate, &progress.presentation, &progress.settlement)
+    {
+        return Some(Ok(Outcome::Settled(Box::new(Payment {
+            offers: progress.offers.clone(),
+            mandate: mandate.clone(),
+            presentation: presentation.clone(),
+            settlement: settlement.as_ref().clone(),
+        }))));
+    }
+    if let Some((status, code)) = &progress.refused {
+        return Some(Err(ServerError::new(Stage::VerifyMandate, *status, Some(code), None).into()));
+    }
+    progress.declined.then_some(Ok(Outcome::Declined))
+}
+
+pub(crate) fn earlier(progress: &Progress) -> Earlier {
+    match progress.may_have_settled() {
+        true => Earlier::MayHaveSettled,
+        false => Earlier::NoneSent,
+    }
+}
+
+const MANDATE_MARGIN_SECONDS: i64 = 5;

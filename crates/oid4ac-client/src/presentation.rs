@@ -1,0 +1,423 @@
+//! Presenting a mandate to its merchant, and what is made of the answer.
+
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::RETRY_AFTER;
+use jose::{Alg, base64url, sha256};
+use sd_jwt::{HeldSdJwt, KeyBinder};
+use serde::{Deserialize, Serialize};
+
+use crate::client::Agent;
+use crate::nonce::Role;
+use crate::offer::{is_challenge, merchant_jwks};
+use crate::secret::AccessToken;
+use crate::send::{Answer, Call};
+use crate::untrusted::clean;
+use crate::{
+    Artefact, CheckedOffers, Client, Currency, Endpoint, Error, HeldMandate, IdempotencyKey, InFlight, Journal,
+    LineItem, Misbehaviour, Misuse, Origin, Outcome, Payment, Settlement, Stage, Step, Verdict, Why, profile,
+};
+
+/// A mandate on its way to a merchant.
+pub(crate) struct Presentment<'a> {
+    pub(crate) merchant: &'a Origin,
+    pub(crate) verify_url: &'a Endpoint,
+    pub(crate) currency: Currency,
+    pub(crate) line_items: &'a [LineItem],
+    pub(crate) offer_id: Option<&'a str>,
+    pub(crate) idempotency_key: &'a IdempotencyKey,
+    pub(crate) mandate: &'a HeldMandate,
+    pub(crate) offers: Option<&'a CheckedOffers>,
+    /// Fresh from the token endpoint, with when it ends.
+    pub(crate) access_token: Option<(&'a AccessToken, i64)>,
+    /// A presentation made by somebody else, to be sent as it is first.
+    pub(crate) as_given: Option<&'a str>,
+    /// Whether an earlier presentation may have settled.
+    pub(crate) earlier: Earlier,
+}
+
+/// Whether it is known that no earlier presentation of this purchase settled.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Earlier {
+    NoneSent,
+    MayHaveSettled,
+}
+
+/// What a merchant's answer means for the purchase.
+enum Reading {
+    Settled(Box<Settlement>),
+    /// No money moved, and none will under this key.
+    Refused,
+    /// A new challenge came: present again with it.
+    Challenge,
+    /// Still being worked on: ask again after so many seconds.
+    InProgress(u64),
+    /// It cannot be told.
+    Unclear,
+}
+
+impl Client {
+    /// Presents until the outcome is known or the attempts are used up; always under the one idempotency key.
+    pub(crate) async fn present(
+        &self,
+        agent: Option<&Agent>,
+        of: &Presentment<'_>,
+        journal: &dyn Journal,
+    ) -> Result<Outcome, Error> {
+        let mut earlier = of.earlier;
+        let mut rounds = Rounds::default();
+        let mut as_given = of.as_given.map(str::to_owned);
+        loop {
+            let merchant_nonce = self.merchant_nonce(of);
+            let (presentation, merchant_nonce, key_binding) = match as_given.take() {
+                Some(given) => (given, None, Verdict::Absent),
+                None => {
+                    let agent = agent.ok_or(Misuse::NotRegistered)?;
+                    let bound = self.bind(agent, of, &merchant_nonce)?;
+                    let verdict = self.check_key_binding(agent, of, &bound);
+                    (bound, Some(merchant_nonce), verdict)
+                }
+            };
+            // From the moment this is on disk, a crash leaves the purchase as one that may have been paid.
+            journal.record(Step::Presenting { presentation: presentation.clone() })?;
+            let sent = self.send_presentation(agent, of, &presentation, merchant_nonce.as_deref()).await;
+            let last = match sent {
+                Err(error @ Error::Transport { .. }) => {
+                    earlier = Earlier::MayHaveSettled;
+                    if rounds.next_attempt() {
+                        self.pause(rounds.backoff()).await;
+                        continue;
+                    }
+                    error
+                }
+                Err(error) => return Err(error),
+                Ok(answer) => {
+                    self.keep_challenge(of.merchant, &answer);
+                    match self.judge(of, &answer, earlier).await {
+                        Reading::Settled(mut settlement) => {
+                            settlement.key_binding = key_binding;
+                            return self.settled(of, presentation, *settlement, journal);
+                        }
+                        Reading::Refused => {
+                            let error = answer.server_error();
+                            let code = error.error().unwrap_or_default().to_owned();
+                            journal.record(Step::Refused { status: error.status(), code })?;
+                            return Err(error.into());
+                        }
+                        Reading::Challenge if Self::may_rebind(agent, of) && rounds.next_challenge() => continue,
+                        Reading::Challenge if earlier == Earlier::NoneSent => {
+                            // Not a verdict on the purchase, but nothing was charged either.
+                            return Err(answer.server_error().into());
+                        }
+                        Reading::InProgress(seconds) if rounds.next_wait(seconds) => {
+                            earlier = Earlier::MayHaveSettled;
+                            self.pause(Duration::from_secs(seconds)).await;
+                            continue;
+                        }
+                        Reading::Challenge | Reading::InProgress(_) => unclear(&answer),
+                        Reading::Unclear => {
+                            earlier = Earlier::MayHaveSettled;
+                            if rounds.next_attempt() {
+                                self.pause(rounds.backoff()).await;
+                                continue;
+                            }
+                            unclear(&answer)
+                        }
+                    }
+                }
+            };
+            journal.record(Step::Unknown { reason: last.code().to_owned() })?;
+            return Ok(Outcome::Unknown(Box::new(InFlight {
+                mandate: of.mandate.clone(),
+                idempotency_key: of.idempotency_key.clone(),
+                last,
+            })));
+        }
+    }
+
+    /// The mandate with nothing disclosed and a KB-JWT for this merchant and challenge.
+    fn bind(&self, agent: &Agent, of: &Presentment<'_>, merchant_nonce: &str) -> Result<String, Error> {
+        let held =
+            HeldSdJwt::parse(of.mandate.sd_jwt.clone()).map_err(|why| Misbehaviour::new(Artefact::Mandate, why))?;
+        let nothing = held.select(&[]).map_err(|_| Misbehaviour::new(Artefact::Mandate, Why::Member("_sd")))?;
+        let nonce = key_binding_nonce(merchant_nonce, of.mandate.offer_digest.as_deref());
+        let binder = KeyBinder::carrying_key(agent.keys.dpop().as_ref());
+        Ok(binder.bind(nothing, of.merchant.as_str(), &nonce, self.now())?)
+    }
+
+    /// Checks what was just signed as a merchant would: a damaged key file must not show for the first time there.
+    fn check_key_binding(&self, agent: &Agent, of: &Presentment<'_>, presentation: &str) -> Verdict {
+        use jose::Signer as _;
+        let check = || {
+            let key = agent.keys.dpop().public_key();
+            let kb_jwt = presentation.rsplit('~').next()?;
+            let jws = jose::UnverifiedJws::parse(kb_jwt).ok()?;
+            let verified = jws.verify_carrying_key(key, profile::KEY_BINDING, &["kb+jwt"]).ok()?;
+            let claims = verified.claims().ok()?;
+            let presented = presentation.len() - kb_jwt.len();
+            let sd_hash = base64url::encode(&sha256(presentation[..presented].as_bytes()));
+            let same = |name: &str, value: &str| claims.get(name).and_then(serde_json::Value::as_str) == Some(value);
+            (same("aud", of.merchant.as_str()) && same("sd_hash", &sd_hash)).then_some(key)
+        };
+        match check() {
+            Some(key) => Verdict::by(None, key),
+            None => Verdict::invalid("our own KB-JWT does not verify"),
+        }
+    }
+
+    async fn send_presentation(
+        &self,
+        agent: Option<&Agent>,
+        of: &Presentment<'_>,
+        presentation: &str,
+        merchant_nonce: Option<&str>,
+    ) -> Result<Answer, Error> {
+        let body = Body {
+            presentation,
+            line_items: of.line_items,
+            merchant_nonce,
+            offer_id: of.offer_id,
+            idempotency_key: of.idempotency_key.as_str(),
+        };
+        let body =
+            serde_json::to_vec(&body).map_err(|_| Misbehaviour::new(Artefact::Mandate, Why::Member("sd_jwt")))?;
+        let mut call = Call::post(Stage::VerifyMandate, of.verify_url, Role::ResourceServer);
+        let fresh = of.access_token.filter(|(_, expires_at)| *expires_at - self.now() > TOKEN_MARGIN_SECONDS);
+        if let (Some((token, _)), Some(agent)) = (fresh, agent) {
+            call = call.proof(&agent.minter).token(token);
+        }
+        self.send_json(call, Bytes::from(body)).await
+    }
+
+    async fn judge(&self, of: &Presentment<'_>, answer: &Answer, earlier: Earlier) -> Reading {
+        let status = answer.status();
+        if status == StatusCode::OK {
+            return match self.read_settlement(of, answer).await {
+                Some(settlement) => Reading::Settled(Box::new(settlement)),
+                None => Reading::Unclear,
+            };
+        }
+        let error = answer.server_error();
+        let code = error.error().unwrap_or_default();
+        match (status.as_u16(), code) {
+            (401 | 422, "mandate_nonce_required" | "mandate_kb_nonce_mismatch") => Reading::Challenge,
+            (409, "idempotency_in_progress") => Reading::InProgress(retry_after(answer)),
+            // Not recorded by a merchant, so it says nothing of an earlier presentation; nor is it one of this.
+            (429, _) => Reading::Unclear,
+            (400..=499, _) if earlier == Earlier::NoneSent => Reading::Refused,
+            // Decided only after the idempotency record was looked up, and so after a settlement would have been found.
+            (422, code) if DECIDED_AFTER_THE_RECORD.contains(&code) => Reading::Refused,
+            _ => Reading::Unclear,
+        }
+    }
+
+    /// A 200 settles only with `payment_intent_id` and `settled_at`, and for the mandate that was presented.
+    async fn read_settlement(&self, of: &Presentment<'_>, answer: &Answer) -> Option<Settlement> {
+        let wire: SettlementWire = serde_json::from_slice(answer.body()).ok()?;
+        if wire.mandate_id != of.mandate.mandate_id {
+            return None;
+        }
+        let shown = |text: Option<String>| text.map(|text| clean(&text, MAX_SHOWN)).filter(|text| !text.is_empty());
+        let mut settlement = Settlement {
+            mandate_id: wire.mandate_id,
+            verified_at: shown(wire.verified_at),
+            verifier_principal_id: shown(wire.verifier_principal_id),
+            spend_cap_remaining_minor: wire.spend_cap_remaining_minor,
+            payment_intent_id: shown(wire.payment_intent_id)?,
+            payment_provider_ref: shown(wire.payment_provider_ref),
+            settled_at: shown(wire.settled_at)?,
+            receipt_url: wire.receipt_url.filter(|url| url.len() <= MAX_URL && Endpoint::parse(url).is_ok()),
+            receipt_jws: wire.receipt_jws.filter(|jws| jws.len() <= MAX_RECEIPT),
+            receipt: Verdict::Absent,
+            key_binding: Verdict::Absent,
+        };
+        if let Some(jws) = settlement.receipt_jws.clone() {
+            settlement.receipt = match self.check_receipt(of, &settlement, &jws).await {
+                Ok(verdict) => verdict,
+                Err(error) => Verdict::invalid(error),
+            };
+        }
+        Some(settlement)
+    }
+
+    async fn check_receipt(&self, of: &Presentment<'_>, settled: &Settlement, jws: &str) -> Result<Verdict, Error> {
+        let refused = |why: Why| Misbehaviour::new(Artefact::Receipt, why);
+        let unverified = jose::UnverifiedJws::parse(jws).map_err(|why| refused(why.into()))?;
+        let keys = merchant_jwks(of.merchant.as_str())?;
+        let alg: Alg = unverified.unverified_alg();
+        let jwk = self.key(&keys, unverified.unverified_kid(), alg, Artefact::Receipt).await?;
+        let verified =
+            unverified.verify(jwk.key(), profile::RECEIPTS, profile::RECEIPT_TYP).map_err(|why| refused(why.into()))?;
+        let claims = verified.claims().map_err(|why| refused(why.into()))?;
+        let expected = [
+            ("iss", of.merchant.as_str()),
+            ("mandate_id", settled.mandate_id.as_str()),
+            ("idempotency_key", of.idempotency_key.as_str()),
+            ("payment_intent_id", settled.payment_intent_id.as_str()),
+            ("currency", of.currency.code()),
+            ("settled_at", settled.settled_at.as_str()),
+        ];
+        let text = |name: &str| claims.get(name).and_then(serde_json::Value::as_str);
+        if let Some((name, _)) = expected.into_iter().find(|(name, value)| text(name) != Some(value)) {
+            return Err(refused(Why::Mismatch(name)).into());
+        }
+        if text("offer_digest") != of.mandate.offer_digest.as_deref() {
+            return Err(refused(Why::Mismatch("offer_digest")).into());
+        }
+        let amount = claims.get("amount_minor").and_then(serde_json::Value::as_u64);
+        if amount.is_none_or(|amount| amount == 0 || amount > of.mandate.cap_minor) {
+            return Err(refused(Why::Mismatch("amount_minor")).into());
+        }
+        if !claims.get("iat").is_some_and(serde_json::Value::is_i64) {
+            return Err(refused(Why::Member("iat")).into());
+        }
+        Ok(Verdict::by(jwk.kid(), jwk.key()))
+    }
+
+    fn settled(
+        &self,
+        of: &Presentment<'_>,
+        presentation: String,
+        settlement: Settlement,
+        journal: &dyn Journal,
+    ) -> Result<Outcome, Error> {
+        journal.record(Step::Settled(Box::new(settlement.clone())))?;
+        Ok(Outcome::Settled(Box::new(Payment {
+            offers: of.offers.cloned(),
+            mandate: of.mandate.clone(),
+            presentation,
+            settlement,
+        })))
+    }
+
+    /// A mandate bound to another key can only be presented as its holder made it.
+    fn may_rebind(agent: Option<&Agent>, of: &Presentment<'_>) -> bool {
+        agent.is_some_and(|agent| of.mandate.jkt.as_deref() == Some(agent.minter.jkt().as_str()))
+    }
+
+    /// The last unused challenge, else the nonce of the first line's offer, else nothing, which a merchant answers with a
+    /// challenge.
+    fn merchant_nonce(&self, of: &Presentment<'_>) -> String {
+        let mut challenges = self.inner.challenges.lock().unwrap_or_else(PoisonError::into_inner);
+        let offer_nonce = || match of.earlier {
+            Earlier::NoneSent => of.offers.and_then(|offers| offers.nonce.clone()),
+            // Accepted once per mandate, which may have happened.
+            Earlier::MayHaveSettled => None,
+        };
+        challenges.remove(of.merchant).or_else(offer_nonce).unwrap_or_default()
+    }
+
+    fn keep_challenge(&self, merchant: &Origin, answer: &Answer) {
+        if answer.status() == StatusCode::OK {
+            return;
+        }
+        let in_body = || serde_json::from_slice::<ChallengeBody>(answer.body()).ok()?.challenge_nonce;
+        let challenge = answer.header("mandate-nonce").map(str::to_owned).or_else(in_body);
+        if let Some(challenge) = challenge.filter(|text| is_challenge(text)) {
+            let mut challenges = self.inner.challenges.lock().unwrap_or_else(PoisonError::into_inner);
+            if challenges.len() >= MAX_CHALLENGES {
+                challenges.clear();
+            }
+            challenges.insert(merchant.clone(), challenge);
+        }
+    }
+
+    async fn pause(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+}
+
+/// `nonce` = b64url(SHA-256(merchant nonce ‖ offer digest)), the digest being empty where the mandate has none.
+fn key_binding_nonce(merchant_nonce: &str, offer_digest: Option<&str>) -> String {
+    base64url::encode(&sha256(format!("{merchant_nonce}{}", offer_digest.unwrap_or_default()).as_bytes()))
+}
+
+fn unclear(answer: &Answer) -> Error {
+    match answer.status() {
+        StatusCode::OK => Misbehaviour::new(Artefact::Settlement, Why::Member("payment_intent_id")).into(),
+        _ => answer.server_error().into(),
+    }
+}
+
+fn retry_after(answer: &Answer) -> u64 {
+    answer.header(RETRY_AFTER.as_str()).and_then(|seconds| seconds.parse().ok()).unwrap_or(1).clamp(1, 5)
+}
+
+/// How often a presentation is repeated, and why.
+#[derive(Default)]
+struct Rounds {
+    attempts: u32,
+    challenges: u32,
+    waited_seconds: u64,
+}
+
+impl Rounds {
+    fn next_attempt(&mut self) -> bool {
+        self.attempts += 1;
+        self.attempts < MAX_ATTEMPTS
+    }
+
+    /// One is normal; more only where answers were lost and challenges with them.
+    fn next_challenge(&mut self) -> bool {
+        self.challenges += 1;
+        self.challenges <= 1 + self.attempts
+    }
+
+    fn next_wait(&mut self, seconds: u64) -> bool {
+        self.waited_seconds += seconds;
+        self.waited_seconds <= MAX_WAIT_SECONDS
+    }
+
+    fn backoff(&self) -> Duration {
+        Duration::from_millis(200 * 4_u64.pow(self.attempts.min(4) - 1))
+    }
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    presentation: &'a str,
+    line_items: &'a [LineItem],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    merchant_nonce: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offer_id: Option<&'a str>,
+    idempotency_key: &'a str,
+}
+
+#[derive(Deserialize)]
+struct SettlementWire {
+    mandate_id: String,
+    verified_at: Option<String>,
+    verifier_principal_id: Option<String>,
+    spend_cap_remaining_minor: Option<u64>,
+    payment_intent_id: Option<String>,
+    payment_provider_ref: Option<String>,
+    settled_at: Option<String>,
+    receipt_url: Option<String>,
+    receipt_jws: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct ChallengeBody {
+    challenge_nonce: Option<String>,
+}
+
+/// What a merchant looks at only when it has found no settlement under the idempotency key.
+const DECIDED_AFTER_THE_RECORD: [&str; 5] = [
+    "mandate_expired",
+    "mandate_not_yet_valid",
+    "mandate_status_revoked",
+    "offer_amount_exceeds_mandate",
+    "offer_out_of_stock",
+];
+
+const MAX_ATTEMPTS: u32 = 3;
+const MAX_WAIT_SECONDS: u64 = 10;
+const TOKEN_MARGIN_SECONDS: i64 = 30;
+const MAX_SHOWN: usize = 256;
+const MAX_URL: usize = 2048;
+const MAX_RECEIPT: usize = 16 * 1024;
+const MAX_CHALLENGES: usize = 256;

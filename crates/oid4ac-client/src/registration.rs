@@ -1,0 +1,229 @@
+//! Dynamic client registration (RFC 7591).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::AUTHORIZATION;
+use jose::{JwkSet, Signer as _};
+use serde::{Deserialize, Serialize};
+
+use crate::client::{RegisteredKeys, SetupTokenAs};
+use crate::metadata::MANDATE_TYPE;
+use crate::nonce::Role;
+use crate::secret::{SecretText, SetupToken};
+use crate::send::{Call, sensitive};
+use crate::store::RegistrationAccess;
+use crate::{Artefact, Client, Error, Incompatibility, KeyPair, Misbehaviour, Registration, Stage, Why};
+
+/// What an agent registers with.
+#[derive(Clone, Debug)]
+pub struct RegisterRequest {
+    setup_token: SetupToken,
+    redirect_uris: Vec<String>,
+    client_name: Option<String>,
+    purpose: Option<String>,
+    scope: Option<String>,
+}
+
+impl RegisterRequest {
+    /// With a one-shot setup token from the wallet portal, and the redirect URIs to be used.
+    #[must_use]
+    pub fn new<S: Into<String>>(setup_token: SetupToken, redirect_uris: impl IntoIterator<Item = S>) -> Self {
+        Self {
+            setup_token,
+            redirect_uris: redirect_uris.into_iter().map(Into::into).collect(),
+            client_name: None,
+            purpose: None,
+            scope: None,
+        }
+    }
+
+    /// The name that the principal will see.
+    #[must_use]
+    pub fn with_client_name(mut self, name: impl Into<String>) -> Self {
+        self.client_name = Some(name.into());
+        self
+    }
+
+    /// The purpose that the principal will see.
+    #[must_use]
+    pub fn with_purpose(mut self, purpose: impl Into<String>) -> Self {
+        self.purpose = Some(purpose.into());
+        self
+    }
+
+    /// The scope to register. Without one the server decides.
+    #[must_use]
+    pub fn with_scope(mut self, scope: impl Into<String>) -> Self {
+        self.scope = Some(scope.into());
+        self
+    }
+
+    /// Whether `registration` gives all that is asked for here, so that the setup token need not be spent.
+    #[must_use]
+    pub fn is_covered_by(&self, registration: &Registration) -> bool {
+        let same = |asked: &Option<String>, has: &Option<String>| asked.is_none() || asked == has;
+        let registered: Vec<_> = registration.scope.as_deref().unwrap_or_default().split(' ').collect();
+        self.redirect_uris.iter().all(|uri| registration.redirect_uris.contains(uri))
+            && same(&self.client_name, &registration.client_name)
+            && same(&self.purpose, &registration.purpose)
+            && self.scope.as_deref().unwrap_or_default().split(' ').all(|s| s.is_empty() || registered.contains(&s))
+    }
+}
+
+/// A registration that the store now holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Registered {
+    /// The one that was there covers the request. The setup token was not sent.
+    Before(Registration),
+    /// Made just now; the setup token is spent.
+    Now(Registration),
+}
+
+impl Registered {
+    /// The registration.
+    #[must_use]
+    pub fn registration(&self) -> &Registration {
+        match self {
+            Self::Before(registration) | Self::Now(registration) => registration,
+        }
+    }
+}
+
+impl Client {
+    /// Registers the agent, unless the store has a registration that covers the request. Keys are generated if there are
+    /// none, and are on disk before they are registered.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Server`] with `invalid_software_statement`, `invalid_redirect_uri`, `invalid_client_metadata`, … from the
+    ///   authorization server.
+    /// - [`Error::PeerIncompatible`] if it has no registration endpoint.
+    /// - [`Error::Local`] if keys or registration could not be kept; an earlier registration is untouched then.
+    /// - [`Error::Transport`]; after [`may_have_arrived`](crate::TransportError::may_have_arrived) the token may be spent.
+    pub async fn register(&self, request: &RegisterRequest) -> Result<Registered, Error> {
+        let keys = self.inner.store.keys()?;
+        if let (Some(_), Some(registration)) = (&keys, self.inner.store.registration()?)
+            && request.is_covered_by(&registration)
+        {
+            return Ok(Registered::Before(registration));
+        }
+        let metadata = self.metadata().await?;
+        let endpoint = metadata.registration_endpoint.as_ref();
+        let endpoint = endpoint.ok_or(Incompatibility::MissingMember("registration_endpoint"))?;
+        let keys = match keys {
+            Some(keys) => keys,
+            None => {
+                let keys = Arc::new(KeyPair::generate(self.inner.rng.as_ref()));
+                self.inner.store.save_keys(&keys)?;
+                keys
+            }
+        };
+        let mut call = Call::post(Stage::Register, endpoint, Role::AuthorizationServer);
+        let mut statement = Some(request.setup_token.expose());
+        if self.inner.compatibility.setup_token == SetupTokenAs::InitialAccessToken {
+            call = call.header(AUTHORIZATION, sensitive(&format!("Bearer {}", request.setup_token.expose()))?);
+            statement = None;
+        }
+        let body = serde_json::to_vec(&self.client_metadata(request, &keys, statement))
+            .map_err(|_| Misbehaviour::new(Artefact::Registration, Why::Member("jwks")))?;
+        let answer = self.send_json(call, Bytes::from(body)).await?;
+        if answer.status() != StatusCode::CREATED && answer.status() != StatusCode::OK {
+            return Err(answer.server_error().into());
+        }
+        let reply: Reply = answer.json(Artefact::Registration)?;
+        if !(1..=MAX_CLIENT_ID).contains(&reply.client_id.len())
+            || reply.client_id.bytes().any(|b| !b.is_ascii_graphic())
+        {
+            return Err(Misbehaviour::new(Artefact::Registration, Why::Member("client_id")).into());
+        }
+        let access = match (reply.registration_access_token, reply.registration_client_uri) {
+            (Some(token), Some(uri)) => Some(RegistrationAccess { token: SecretText::new(token), uri }),
+            _ => None,
+        };
+        let registration = Registration {
+            client_id: reply.client_id,
+            as_url: self.issuer().to_owned(),
+            redirect_uris: request.redirect_uris.clone(),
+            client_name: reply.client_name.or_else(|| request.client_name.clone()),
+            purpose: reply.purpose.or_else(|| request.purpose.clone()),
+            scope: reply.scope.or_else(|| request.scope.clone()),
+            principal_id: reply.principal_id,
+        };
+        self.inner.store.save_registration(&registration, access)?;
+        Ok(Registered::Now(registration))
+    }
+
+    fn client_metadata<'a>(
+        &self,
+        request: &'a RegisterRequest,
+        keys: &KeyPair,
+        software_statement: Option<&'a str>,
+    ) -> ClientMetadata<'a> {
+        let public = |key: &jose::PrivateKey| {
+            let key = key.public_key();
+            key.to_jwk().with_kid(key.thumbprint().as_str())
+        };
+        let (assertion, dpop) = (public(keys.private_key_jwt()), public(keys.dpop()));
+        let registered = match self.inner.compatibility.registered_keys {
+            RegisteredKeys::AssertionKey => vec![assertion.clone()],
+            RegisteredKeys::Both => vec![assertion.clone(), dpop.clone()],
+        };
+        ClientMetadata {
+            client_name: request.client_name.as_deref(),
+            purpose: request.purpose.as_deref(),
+            redirect_uris: &request.redirect_uris,
+            grant_types: ["authorization_code", "refresh_token"],
+            response_types: ["code"],
+            scope: request.scope.as_deref(),
+            token_endpoint_auth_method: "private_key_jwt",
+            token_endpoint_auth_signing_alg: "EdDSA",
+            dpop_bound_access_tokens: true,
+            require_pushed_authorization_requests: true,
+            authorization_details_types: [MANDATE_TYPE],
+            jwks: JwkSet::new(registered),
+            private_key_jwt_jwk: assertion,
+            dpop_jwk: dpop,
+            software_statement,
+        }
+    }
+}
+
+/// RFC 7591 §2, RFC 9126 §6, RFC 9396 §10, RFC 9449 §5.2; the last members but one are OID4AC's.
+#[derive(Serialize)]
+struct ClientMetadata<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    purpose: Option<&'a str>,
+    redirect_uris: &'a [String],
+    grant_types: [&'static str; 2],
+    response_types: [&'static str; 1],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<&'a str>,
+    token_endpoint_auth_method: &'static str,
+    token_endpoint_auth_signing_alg: &'static str,
+    dpop_bound_access_tokens: bool,
+    require_pushed_authorization_requests: bool,
+    authorization_details_types: [&'static str; 1],
+    jwks: JwkSet,
+    private_key_jwt_jwk: jose::Jwk,
+    dpop_jwk: jose::Jwk,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    software_statement: Option<&'a str>,
+}
+
+#[derive(Deserialize)]
+struct Reply {
+    client_id: String,
+    client_name: Option<String>,
+    purpose: Option<String>,
+    scope: Option<String>,
+    principal_id: Option<String>,
+    registration_access_token: Option<String>,
+    registration_client_uri: Option<String>,
+}
+
+const MAX_CLIENT_ID: usize = 256;

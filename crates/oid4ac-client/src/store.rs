@@ -1,0 +1,306 @@
+//! What an agent keeps: its keys, its registration, and what a consent that is being waited for needs.
+
+mod file;
+mod private_file;
+
+use core::fmt;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jose::{Alg, PrivateKey, Rng};
+use serde::{Deserialize, Serialize};
+
+use crate::secret::{CodeVerifier, SecretText, State};
+
+pub use file::FileStore;
+pub(crate) use private_file::PrivateDir;
+
+/// Keeps one agent's state at one authorization server. Keys and client ids are never shared between two servers, so a
+/// store belongs to one issuer.
+pub trait Store: Send + Sync {
+    /// The keys, if there are any yet.
+    ///
+    /// # Errors
+    ///
+    /// - [`StoreError`] if they are there and cannot be used.
+    fn keys(&self) -> Result<Option<Arc<KeyPair>>, StoreError>;
+
+    /// Keeps new keys. Durable when it returns; the old ones are kept as a backup.
+    ///
+    /// # Errors
+    ///
+    /// - [`StoreError`] if they could not be kept.
+    fn save_keys(&self, keys: &Arc<KeyPair>) -> Result<(), StoreError>;
+
+    /// The registration, if there is one yet.
+    ///
+    /// # Errors
+    ///
+    /// - [`StoreError`] if it is there and cannot be read.
+    fn registration(&self) -> Result<Option<Registration>, StoreError>;
+
+    /// Keeps a registration, and the secrets with which it can be managed. The old one is kept as a backup.
+    ///
+    /// # Errors
+    ///
+    /// - [`StoreError`] if it could not be kept.
+    fn save_registration(
+        &self,
+        registration: &Registration,
+        access: Option<RegistrationAccess>,
+    ) -> Result<(), StoreError>;
+
+    /// What the authorization for this purchase waits with.
+    ///
+    /// # Errors
+    ///
+    /// - [`StoreError`] if it cannot be read.
+    fn pending(&self, purchase: &str) -> Result<Option<PendingAuthorization>, StoreError>;
+
+    /// Keeps, or with `None` forgets, what the authorization for this purchase waits with.
+    ///
+    /// # Errors
+    ///
+    /// - [`StoreError`] if it could not be kept.
+    fn set_pending(&self, purchase: &str, pending: Option<&PendingAuthorization>) -> Result<(), StoreError>;
+}
+
+/// The agent's two key pairs, never one for both.
+#[derive(Debug)]
+pub struct KeyPair {
+    dpop: Arc<PrivateKey>,
+    private_key_jwt: Arc<PrivateKey>,
+}
+
+impl KeyPair {
+    /// New keys, both Ed25519.
+    #[must_use]
+    pub fn generate(rng: &dyn Rng) -> Self {
+        let key = || Arc::new(PrivateKey::generate(Alg::EdDsa, rng));
+        Self { dpop: key(), private_key_jwt: key() }
+    }
+
+    /// Takes two keys.
+    ///
+    /// # Errors
+    ///
+    /// - [`InvalidKeys::Same`] if they are one key.
+    /// - [`InvalidKeys::AssertionAlg`] if the assertion key is not Ed25519.
+    pub fn new(dpop: PrivateKey, private_key_jwt: PrivateKey) -> Result<Self, InvalidKeys> {
+        use jose::Signer as _;
+        if dpop.public_key() == private_key_jwt.public_key() {
+            return Err(InvalidKeys::Same);
+        }
+        if private_key_jwt.public_key().alg() != Alg::EdDsa {
+            return Err(InvalidKeys::AssertionAlg);
+        }
+        Ok(Self { dpop: Arc::new(dpop), private_key_jwt: Arc::new(private_key_jwt) })
+    }
+
+    /// Signs DPoP proofs and KB-JWTs.
+    #[must_use]
+    pub fn dpop(&self) -> &Arc<PrivateKey> {
+        &self.dpop
+    }
+
+    /// Signs client assertions.
+    #[must_use]
+    pub fn private_key_jwt(&self) -> &Arc<PrivateKey> {
+        &self.private_key_jwt
+    }
+}
+
+/// Why two keys are no key pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidKeys {
+    /// One key for both uses.
+    #[error("`dpop` and `private_key_jwt` are the same key")]
+    Same,
+    /// Client assertions are EdDSA.
+    #[error("`private_key_jwt` is not an Ed25519 key")]
+    AssertionAlg,
+}
+
+/// A registration as the file `client.json` holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Registration {
+    /// The client identifier.
+    pub client_id: String,
+    /// The authorization server's issuer.
+    pub as_url: String,
+    /// The redirect URIs registered.
+    pub redirect_uris: Vec<String>,
+    /// The name shown to the principal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_name: Option<String>,
+    /// The purpose shown to the principal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<String>,
+    /// The scope registered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    /// The principal that the setup token was bound to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub principal_id: Option<String>,
+}
+
+impl Registration {
+    /// A registration that was made elsewhere: the client id that an operator configured.
+    #[must_use]
+    pub fn existing(client_id: &str, as_url: &str) -> Self {
+        Self {
+            client_id: client_id.to_owned(),
+            as_url: as_url.to_owned(),
+            redirect_uris: Vec::new(),
+            client_name: None,
+            purpose: None,
+            scope: None,
+            principal_id: None,
+        }
+    }
+}
+
+/// `registration_access_token` and `registration_client_uri` (RFC 7592 §3), where the server gave them.
+#[derive(Clone, Debug)]
+pub struct RegistrationAccess {
+    pub(crate) token: SecretText,
+    pub(crate) uri: String,
+}
+
+/// What redeeming a consent later needs: the PKCE verifier, the `state`, and where to ask.
+#[derive(Clone, Debug)]
+pub struct PendingAuthorization {
+    pub(crate) state: State,
+    pub(crate) verifier: CodeVerifier,
+    pub(crate) redirect_uri: String,
+    pub(crate) poll_uri: SecretText,
+    pub(crate) expires_at: i64,
+}
+
+/// A store in memory, for tests and short-lived agents.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    inner: Mutex<Memory>,
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    keys: Option<Arc<KeyPair>>,
+    registration: Option<Registration>,
+    pending: BTreeMap<String, PendingAuthorization>,
+}
+
+impl MemoryStore {
+    fn lock(&self) -> MutexGuard<'_, Memory> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store for MemoryStore {
+    fn keys(&self) -> Result<Option<Arc<KeyPair>>, StoreError> {
+        Ok(self.lock().keys.clone())
+    }
+
+    fn save_keys(&self, keys: &Arc<KeyPair>) -> Result<(), StoreError> {
+        self.lock().keys = Some(Arc::clone(keys));
+        Ok(())
+    }
+
+    fn registration(&self) -> Result<Option<Registration>, StoreError> {
+        Ok(self.lock().registration.clone())
+    }
+
+    fn save_registration(&self, registration: &Registration, _: Option<RegistrationAccess>) -> Result<(), StoreError> {
+        self.lock().registration = Some(registration.clone());
+        Ok(())
+    }
+
+    fn pending(&self, purchase: &str) -> Result<Option<PendingAuthorization>, StoreError> {
+        Ok(self.lock().pending.get(purchase).cloned())
+    }
+
+    fn set_pending(&self, purchase: &str, pending: Option<&PendingAuthorization>) -> Result<(), StoreError> {
+        let mut memory = self.lock();
+        match pending {
+            Some(pending) => memory.pending.insert(purchase.to_owned(), pending.clone()),
+            None => memory.pending.remove(purchase),
+        };
+        Ok(())
+    }
+}
+
+/// Why the store cannot be used: which file, what is wrong with it and what mends it. Nothing of a file's content is kept.
+#[derive(Debug)]
+pub struct StoreError {
+    path: PathBuf,
+    problem: Problem,
+}
+
+/// What is wrong with a file of the store.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Problem {
+    /// The operating system refused. The verb says what was tried.
+    Io(&'static str, std::io::Error),
+    /// Others can read or write it: its mode, and the mode it must have.
+    TooOpen {
+        /// The mode it has.
+        mode: u32,
+        /// The mode it must have.
+        wanted: u32,
+    },
+    /// Its content is not what belongs there; cut short, perhaps.
+    Corrupt(String),
+}
+
+impl StoreError {
+    pub(crate) fn new(path: &Path, problem: Problem) -> Self {
+        Self { path: path.to_owned(), problem }
+    }
+
+    pub(crate) fn io(path: &Path, verb: &'static str) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |error| Self { path, problem: Problem::Io(verb, error) }
+    }
+
+    /// The file or folder at fault.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What is wrong with it.
+    #[must_use]
+    pub fn problem(&self) -> &Problem {
+        &self.problem
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        match &self.problem {
+            Problem::Io(verb, error) => write!(f, "could not {verb} {path}: {error}"),
+            Problem::TooOpen { mode, wanted } => {
+                write!(f, "{path} has mode {mode:04o}, so others could read it; run: chmod {wanted:o} '{path}'")
+            }
+            Problem::Corrupt(what) => write!(
+                f,
+                "{path} is damaged ({what}); it was left as it is: restore it from a backup, or move it away and register anew"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.problem {
+            Problem::Io(_, error) => Some(error),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,268 @@
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jose::PrivateKey;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use zeroize::{Zeroize as _, Zeroizing};
+
+use super::{KeyPair, PendingAuthorization, PrivateDir, Problem, Registration, RegistrationAccess, Store, StoreError};
+use crate::Origin;
+use crate::secret::{CodeVerifier, SecretText, State};
+
+/// A store in a folder of mode 0700: `keys.json` (`{"dpop": …, "private_key_jwt": …}`, private JWKs), `client.json` (the
+/// registration) and `session.json` (what a waiting consent needs, and secrets of the registration), each of mode 0600.
+///
+/// The folder belongs to the first issuer that keys are saved for; another issuer's files go into a folder below it, so no
+/// key is ever used at two servers. Several processes may share it: writers take a lock, and a file is replaced whole.
+#[derive(Debug)]
+pub struct FileStore {
+    root: PathBuf,
+    issuer: String,
+    /// Keys as read, so that a call does not read them again. Other processes replace them only on rotation.
+    keys: Mutex<Option<(Vec<u8>, Arc<KeyPair>)>>,
+}
+
+impl FileStore {
+    /// The store for `issuer` in `folder`. Nothing is read or created yet.
+    #[must_use]
+    pub fn new(folder: &Path, issuer: &Origin) -> Self {
+        Self::for_issuer(folder, issuer.as_str())
+    }
+
+    /// As [`FileStore::new`], for an issuer that has a path.
+    #[must_use]
+    pub fn for_issuer(folder: &Path, issuer: &str) -> Self {
+        Self { root: folder.to_owned(), issuer: issuer.to_owned(), keys: Mutex::new(None) }
+    }
+
+    /// The issuer whose registration the folder's own `client.json` holds, for a program that was told no issuer.
+    ///
+    /// # Errors
+    ///
+    /// - [`StoreError`] if the file is there and cannot be used.
+    pub fn registered_issuer(folder: &Path) -> Result<Option<String>, StoreError> {
+        let dir = PrivateDir::new(folder);
+        Ok(read_json::<Registration>(&dir, CLIENT)?.map(|registration| registration.as_url))
+    }
+
+    /// The folder in which this issuer's files are, or will be.
+    fn dir(&self) -> Result<PrivateDir, StoreError> {
+        let top = PrivateDir::new(&self.root);
+        match Session::read(&top)?.issuer {
+            Some(issuer) if issuer != self.issuer => {
+                let name = jose::base64url::encode(&jose::sha256(self.issuer.as_bytes())[..15]);
+                Ok(PrivateDir::new(&self.root.join("issuers").join(name)))
+            }
+            _ => Ok(top),
+        }
+    }
+
+    fn change_session(&self, change: impl FnOnce(&mut Session)) -> Result<(), StoreError> {
+        let dir = self.dir()?;
+        let _lock = dir.lock()?;
+        let mut session = Session::read(&dir)?;
+        session.issuer = Some(self.issuer.clone());
+        change(&mut session);
+        session.write(&dir)
+    }
+}
+
+impl Store for FileStore {
+    fn keys(&self) -> Result<Option<Arc<KeyPair>>, StoreError> {
+        let dir = self.dir()?;
+        let Some(text) = dir.read(KEYS)? else { return Ok(None) };
+        let digest = jose::sha256(&text).to_vec();
+        let mut cached = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, keys)) = cached.as_ref().filter(|(known, _)| *known == digest) {
+            return Ok(Some(Arc::clone(keys)));
+        }
+        let corrupt = |what: String| StoreError::new(&dir.path(KEYS), Problem::Corrupt(what));
+        let file: KeysFile<'_> = serde_json::from_slice(&text).map_err(|e| corrupt(where_in_file(&e)))?;
+        let key = |name, jwk: &RawValue| {
+            PrivateKey::from_jwk(jwk.get().as_bytes()).map_err(|e| corrupt(format!("`{name}`: {e}")))
+        };
+        let keys = KeyPair::new(key("dpop", file.dpop)?, key("private_key_jwt", file.private_key_jwt)?)
+            .map_err(|e| corrupt(e.to_string()))?;
+        let keys = Arc::new(keys);
+        *cached = Some((digest, Arc::clone(&keys)));
+        Ok(Some(keys))
+    }
+
+    fn save_keys(&self, keys: &Arc<KeyPair>) -> Result<(), StoreError> {
+        // Claims the folder for this issuer before any key stands in it.
+        self.change_session(|_| {})?;
+        let dir = self.dir()?;
+        let _lock = dir.lock()?;
+        dir.back_up(KEYS)?;
+        let mut text = Zeroizing::new(String::with_capacity(600));
+        text.push_str("{\"dpop\":");
+        text.push_str(&keys.dpop().to_jwk());
+        text.push_str(",\"private_key_jwt\":");
+        text.push_str(&keys.private_key_jwt().to_jwk());
+        text.push_str("}\n");
+        dir.write(KEYS, text.as_bytes())
+    }
+
+    fn registration(&self) -> Result<Option<Registration>, StoreError> {
+        let dir = self.dir()?;
+        let registration: Option<Registration> = read_json(&dir, CLIENT)?;
+        Ok(registration.filter(|registration| registration.as_url == self.issuer))
+    }
+
+    fn save_registration(
+        &self,
+        registration: &Registration,
+        access: Option<RegistrationAccess>,
+    ) -> Result<(), StoreError> {
+        self.change_session(|session| session.registration = access.as_ref().map(AccessWire::from))?;
+        let dir = self.dir()?;
+        let _lock = dir.lock()?;
+        dir.back_up(CLIENT)?;
+        write_json(&dir, CLIENT, registration)
+    }
+
+    fn pending(&self, purchase: &str) -> Result<Option<PendingAuthorization>, StoreError> {
+        let mut session = Session::read(&self.dir()?)?;
+        Ok(session.pending.remove(purchase).map(PendingWire::into_pending))
+    }
+
+    fn set_pending(&self, purchase: &str, pending: Option<&PendingAuthorization>) -> Result<(), StoreError> {
+        if pending.is_none() && !Session::read(&self.dir()?)?.pending.contains_key(purchase) {
+            return Ok(());
+        }
+        self.change_session(|session| {
+            match pending {
+                Some(pending) => session.pending.insert(purchase.to_owned(), PendingWire::from(pending)),
+                None => session.pending.remove(purchase),
+            };
+        })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeysFile<'a> {
+    #[serde(borrow)]
+    dpop: &'a RawValue,
+    #[serde(borrow)]
+    private_key_jwt: &'a RawValue,
+}
+
+/// `session.json`. The only place where these secrets are written down.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Session {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    issuer: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    registration: Option<AccessWire>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pending: BTreeMap<String, PendingWire>,
+}
+
+impl Session {
+    fn read(dir: &PrivateDir) -> Result<Self, StoreError> {
+        Ok(read_json(dir, SESSION)?.unwrap_or_default())
+    }
+
+    fn write(&self, dir: &PrivateDir) -> Result<(), StoreError> {
+        write_json(dir, SESSION, self)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AccessWire {
+    registration_access_token: String,
+    registration_client_uri: String,
+}
+
+impl From<&RegistrationAccess> for AccessWire {
+    fn from(access: &RegistrationAccess) -> Self {
+        Self {
+            registration_access_token: access.token.expose().to_owned(),
+            registration_client_uri: access.uri.clone(),
+        }
+    }
+}
+
+impl Drop for AccessWire {
+    fn drop(&mut self) {
+        self.registration_access_token.zeroize();
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PendingWire {
+    state: String,
+    code_verifier: String,
+    redirect_uri: String,
+    poll_uri: String,
+    expires_at: i64,
+}
+
+impl PendingWire {
+    fn into_pending(mut self) -> PendingAuthorization {
+        use std::mem::take;
+        PendingAuthorization {
+            state: State::new(take(&mut self.state)),
+            verifier: CodeVerifier::new(take(&mut self.code_verifier)),
+            redirect_uri: take(&mut self.redirect_uri),
+            poll_uri: SecretText::new(take(&mut self.poll_uri)),
+            expires_at: self.expires_at,
+        }
+    }
+}
+
+impl From<&PendingAuthorization> for PendingWire {
+    fn from(pending: &PendingAuthorization) -> Self {
+        Self {
+            state: pending.state.expose().to_owned(),
+            code_verifier: pending.verifier.expose().to_owned(),
+            redirect_uri: pending.redirect_uri.clone(),
+            poll_uri: pending.poll_uri.expose().to_owned(),
+            expires_at: pending.expires_at,
+        }
+    }
+}
+
+impl Drop for PendingWire {
+    fn drop(&mut self) {
+        self.state.zeroize();
+        self.code_verifier.zeroize();
+        self.poll_uri.zeroize();
+    }
+}
+
+fn read_json<T: for<'de> Deserialize<'de>>(dir: &PrivateDir, name: &str) -> Result<Option<T>, StoreError> {
+    let Some(text) = dir.read(name)? else { return Ok(None) };
+    match serde_json::from_slice(&text) {
+        Ok(value) => Ok(Some(value)),
+        Err(error) => Err(StoreError::new(&dir.path(name), Problem::Corrupt(where_in_file(&error)))),
+    }
+}
+
+fn write_json(dir: &PrivateDir, name: &str, value: &impl Serialize) -> Result<(), StoreError> {
+    let path = dir.path(name);
+    let text = serde_json::to_vec_pretty(value)
+        .map(Zeroizing::new)
+        .map_err(|_| StoreError::new(&path, Problem::Corrupt("it cannot be written as JSON".to_owned())))?;
+    dir.write(name, &text)
+}
+
+/// Line, column and kind of the error; serde's own text may quote a value, unless it names an unknown or missing member.
+fn where_in_file(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    if ["unknown field", "missing field", "duplicate field"].iter().any(|known| text.starts_with(known)) {
+        return text;
+    }
+    let kind = if error.is_eof() { "it ends too early" } else { "it is not the JSON that belongs there" };
+    format!("{kind}, line {} column {}", error.line(), error.column())
+}
+
+const KEYS: &str = "keys.json";
+const CLIENT: &str = "client.json";
+const SESSION: &str = "session.json";
