@@ -1,0 +1,212 @@
+//! The authorization server, which is strict: what `oid4ac` says a server checks, it checks.
+
+mod authorization_details;
+mod authorize;
+mod client_auth;
+mod grant;
+mod introspect;
+mod mandate;
+mod metadata;
+mod par;
+mod registration;
+mod revoke;
+mod state;
+mod status_list;
+mod token;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::Router;
+use axum::extract::Request;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use dpop::{Htu, MemoryReplayStore};
+use http::header::CONTENT_TYPE;
+use http::{HeaderName, HeaderValue, StatusCode};
+use jose::{Alg, Clock, JwkSet, PrivateKey, Rng, Signer as _, UnixSeconds};
+
+use crate::audit::{Actor, AuditChain};
+use crate::config::{ConsentMode, SandboxConfig, StandingApproval};
+use crate::error::{Refusal, json};
+use crate::form::Form;
+use crate::principal::Principal;
+use crate::rules::Rules;
+use crate::server::{no_such_method, no_such_path, read_body};
+use state::State;
+
+pub(crate) use metadata::Endpoints;
+
+/// The authorization server.
+pub(crate) struct AuthorizationServer {
+    endpoints: Endpoints,
+    par_htu: Htu,
+    token_htu: Htu,
+    signing_key: PrivateKey,
+    /// The signing key and, marked as such and used for nothing else, the key of audit heads.
+    jwks: JwkSet,
+    clock: Arc<dyn Clock>,
+    rng: Arc<dyn Rng>,
+    rules: Rules,
+    consent_mode: ConsentMode,
+    standing_approval: StandingApproval,
+    mandate_ttl_seconds: UnixSeconds,
+    /// The origins of the merchants it issues mandates for.
+    merchants: Vec<String>,
+    principal: Principal,
+    started_at: UnixSeconds,
+    audit: AuditChain,
+    proofs: MemoryReplayStore,
+    state: Mutex<State>,
+}
+
+impl AuthorizationServer {
+    /// A server at `origin` for these merchants. `None` if `origin` is no HTTP origin.
+    pub(crate) fn new(origin: &str, merchants: Vec<String>, config: &SandboxConfig) -> Option<Self> {
+        let endpoints = Endpoints::at(origin);
+        let rng = Arc::clone(&config.rng);
+        let signing_key = PrivateKey::generate(Alg::EdDsa, rng.as_ref());
+        let audit_head_key = PrivateKey::generate(Alg::EdDsa, rng.as_ref());
+        let jwk = |key: &PrivateKey| {
+            let public = key.public_key();
+            public.to_jwk().with_kid(public.thumbprint().as_str()).with_member("alg", "EdDSA").with_member("use", "sig")
+        };
+        let jwks = JwkSet::new(vec![jwk(&signing_key), jwk(&audit_head_key).with_member("oid4ac_use", "audit-head")]);
+        Some(Self {
+            par_htu: Htu::parse(&endpoints.par).ok()?,
+            token_htu: Htu::parse(&endpoints.token).ok()?,
+            signing_key,
+            jwks,
+            clock: Arc::clone(&config.clock),
+            rules: config.rules.clone(),
+            consent_mode: config.consent_mode,
+            standing_approval: config.standing_approval,
+            mandate_ttl_seconds: config.mandate_ttl_seconds,
+            merchants,
+            principal: Principal::demo(rng.as_ref()),
+            started_at: config.clock.now(),
+            audit: AuditChain::new(TENANT_ID, Arc::clone(&config.clock)),
+            proofs: MemoryReplayStore::new(MAX_PROOFS),
+            state: Mutex::new(State::new()),
+            endpoints,
+            rng,
+        })
+    }
+
+    /// Its routes.
+    pub(crate) fn router(self: Arc<Self>) -> Router {
+        Router::new()
+            .route("/.well-known/oauth-authorization-server", get(metadata::metadata))
+            .route("/oauth/jwks.json", get(metadata::jwks))
+            .route("/oauth/register", post(registration::register))
+            .route("/oauth/par", post(par::par))
+            .route("/oauth/authorize", get(authorize::authorize))
+            .route("/oauth/token", post(token::token))
+            .route("/oauth/introspect", post(introspect::introspect))
+            .route("/oauth/revoke", post(revoke::revoke))
+            .route("/oauth/status-list/{list_id}", get(status_list::status_list))
+            .method_not_allowed_fallback(no_such_method)
+            .fallback(no_such_path)
+            .with_state(self)
+    }
+
+    /// A new one-shot setup token for the demo principal.
+    pub(crate) fn mint_setup_token(&self) -> Result<String, Refusal> {
+        let now = self.clock.now();
+        registration::mint_setup_token(self, &mut self.state(), now)
+    }
+
+    /// A merchant's word that a payment was settled, for the audit chain of the principal who paid.
+    pub(crate) fn record_settlement(&self, settlement: &SettlementReport<'_>) {
+        let agent_client_id = self.state().mandate_holder(settlement.mandate_id);
+        self.audit.append(
+            "oid4ac.payment.succeeded",
+            Actor { principal_id: settlement.principal_id.to_owned(), agent_client_id },
+            serde_json::json!({
+                "mandate_id": settlement.mandate_id,
+                "payment_intent_id": settlement.payment_intent_id,
+                "amount_minor": settlement.amount_minor,
+                "currency": settlement.currency,
+                "merchant_audience": settlement.merchant_audience,
+                "receipt_url": settlement.receipt_url,
+            }),
+        );
+    }
+
+    pub(crate) fn endpoints(&self) -> &Endpoints {
+        &self.endpoints
+    }
+
+    /// Nothing under this lock panics between two changes that belong together, so poison is no reason to stop.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn issuer(&self) -> &str {
+        &self.endpoints.issuer
+    }
+
+    fn kid(&self) -> &str {
+        self.signing_key.public_key().thumbprint().as_str()
+    }
+
+    fn is_merchant(&self, origin: &str) -> bool {
+        self.merchants.iter().any(|merchant| merchant == origin)
+    }
+
+    /// The response to a request that takes a DPoP proof: it always brings the nonce for the next one (RFC 9449 §8.2).
+    fn with_nonce(&self, result: Result<Response, Refusal>) -> Response {
+        let mut response = result.unwrap_or_else(Refusal::into_response);
+        let nonce = self.state().nonces.current(self.clock.now(), self.rng.as_ref());
+        if let Ok(value) = HeaderValue::from_str(nonce.as_str()) {
+            response.headers_mut().insert(DPOP_NONCE, value);
+        }
+        response
+    }
+}
+
+/// What a merchant reports when it has settled.
+pub(crate) struct SettlementReport<'a> {
+    pub(crate) principal_id: &'a str,
+    pub(crate) mandate_id: &'a str,
+    pub(crate) payment_intent_id: &'a str,
+    pub(crate) amount_minor: u64,
+    pub(crate) currency: &'a str,
+    pub(crate) merchant_audience: &'a str,
+    pub(crate) receipt_url: &'a str,
+}
+
+/// Takes a form-encoded request apart.
+async fn read_form(request: Request) -> Result<(http::HeaderMap, Form), Refusal> {
+    let (parts, body) = request.into_parts();
+    let body = read_body(body, MAX_BODY).await?;
+    let form = Form::from_body(&parts.headers, &body)?;
+    Ok((parts.headers, form))
+}
+
+/// A page for the person in the browser: where an error must not travel to a redirect URI (RFC 6749 §4.1.2.1).
+fn error_page(refusal: &Refusal) -> Response {
+    // Both are constants of this crate; nothing that was sent is echoed.
+    let page = format!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Request refused</title></head>\
+         <body><h1>This request was refused</h1><p>{}</p><p><code>{}</code></p></body></html>",
+        refusal.description(),
+        refusal.error()
+    );
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
+        (http::header::CACHE_CONTROL, crate::error::NO_STORE),
+        (http::header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")),
+        (http::header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    ];
+    (refusal.status(), headers, page).into_response()
+}
+
+fn created(body: &impl serde::Serialize) -> Response {
+    json(StatusCode::CREATED, body)
+}
+
+pub(crate) const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
+pub(crate) const DPOP: HeaderName = HeaderName::from_static("dpop");
+const TENANT_ID: &str = "tenant_oid4pay_sandbox";
+const MAX_BODY: usize = 64 * 1024;
+const MAX_PROOFS: usize = 100_000;

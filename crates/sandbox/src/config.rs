@@ -1,0 +1,158 @@
+use core::fmt;
+use std::sync::Arc;
+
+use jose::{Clock, Rng, UnixSeconds};
+
+use crate::clock::{SystemClock, SystemRng};
+use crate::rules::{Rule, Rules};
+
+/// How a sandbox is to be set up. The default is what `oid4pay-mcp sandbox` runs: free ports, the system's clock and
+/// randomness, consent mode `auto` under a standing approval of any amount.
+#[derive(Clone)]
+pub struct SandboxConfig {
+    pub(crate) port_base: Option<u16>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) rng: Arc<dyn Rng>,
+    pub(crate) consent_mode: ConsentMode,
+    pub(crate) standing_approval: StandingApproval,
+    pub(crate) mandate_ttl_seconds: UnixSeconds,
+    pub(crate) rules: Rules,
+}
+
+impl SandboxConfig {
+    /// The default set-up.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            port_base: None,
+            clock: Arc::new(SystemClock),
+            rng: Arc::new(SystemRng),
+            consent_mode: ConsentMode::Auto,
+            standing_approval: StandingApproval::AnyAmount,
+            mandate_ttl_seconds: MAX_MANDATE_TTL_SECONDS,
+            rules: Rules::default(),
+        }
+    }
+
+    /// Takes four ports from this one on: authorization server, directory, Alpacanica, Bristle and Slate. Without it, or
+    /// with 0, every server takes a free one.
+    #[must_use]
+    pub fn port_base(mut self, port: u16) -> Self {
+        self.port_base = (port != 0).then_some(port);
+        self
+    }
+
+    /// The clock of every party.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// The source of every key, nonce, code and identifier.
+    #[must_use]
+    pub fn rng(mut self, rng: Arc<dyn Rng>) -> Self {
+        self.rng = rng;
+        self
+    }
+
+    /// How the principal is asked for consent.
+    #[must_use]
+    pub fn consent_mode(mut self, mode: ConsentMode) -> Self {
+        self.consent_mode = mode;
+        self
+    }
+
+    /// What the demo principal has approved in advance, for each of its agents at each merchant.
+    #[must_use]
+    pub fn standing_approval(mut self, approval: StandingApproval) -> Self {
+        self.standing_approval = approval;
+        self
+    }
+
+    /// How long a mandate is valid, in seconds; at most 900, the default.
+    #[must_use]
+    pub fn mandate_ttl_seconds(mut self, seconds: u32) -> Self {
+        self.mandate_ttl_seconds = UnixSeconds::from(seconds).min(MAX_MANDATE_TTL_SECONDS);
+        self
+    }
+
+    /// Stops enforcing one rule, so that a conformance suite can prove that it would notice.
+    #[must_use]
+    pub fn without_rule(mut self, rule: Rule) -> Self {
+        self.rules.switch_off(rule);
+        self
+    }
+}
+
+impl Default for SandboxConfig {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for SandboxConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SandboxConfig")
+            .field("port_base", &self.port_base)
+            .field("consent_mode", &self.consent_mode)
+            .field("standing_approval", &self.standing_approval)
+            .field("mandate_ttl_seconds", &self.mandate_ttl_seconds)
+            .field("rules", &self.rules)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How the principal is asked for consent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConsentMode {
+    /// A standing approval answers at once.
+    Auto,
+    /// The principal answers on a web page.
+    Dashboard,
+    /// The same page, reached by scanning a QR code.
+    Scan,
+}
+
+impl ConsentMode {
+    /// Reads a value of `consent_mode_hint`.
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        [Self::Auto, Self::Dashboard, Self::Scan].into_iter().find(|mode| mode.name() == name)
+    }
+
+    /// The name on the wire: `auto`, `dashboard` or `scan`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Dashboard => "dashboard",
+            Self::Scan => "scan",
+        }
+    }
+}
+
+/// What a principal has approved in advance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StandingApproval {
+    /// Payments of any amount.
+    AnyAmount,
+    /// Payments up to this many minor units, whatever the currency.
+    UpToMinor(u64),
+    /// No payment at all.
+    None,
+}
+
+impl StandingApproval {
+    /// Whether a payment of this amount is approved.
+    pub(crate) fn covers(self, amount_minor: u64) -> bool {
+        match self {
+            Self::AnyAmount => true,
+            Self::UpToMinor(cap) => amount_minor <= cap,
+            Self::None => false,
+        }
+    }
+}
+
+const MAX_MANDATE_TTL_SECONDS: UnixSeconds = 900;

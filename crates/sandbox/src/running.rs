@@ -1,0 +1,212 @@
+use std::io;
+use std::sync::Arc;
+
+use axum::Router;
+use http::Method;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::authorization_server::AuthorizationServer;
+use crate::config::{ConsentMode, SandboxConfig};
+use crate::directory::{Directory, Listing};
+use crate::merchant::{ALPACANICA, BRISTLE_AND_SLATE, Merchant, SETTLEMENTS_PATH, VERIFY_PATH};
+use crate::request_log::{LoggedRequest, Party, RequestLog};
+use crate::server::Bound;
+
+/// A running sandbox. Dropping it stops it.
+pub struct Sandbox {
+    authorization_server: Arc<AuthorizationServer>,
+    directory_origin: String,
+    shops: Vec<Arc<Merchant>>,
+    merchants: Vec<MerchantInfo>,
+    log: Arc<RequestLog>,
+    stop: watch::Sender<()>,
+    servers: JoinSet<()>,
+}
+
+/// Where a merchant is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MerchantInfo {
+    /// Its id in the directory, `merch_alpacanica` for one.
+    pub id: String,
+    /// Its origin: the `resource` and the audience of whatever is meant for it.
+    pub origin: String,
+    /// Where mandates are presented.
+    pub verify_url: String,
+    /// What it settled, for whoever wants to count.
+    pub settlements_url: String,
+}
+
+/// Why a sandbox does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A port is taken, or there is no loopback interface.
+    #[error("cannot listen on 127.0.0.1: {0}")]
+    Bind(#[from] io::Error),
+    /// Four ports are needed and the base is too high.
+    #[error("port base {0} leaves no room for four ports")]
+    PortBase(u16),
+    /// The consent mode is not served yet.
+    #[error("consent mode `{}` is not available", .0.name())]
+    ConsentMode(ConsentMode),
+}
+
+/// Whether an item can be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "an item is there or it is not")]
+pub enum Stock {
+    /// It can be bought.
+    There,
+    /// It is sold out.
+    Gone,
+}
+
+/// There is no such merchant, or it has no such item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no such merchant or item")]
+#[non_exhaustive]
+pub struct NoSuchItem;
+
+/// No setup token can be made: a hundred thousand are open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too many setup tokens are open")]
+#[non_exhaustive]
+pub struct SetupTokensExhausted;
+
+impl Sandbox {
+    /// Starts all servers on the current tokio runtime, which needs its I/O and time drivers. They answer when this
+    /// returns.
+    ///
+    /// # Errors
+    ///
+    /// - [`StartError::Bind`] if a port is taken.
+    /// - [`StartError::PortBase`] if the port base is above 65532.
+    /// - [`StartError::ConsentMode`] for a consent mode that is not served.
+    pub async fn start(config: SandboxConfig) -> Result<Self, StartError> {
+        if config.consent_mode != ConsentMode::Auto {
+            return Err(StartError::ConsentMode(config.consent_mode));
+        }
+        let port = |offset: u16| match config.port_base {
+            None => Ok(0),
+            Some(base) => base.checked_add(offset).ok_or(StartError::PortBase(base)),
+        };
+        let as_bound = Bound::bind(port(0)?).await?;
+        let directory_bound = Bound::bind(port(1)?).await?;
+        let merchants_bound =
+            [(&ALPACANICA, Bound::bind(port(2)?).await?), (&BRISTLE_AND_SLATE, Bound::bind(port(3)?).await?)];
+        // Every origin is known before the first party is built.
+        let no_origin = || io::Error::from(io::ErrorKind::AddrNotAvailable);
+        let origins = merchants_bound.iter().map(|(_, bound)| bound.origin().to_owned()).collect();
+        let authorization_server =
+            Arc::new(AuthorizationServer::new(as_bound.origin(), origins, &config).ok_or_else(no_origin)?);
+        let (stop, stopped) = watch::channel(());
+        let mut sandbox = Self {
+            authorization_server: Arc::clone(&authorization_server),
+            directory_origin: directory_bound.origin().to_owned(),
+            shops: Vec::new(),
+            merchants: Vec::new(),
+            log: Arc::new(RequestLog::default()),
+            stop,
+            servers: JoinSet::new(),
+        };
+        for (profile, bound) in merchants_bound {
+            let merchant = Merchant::new(profile, bound.origin(), Arc::clone(&authorization_server), &config);
+            let merchant = Arc::new(merchant.ok_or_else(no_origin)?);
+            sandbox.merchants.push(MerchantInfo {
+                id: profile.id.to_owned(),
+                origin: bound.origin().to_owned(),
+                verify_url: format!("{}{VERIFY_PATH}", bound.origin()),
+                settlements_url: format!("{}{SETTLEMENTS_PATH}", bound.origin()),
+            });
+            let router = Arc::clone(&merchant).router();
+            sandbox.serve(bound, Party::Merchant(profile.id.to_owned()), router, &stopped);
+            sandbox.shops.push(merchant);
+        }
+        let listings = sandbox.shops.iter().map(|shop| Listing::of(shop.profile(), shop.origin())).collect();
+        sandbox.serve(directory_bound, Party::Directory, Directory::new(listings).router(), &stopped);
+        sandbox.serve(as_bound, Party::AuthorizationServer, authorization_server.router(), &stopped);
+        Ok(sandbox)
+    }
+
+    fn serve(&mut self, bound: Bound, party: Party, router: Router, stopped: &watch::Receiver<()>) {
+        self.servers.spawn(bound.serve(party, router, Arc::clone(&self.log), stopped.clone()));
+    }
+
+    /// The authorization server's origin, which is its issuer identifier: `http://127.0.0.1:{port}`.
+    #[must_use]
+    pub fn as_origin(&self) -> &str {
+        &self.authorization_server.endpoints().issuer
+    }
+
+    /// The directory's origin.
+    #[must_use]
+    pub fn discovery_url(&self) -> &str {
+        &self.directory_origin
+    }
+
+    /// The merchants: Alpacanica, then Bristle and Slate.
+    #[must_use]
+    pub fn merchants(&self) -> &[MerchantInfo] {
+        &self.merchants
+    }
+
+    /// Makes a setup token for the demo principal: good for one registration, within a day. It is a secret.
+    ///
+    /// # Errors
+    ///
+    /// - [`SetupTokensExhausted`] if a hundred thousand are open.
+    pub fn setup_token(&self) -> Result<String, SetupTokensExhausted> {
+        self.authorization_server.mint_setup_token().map_err(|_| SetupTokensExhausted)
+    }
+
+    /// The newest ten thousand requests from outside, oldest first. What the sandbox's parties ask each other (a
+    /// merchant fetching the status list, the directory a catalog) is not among them.
+    #[must_use]
+    pub fn requests(&self) -> Vec<LoggedRequest> {
+        self.log.entries()
+    }
+
+    /// How many of [`Sandbox::requests`] went to this party, method and path.
+    #[must_use]
+    pub fn request_count(&self, party: &Party, method: &Method, path: &str) -> usize {
+        let same = |r: &LoggedRequest| r.party == *party && r.method == *method && r.path == path;
+        self.log.entries().iter().filter(|request| same(request)).count()
+    }
+
+    /// Forgets the requests so far.
+    pub fn clear_requests(&self) {
+        self.log.clear();
+    }
+
+    /// Sets today's price of an item, in minor units. Offers signed before keep theirs.
+    ///
+    /// # Errors
+    ///
+    /// - [`NoSuchItem`] if there is no such merchant or item.
+    pub fn set_price(&self, merchant_id: &str, sku: &str, unit_price_minor: u64) -> Result<(), NoSuchItem> {
+        let changed = self.shop(merchant_id).is_some_and(|shop| shop.set_price(sku, unit_price_minor));
+        changed.then_some(()).ok_or(NoSuchItem)
+    }
+
+    /// Says whether an item is in stock from now on.
+    ///
+    /// # Errors
+    ///
+    /// - [`NoSuchItem`] if there is no such merchant or item.
+    pub fn set_stock(&self, merchant_id: &str, sku: &str, stock: Stock) -> Result<(), NoSuchItem> {
+        let changed = self.shop(merchant_id).is_some_and(|shop| shop.set_in_stock(sku, stock == Stock::There));
+        changed.then_some(()).ok_or(NoSuchItem)
+    }
+
+    fn shop(&self, merchant_id: &str) -> Option<&Arc<Merchant>> {
+        self.shops.iter().find(|shop| shop.profile().id == merchant_id)
+    }
+
+    /// Stops listening, lets requests under way finish for a second, and closes every connection.
+    pub async fn shutdown(mut self) {
+        let _ = self.stop.send(());
+        while self.servers.join_next().await.is_some() {}
+    }
+}
