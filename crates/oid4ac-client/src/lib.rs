@@ -19,7 +19,7 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let sandbox = sandbox::Sandbox::start(sandbox::SandboxConfig::default()).await?;
-//! # let (issuer, setup_token) = (sandbox.as_origin().to_owned(), sandbox.setup_token());
+//! # let (issuer, setup_token) = (sandbox.as_origin().to_owned(), sandbox.setup_token()?);
 //! # let shop = sandbox.merchants()[0].clone();
 //! # let (shop, verify_url) = (shop.origin.as_str(), shop.verify_url.as_str());
 //! let client = Client::builder(&issuer)?.build();

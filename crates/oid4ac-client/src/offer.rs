@@ -23,8 +23,15 @@ struct VerifiedOffer {
 }
 
 impl Client {
-    /// Fetches and verifies the offer of every line, and compares price, currency and stock with the order.
-    pub(crate) async fn check_offers(&self, order: &Order) -> Result<CheckedOffers, Error> {
+    /// Fetches and verifies the offer of every line, and compares price, currency and stock with the order. This is the
+    /// first thing [`Client::pay`] does; alone, it tells whether the order could be paid as it stands.
+    ///
+    /// # Errors
+    ///
+    /// - [`Misuse::OfferMissing`] if the merchant signs no offer for a line, and the order does not allow that.
+    /// - [`Error::PeerMisbehaved`] if an offer does not hold, or is not what the order says.
+    /// - [`Error::Server`] or [`Error::Transport`] if an offer cannot be fetched.
+    pub async fn check_offers(&self, order: &Order) -> Result<CheckedOffers, Error> {
         let mut offers = Vec::with_capacity(order.line_items().len());
         for line in order.line_items() {
             let offer = self.fetch_offer(order, line).await?;

@@ -158,7 +158,7 @@ impl Client {
             let verified = jws.verify_carrying_key(key, profile::KEY_BINDING, &["kb+jwt"]).ok()?;
             let claims = verified.claims().ok()?;
             let presented = presentation.len() - kb_jwt.len();
-            let sd_hash = base64url::encode(&sha256(presentation[..presented].as_bytes()));
+            let sd_hash = base64url::encode(&sha256(&presentation.as_bytes()[..presented]));
             let same = |name: &str, value: &str| claims.get(name).and_then(serde_json::Value::as_str) == Some(value);
             (same("aud", of.merchant.as_str()) && same("sd_hash", &sd_hash)).then_some(key)
         };

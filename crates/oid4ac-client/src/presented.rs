@@ -42,6 +42,12 @@ impl PresentedMandate {
         self.amount
     }
 
+    /// The mandate's `exp`.
+    #[must_use]
+    pub fn expires_at(&self) -> jose::UnixSeconds {
+        self.held.expires_at
+    }
+
     /// SKU and quantity of each line, sorted by SKU.
     #[must_use]
     pub fn line_items(&self) -> &[(String, u64)] {
