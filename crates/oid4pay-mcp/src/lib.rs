@@ -1,1 +1,18 @@
-//! An MCP server that lets an agent pay within limits its human set
+//! `oid4pay-mcp`: an MCP server through which an agent pays for its human, and the commands around it.
+//!
+//! The binary is a thin shell around [`Cli`]. [`demo`] is a library so that its story can be told against a sandbox that
+//! lies.
+
+mod agent;
+mod cli;
+mod config;
+pub mod demo;
+mod errors;
+mod keys;
+mod purchase;
+mod sandbox_cmd;
+mod server;
+mod tools;
+mod waiting;
+
+pub use cli::Cli;

@@ -1,0 +1,157 @@
+//! The registered agent of this process: one client per authorization server and one ledger, each opened when a call
+//! first needs it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use oid4ac_client::{
+    Client, FileStore, KeyPair, PendingAuthorization, RegisterRequest, Registration, RegistrationAccess, Store,
+    StoreError, SystemClock,
+};
+use spend_guard::{Filter, Ledger};
+
+use crate::config::{Provided, Settings};
+use crate::errors::Refusal;
+use crate::purchase::ledger_failed;
+use crate::tools::Name;
+
+pub(crate) struct Agent {
+    settings: Settings,
+    clients: Mutex<HashMap<String, Client>>,
+    ledger: Ledger,
+}
+
+impl Agent {
+    pub(crate) fn new(settings: Settings) -> Self {
+        let ledger = Ledger::new(&settings.data_dir, Arc::new(SystemClock));
+        Self { settings, clients: Mutex::default(), ledger }
+    }
+
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The issuer that payments are authorized by: the configured one, else the one registered at.
+    pub(crate) fn issuer(&self, tool: Name) -> Result<String, Refusal> {
+        if let Some(issuer) = &self.settings.as_origin {
+            return Ok(issuer.clone());
+        }
+        FileStore::registered_issuer(&self.settings.data_dir)
+            .map_err(|error| Refusal::from_client(tool, &error.into()))?
+            .ok_or_else(|| Refusal::from_client(tool, &oid4ac_client::Misuse::NotRegistered.into()))
+    }
+
+    /// The issuer that `as_url` names, unless the operator has set another.
+    pub(crate) fn issuer_named(&self, as_url: &str) -> Result<String, Refusal> {
+        match &self.settings.as_origin {
+            None => Ok(as_url.to_owned()),
+            Some(configured) if same_issuer(configured, as_url) => Ok(configured.clone()),
+            Some(configured) => Err(Refusal::new(
+                "as_url_not_configured",
+                "as_url is not the authorization server that the operator has set; nothing was sent",
+            )
+            .with("configured_as_url", configured.as_str())),
+        }
+    }
+
+    /// The client for `issuer`. Nothing is sent; keys given through the environment are read here.
+    pub(crate) fn client(&self, tool: Name, issuer: &str) -> Result<Client, Refusal> {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(issuer) {
+            return Ok(client.clone());
+        }
+        let mut builder = Client::builder(issuer).map_err(|error| Refusal::from_client(tool, &error))?;
+        if let Some(directory) = &self.settings.directory {
+            builder = builder.trusted_origin(directory.clone());
+        }
+        let client = builder.store(self.store(issuer)?).build();
+        clients.insert(issuer.to_owned(), client.clone());
+        Ok(client)
+    }
+
+    /// Refuses a registration that would replace one under which a payment is open: its mandate is bound to the old keys, and
+    /// only they can clear it up.
+    pub(crate) fn check_may_register(&self, client: &Client, request: &RegisterRequest) -> Result<(), Refusal> {
+        let registration = client.registration().map_err(|error| Refusal::from_client(Name::Register, &error))?;
+        let Some(registration) = registration.filter(|registration| !request.is_covered_by(registration)) else {
+            return Ok(());
+        };
+        let provided = Provided::from_env().map_err(|error| Refusal::new("keys_unusable", &format!("{error:#}")))?;
+        if provided.client_id.is_some() {
+            let sentence = "the operator has set OID4PAY_CLIENT_ID, so this agent is registered and cannot be anew";
+            return Err(Refusal::new("registration_configured", sentence).with("client_id", registration.client_id));
+        }
+        let open = Filter { open: Some(true), limit: Filter::MOST, ..Filter::default() };
+        let open = self.ledger.list(&open).map_err(|error| ledger_failed(&error))?;
+        match open.intents.iter().find(|intent| intent.issuer == client.issuer()) {
+            None => Ok(()),
+            Some(intent) => {
+                Err(Refusal::new("intent_not_final", "a payment is open, and a new registration would cut it off")
+                    .with("intent_id", intent.id.as_str())
+                    .with("intent_state", intent.state.as_str()))
+            }
+        }
+    }
+
+    fn store(&self, issuer: &str) -> Result<Arc<dyn Store>, Refusal> {
+        let files = FileStore::for_issuer(&self.settings.data_dir, issuer);
+        let provided = Provided::from_env().map_err(|error| Refusal::new("keys_unusable", &format!("{error:#}")))?;
+        if provided.client_id.is_none() && provided.keys.is_none() {
+            return Ok(Arc::new(files));
+        }
+        let registration = provided.client_id.map(|client_id| Registration::existing(&client_id, issuer));
+        Ok(Arc::new(ProvidedStore { files, registration, keys: provided.keys }))
+    }
+}
+
+/// One trailing slash is no other server, as long as the operator's spelling is the one used.
+fn same_issuer(a: &str, b: &str) -> bool {
+    a.strip_suffix('/').unwrap_or(a) == b.strip_suffix('/').unwrap_or(b)
+}
+
+/// A store whose keys or registration the operator gave through the environment; everything else is on disk.
+struct ProvidedStore {
+    files: FileStore,
+    registration: Option<Registration>,
+    keys: Option<Arc<KeyPair>>,
+}
+
+impl Store for ProvidedStore {
+    fn keys(&self) -> Result<Option<Arc<KeyPair>>, StoreError> {
+        match &self.keys {
+            Some(keys) => Ok(Some(Arc::clone(keys))),
+            None => self.files.keys(),
+        }
+    }
+
+    fn save_keys(&self, keys: &Arc<KeyPair>) -> Result<(), StoreError> {
+        self.files.save_keys(keys)
+    }
+
+    fn registration(&self) -> Result<Option<Registration>, StoreError> {
+        match &self.registration {
+            Some(registration) => Ok(Some(registration.clone())),
+            None => self.files.registration(),
+        }
+    }
+
+    fn save_registration(
+        &self,
+        registration: &Registration,
+        access: Option<RegistrationAccess>,
+    ) -> Result<(), StoreError> {
+        self.files.save_registration(registration, access)
+    }
+
+    fn pending(&self, purchase: &str) -> Result<Option<PendingAuthorization>, StoreError> {
+        self.files.pending(purchase)
+    }
+
+    fn set_pending(&self, purchase: &str, pending: Option<&PendingAuthorization>) -> Result<(), StoreError> {
+        self.files.set_pending(purchase, pending)
+    }
+}

@@ -1,0 +1,95 @@
+//! The command line.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::config::{LogFormat, Options, Settings};
+use crate::demo::DemoArgs;
+use crate::sandbox_cmd::SandboxArgs;
+use crate::{demo, keys, sandbox_cmd, server};
+
+/// Lets an agent pay merchants for its human, within what the human approved. Without a command it is an MCP server on
+/// standard input and output.
+#[derive(Debug, Parser)]
+#[command(name = "oid4pay-mcp", version, about)]
+pub struct Cli {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Tell the whole story against a sandbox of its own: register, pay at two merchants, show what was verified
+    Demo(DemoArgs),
+    /// Run an authorization server, a directory and two merchants on this machine until interrupted
+    Sandbox(SandboxArgs),
+    /// The keys of this agent
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Print a shell's completion script
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum KeysCommand {
+    /// Print the public parts, and where the private ones are
+    Show,
+}
+
+impl Cli {
+    /// Does what the command line says.
+    ///
+    /// # Errors
+    ///
+    /// Whatever could not be done, in words for a person.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let done = |()| ExitCode::SUCCESS;
+        match self.command {
+            None => serve(self.options).map(done),
+            Some(Command::Demo(args)) => block_on(demo::run(args)),
+            Some(Command::Sandbox(args)) => block_on(sandbox_cmd::run(args)).map(done),
+            Some(Command::Keys(KeysCommand::Show)) => keys::show(&Settings::resolve(self.options)?).map(done),
+            Some(Command::Completions { shell }) => completions(shell).map(done),
+        }
+    }
+}
+
+fn serve(options: Options) -> anyhow::Result<()> {
+    let settings = Settings::resolve(options)?;
+    log_to_stderr(settings.log);
+    block_on(server::serve(settings))
+}
+
+fn completions(shell: Shell) -> anyhow::Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "oid4pay-mcp", &mut script);
+    Ok(std::io::stdout().write_all(&script)?)
+}
+
+fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}
+
+/// Standard output belongs to the protocol. Only what this project's crates say is logged, and nothing below a warning:
+/// other crates print what they send and receive, secrets included, when asked for more.
+fn log_to_stderr(format: LogFormat) {
+    use tracing_subscriber::filter::{LevelFilter, Targets};
+    use tracing_subscriber::layer::SubscriberExt as _;
+    use tracing_subscriber::util::SubscriberInitExt as _;
+
+    let ours = ["oid4pay_mcp", "oid4ac_client", "spend_guard"].map(|target| (target, LevelFilter::INFO));
+    let registry = tracing_subscriber::registry().with(Targets::new().with_targets(ours));
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
+    match format {
+        LogFormat::Text => registry.with(layer).init(),
+        LogFormat::Json => registry.with(layer.json()).init(),
+    }
+}

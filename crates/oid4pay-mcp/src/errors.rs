@@ -1,0 +1,157 @@
+//! How a refusal is told to the caller: the contract's words first, then the same as data.
+
+use oid4ac_client::{Error, Misuse, ServerError, Stage};
+use rmcp::model::{CallToolResult, ContentBlock};
+use serde_json::{Map, Value, json};
+
+use crate::purchase::Signatures;
+use crate::tools::{Name, signatures_meta};
+
+/// A call that ran and whose answer is no.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    /// What stands behind `<tool> failed: `.
+    words: String,
+    code: String,
+    hint: Option<&'static str>,
+    context: Map<String, Value>,
+    retryable: bool,
+    signatures: Option<Signatures>,
+}
+
+impl Refusal {
+    /// A refusal in our own words: `<code>: <sentence>`.
+    pub(crate) fn new(code: &str, sentence: &str) -> Self {
+        Self::in_words(code, format!("{code}: {sentence}"))
+    }
+
+    /// A refusal for which the contract has the words.
+    pub(crate) fn in_words(code: &str, words: impl Into<String>) -> Self {
+        Self {
+            words: words.into(),
+            code: code.to_owned(),
+            hint: hint(code),
+            context: Map::new(),
+            retryable: false,
+            signatures: None,
+        }
+    }
+
+    /// The refusal that an error of the client makes for `tool`.
+    pub(crate) fn from_client(tool: Name, error: &Error) -> Self {
+        let code = error.code();
+        let refusal = match error {
+            Error::Server(server) => from_server(tool, server, code),
+            Error::Misuse(misuse @ Misuse::NotRegistered) => Self::in_words(code, misuse.to_string()),
+            error => Self::new(code, &error.to_string()),
+        };
+        refusal.retryable(error.is_retryable())
+    }
+
+    /// The human, or the authorization server for them, said no.
+    pub(crate) fn declined() -> Self {
+        Self::in_words("declined", "declined: no mandate issued")
+    }
+
+    pub(crate) fn code(&self) -> &str {
+        &self.code
+    }
+
+    #[must_use]
+    pub(crate) fn retryable(mut self, retryable: bool) -> Self {
+        self.retryable = retryable;
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
+        self.context.insert(member.to_owned(), value.into());
+        self
+    }
+
+    /// What was verified before it came to this, and what was not.
+    #[must_use]
+    pub(crate) fn signatures(mut self, signatures: Signatures) -> Self {
+        self.signatures = Some(signatures);
+        self
+    }
+
+    /// The tool's answer: a person's sentence, then the same as an object.
+    pub(crate) fn into_result(self, tool: Name) -> CallToolResult {
+        let message = format!("{} failed: {}", tool.as_str(), self.words);
+        let error = json!({
+            "success": false,
+            "error": {
+                "code": self.code,
+                "message": message,
+                "hint": self.hint,
+                "context": self.context,
+                "retryable": self.retryable,
+            }
+        });
+        CallToolResult::error(vec![ContentBlock::text(message), ContentBlock::text(error.to_string())])
+            .with_meta(self.signatures.as_ref().map(signatures_meta))
+    }
+}
+
+fn from_server(tool: Name, server: &ServerError, code: &str) -> Refusal {
+    let status = server.status();
+    let words = match (tool, server.stage(), server.error()) {
+        (Name::Register, Stage::Register, Some(error)) => error.to_owned(),
+        (_, Stage::Par, _) => format!("PAR failed: {status}"),
+        (_, Stage::Token, error) => joined(format!("token failed: {status}"), error),
+        (Name::VerifyMandate, Stage::VerifyMandate, error) => joined(format!("verify-mandate failed: {status}"), error),
+        (_, Stage::VerifyMandate, _) => format!("verify-mandate failed: {status}"),
+        (_, stage, _) => format!("{code}: {stage} was answered with HTTP status {status}"),
+    };
+    let mut refusal =
+        Refusal::in_words(code, words).with("stage", server.stage().to_string()).with("http_status", status);
+    if let Some(error) = server.error() {
+        refusal = refusal.with("server_error", error);
+    }
+    match server.description() {
+        Some(description) => refusal.with("untrusted_server_description", description),
+        None => refusal,
+    }
+}
+
+fn joined(words: String, error: Option<&str>) -> String {
+    match error {
+        Some(error) => format!("{words} {error}"),
+        None => words,
+    }
+}
+
+/// What mends it, for the codes where that can be said in general.
+fn hint(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "invalid_software_statement" => {
+            "The setup token is unknown, expired or already used. Ask the person for a new one from their wallet portal."
+        }
+        "invalid_redirect_uri" => "Use https redirect URIs, or http ones on a loopback address.",
+        "invalid_client_metadata" => "Leave out client_name, or give a plain one that is not empty.",
+        "not_registered" => "Call agent_register with a setup token from the person's wallet portal.",
+        "as_url_not_configured" => "Use the configured as_url, or ask the operator to change --as-origin.",
+        "registration_configured" => "Go on with agent_payment_initiate.",
+        "intent_not_final" => "Repeat the open payment's call until it is settled or refused, then register.",
+        "invalid_amount" | "invalid_currency" | "invalid_line_items" | "invalid_url" | "verify_url_origin" => {
+            "Mend the arguments and call again. Nothing was sent."
+        }
+        "offer_price_mismatch" => "Pay the signed price, or ask the person whether they still want the item.",
+        "offer_currency_mismatch" => "Pay in the currency of the signed offer.",
+        "offer_out_of_stock" => "The merchant has none left. Nothing was sent to the authorization server.",
+        "offer_missing" => "Without a signed offer every line needs unit_price_minor, and a human has to approve.",
+        "declined" => "The person said no. Do not repeat the call unless they ask for it.",
+        "invalid_grant" => "The authorization is used up or too old. The same call starts a new one.",
+        "invalid_target" => "The authorization server does not issue mandates for this merchant.",
+        "invalid_scope" => "Leave out scope, or register with the scope that is needed.",
+        "mandate_expired" | "mandate_status_revoked" => "A new mandate is needed: call agent_payment_initiate.",
+        "mandate_audience_mismatch" => "Present the mandate at the merchant it was issued for.",
+        "mandate_line_items_mismatch" => "Give the line items of the payment.",
+        "idempotency_conflict" => "Leave out idempotency_key: this one belongs to another payment.",
+        "store_failed" => "Mend the file as the message says; nothing in it was changed.",
+        "not_connected" | "connection_lost" | "timed_out" => "Call again with the same arguments.",
+        "forbidden_address" => "The host is not one on the public internet. Check the URL.",
+        _ => return None,
+    })
+}

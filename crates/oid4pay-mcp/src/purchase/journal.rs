@@ -1,0 +1,156 @@
+//! A payment's journal, kept in the ledger's intent.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use oid4ac_client::{Error, IdempotencyKey, Journal, JournalError, Progress, Step, Verdict};
+use spend_guard::{Artefact, Claim, Intent, Ledger, LedgerError, Mandate, Next, Offers, ReceiptVerdict, Settlement};
+
+use super::Signatures;
+
+/// The journal of one intent.
+///
+/// What the client has to know again is kept as it wrote it; what the guard counts by goes through the [`Claim`].
+pub(crate) struct IntentJournal<'a> {
+    ledger: &'a Ledger,
+    intent: Mutex<Held>,
+}
+
+enum Held {
+    /// This call drives it.
+    Claim(Box<Claim>),
+    /// It is settled and only read.
+    Settled(Box<Intent>),
+}
+
+impl<'a> IntentJournal<'a> {
+    pub(super) fn driving(ledger: &'a Ledger, claim: Claim) -> Self {
+        Self { ledger, intent: Mutex::new(Held::Claim(Box::new(claim))) }
+    }
+
+    pub(super) fn settled(ledger: &'a Ledger, intent: Intent) -> Self {
+        Self { ledger, intent: Mutex::new(Held::Settled(Box::new(intent))) }
+    }
+
+    pub(super) fn intent(&self) -> Intent {
+        match &*self.lock() {
+            Held::Claim(claim) => claim.intent().clone(),
+            Held::Settled(intent) => intent.as_ref().clone(),
+        }
+    }
+
+    /// The key made with the intent; `None` if it is damaged.
+    pub(super) fn idempotency_key(&self) -> Option<IdempotencyKey> {
+        IdempotencyKey::parse(&self.intent().idempotency_key)
+    }
+
+    /// The last presentation that was, or was about to be, sent.
+    pub(super) fn presentation(&self) -> Option<String> {
+        self.ledger.artefact(&self.intent().id, Artefact::Presentation).ok().flatten()
+    }
+
+    /// Ends the intent without a payment, and gives its reservation back. Where that cannot be written, the next call for
+    /// the same purchase goes on with it.
+    pub(super) fn close(&self, code: &str, message: &str) {
+        if let Held::Claim(claim) = &mut *self.lock()
+            && !claim.intent().state.is_final()
+            && let Err(error) = claim.refused(code, message)
+        {
+            tracing::warn!(intent = %claim.intent().id, %error, "the intent could not be closed");
+        }
+    }
+
+    /// What was verified so far, and what `error` says was not.
+    pub(super) fn signatures(&self, error: Option<&Error>) -> Signatures {
+        let progress = self.progress().unwrap_or_default();
+        Signatures::of(&progress, error)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.intent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(claim: &mut Claim, step: &Step) -> Result<(), JournalError> {
+        let failed = |error: LedgerError| JournalError::new("the ledger cannot be written", error);
+        if is_kept(step) {
+            let text = serde_json::to_string(step).map_err(|error| JournalError::new("a step is no JSON", error))?;
+            claim.attach(Artefact::Attachment, &text).map_err(failed)?;
+        }
+        match step {
+            Step::OffersVerified(offers) => {
+                let offers = match &offers.digest {
+                    Some(digest) => Offers::Verified { digest },
+                    None => Offers::Missing { digest: None },
+                };
+                match claim.offers_verified(offers).map_err(failed)? {
+                    Next::Authorize => Ok(()),
+                    Next::AskHuman => Err(JournalError::new("a human has to approve first", "approval missing")),
+                }
+            }
+            Step::ConsentPending(consent) => claim.consent_pending(&consent.url, consent.expires_at).map_err(failed),
+            Step::Declined => claim.refused("declined", "no mandate was issued").map_err(failed),
+            Step::MandateHeld(held) => {
+                let mandate = Mandate {
+                    mandate_id: held.mandate_id.clone(),
+                    cap_minor: held.cap_minor,
+                    expires_at: held.expires_at,
+                };
+                claim.mandate_held(mandate, &held.sd_jwt).map_err(failed)
+            }
+            Step::Presenting { presentation } => claim.presenting(presentation).map_err(failed),
+            Step::Settled(settlement) => claim.settled(&guards(settlement)).map_err(failed),
+            Step::Refused { status, code } => {
+                let message = format!("the merchant answered {status} {code}");
+                claim.refused(code, &message).map_err(failed)
+            }
+            Step::Unknown { reason } => claim.unknown(reason, "the merchant's answer was not received").map_err(failed),
+            _ => Err(JournalError::new("a step of this kind is not known", "unknown step")),
+        }
+    }
+}
+
+impl Journal for IntentJournal<'_> {
+    fn progress(&self) -> Result<Progress, JournalError> {
+        let failed = |error: LedgerError| JournalError::new("the ledger cannot be read", error);
+        let id = self.intent().id;
+        let mut progress = Progress::default();
+        for text in self.ledger.artefacts(&id, Artefact::Attachment).map_err(failed)? {
+            let step = serde_json::from_str(&text).map_err(|error| JournalError::new("a step is damaged", error))?;
+            progress.apply(step);
+        }
+        if let Some(presentation) = self.ledger.artefact(&id, Artefact::Presentation).map_err(failed)? {
+            progress.apply(Step::Presenting { presentation });
+        }
+        Ok(progress)
+    }
+
+    fn record(&self, step: Step) -> Result<(), JournalError> {
+        match &mut *self.lock() {
+            Held::Claim(claim) => Self::write(claim, &step),
+            Held::Settled(_) => Err(JournalError::new("the intent is settled", "settled")),
+        }
+    }
+}
+
+/// What the client reads back. A presentation is an artefact of its own, and an intent that failed is never gone on with.
+fn is_kept(step: &Step) -> bool {
+    matches!(step, Step::OffersVerified(_) | Step::ConsentPending(_) | Step::MandateHeld(_) | Step::Settled(_))
+}
+
+fn guards(settlement: &oid4ac_client::Settlement) -> Settlement {
+    let receipt = match &settlement.receipt {
+        Verdict::Verified { .. } => ReceiptVerdict::Verified,
+        Verdict::Invalid { reason } => ReceiptVerdict::Invalid { field: reason.clone() },
+        _ => ReceiptVerdict::Absent,
+    };
+    Settlement {
+        payment_intent_id: settlement.payment_intent_id.clone(),
+        payment_provider_ref: settlement.payment_provider_ref.clone(),
+        settled_at: settlement.settled_at.clone(),
+        receipt_url: settlement.receipt_url.clone(),
+        receipt_jws: settlement.receipt_jws.clone(),
+        receipt,
+        verified_at: settlement.verified_at.clone(),
+        verifier_principal_id: settlement.verifier_principal_id.clone(),
+        spend_cap_remaining_minor: settlement.spend_cap_remaining_minor,
+    }
+}

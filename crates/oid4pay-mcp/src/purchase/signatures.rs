@@ -1,0 +1,54 @@
+//! What checking each signed artefact of a payment gave, for whoever wants to see it.
+
+use oid4ac_client::{Artefact, Error, Payment, Progress, Verdict};
+use serde::Serialize;
+
+/// One verdict per artefact; those that were not reached are left out.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Signatures {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offer: Option<Verdict>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_token: Option<Verdict>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mandate: Option<Verdict>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_binding: Option<Verdict>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receipt: Option<Verdict>,
+}
+
+impl Signatures {
+    /// Of a payment that settled.
+    pub(crate) fn of_payment(payment: &Payment) -> Self {
+        Self {
+            offer: Some(payment.offers.as_ref().map_or(Verdict::Absent, |offers| offers.verdict.clone())),
+            access_token: Some(payment.mandate.access_token.clone()),
+            mandate: Some(payment.mandate.mandate.clone()),
+            key_binding: Some(payment.settlement.key_binding.clone()),
+            receipt: Some(payment.settlement.receipt.clone()),
+        }
+    }
+
+    /// Of one that got as far as `progress` and was ended by `error`.
+    pub(super) fn of(progress: &Progress, error: Option<&Error>) -> Self {
+        let mut signatures = Self {
+            offer: progress.offers.as_ref().map(|offers| offers.verdict.clone()),
+            access_token: progress.mandate.as_ref().map(|mandate| mandate.access_token.clone()),
+            mandate: progress.mandate.as_ref().map(|mandate| mandate.mandate.clone()),
+            key_binding: None,
+            receipt: None,
+        };
+        if let Some(Error::PeerMisbehaved(misbehaviour)) = error {
+            let invalid = Some(Verdict::Invalid { reason: misbehaviour.why().to_string() });
+            match misbehaviour.what() {
+                Artefact::Offer => signatures.offer = invalid,
+                Artefact::AccessToken => signatures.access_token = invalid,
+                Artefact::Mandate => signatures.mandate = invalid,
+                Artefact::Receipt => signatures.receipt = invalid,
+                _ => {}
+            }
+        }
+        signatures
+    }
+}

@@ -1,0 +1,124 @@
+//! Tools' results.
+
+use oid4ac_client::{Consent, Payment, Verdict};
+use rmcp::model::{CallToolResult, ContentBlock, MetaObject};
+use serde_json::{Map, Value, json};
+use spend_guard::Intent;
+
+use crate::purchase::{Answer, NEXT_IN_FLIGHT, Signatures};
+
+/// Structured content, the same as text, and one sentence for a person.
+pub(crate) fn success(structured: Value, sentence: String, signatures: Option<&Signatures>) -> CallToolResult {
+    let mut result = CallToolResult::structured(structured).with_meta(signatures.map(signatures_meta));
+    result.content.push(ContentBlock::text(sentence));
+    result
+}
+
+/// What was verified by which key, for a client that wants to show it.
+pub(crate) fn signatures_meta(signatures: &Signatures) -> MetaObject {
+    let mut meta = MetaObject::new();
+    meta.0.insert("oid4pay/signatures".to_owned(), json!(signatures));
+    meta
+}
+
+/// The result of a paying tool; `settlement` gives the members of a settled payment that are the tool's own.
+pub(super) fn answered(answer: &Answer, settlement: impl Fn(&Payment) -> Value) -> CallToolResult {
+    match answer {
+        Answer::Settled { intent, payment, replayed } => settled(intent, payment, *replayed, settlement(payment)),
+        Answer::ApprovalRequired { intent, consent } => approval_required(intent, consent.as_ref()),
+        Answer::Unknown { intent, in_flight, presentation } => {
+            let mut output = json!({
+                "status": "unknown",
+                "mandate_id": in_flight.mandate.mandate_id,
+                "next_step": NEXT_IN_FLIGHT,
+            });
+            if let Some(presentation) = presentation {
+                output["presentation"] = json!(presentation);
+            }
+            let sentence = format!(
+                "It could not be told whether {} settled the payment of {} ({}). {NEXT_IN_FLIGHT}",
+                intent.merchant,
+                amount(intent),
+                in_flight.last,
+            );
+            success(with_intent(output, intent), sentence, None)
+        }
+    }
+}
+
+fn settled(intent: &Intent, payment: &Payment, replayed: bool, own: Value) -> CallToolResult {
+    let settlement = &payment.settlement;
+    let receipt_status = match settlement.receipt {
+        Verdict::Verified { .. } => "verified",
+        Verdict::Invalid { .. } => "invalid",
+        _ => "absent",
+    };
+    let mut output = json!({
+        "status": "settled",
+        "mandate_id": settlement.mandate_id,
+        "payment_intent_id": settlement.payment_intent_id,
+        "payment_provider_ref": settlement.payment_provider_ref,
+        "settled_at": settlement.settled_at,
+        "receipt_url": settlement.receipt_url,
+        "receipt_jws": settlement.receipt_jws,
+        "receipt_status": receipt_status,
+        "offer_verified": payment.offers.as_ref().is_some_and(|offers| offers.verdict.is_verified()),
+        "replayed": replayed,
+    });
+    if let (Value::Object(output), Value::Object(own)) = (&mut output, own) {
+        output.extend(own);
+    }
+    let mut sentence = format!("Paid {} to {}, receipt {receipt_status}.", amount(intent), intent.merchant);
+    if replayed {
+        sentence = format!(
+            "This purchase was paid before: {} to {}. Nothing was charged now.",
+            amount(intent),
+            intent.merchant
+        );
+    }
+    if let Verdict::Invalid { reason } = &settlement.receipt {
+        sentence.push_str(&format!(" The payment stands, but its receipt does not hold: {reason}."));
+    }
+    success(with_intent(output, intent), sentence, Some(&Signatures::of_payment(payment)))
+}
+
+fn approval_required(intent: &Intent, consent: Option<&Consent>) -> CallToolResult {
+    let mut output = json!({"status": "approval_required", "next_step": NEXT_CONSENT});
+    let mut sentence = format!("A person has to approve the payment of {} to {}", amount(intent), intent.merchant);
+    if let Some(consent) = consent {
+        output["consent_url"] = json!(consent.url);
+        output["consent_mode"] = json!(consent.mode);
+        sentence.push_str(&format!(" at {}", consent.url));
+        if let Ok(deadline) = jiff::Timestamp::from_second(consent.expires_at) {
+            output["consent_expires_at"] = json!(deadline.to_string());
+            sentence.push_str(&format!(" until {deadline}"));
+        }
+    }
+    sentence.push_str(". Then call again with the same arguments.");
+    success(with_intent(output, intent), sentence, None)
+}
+
+/// Adds what every answer about an intent has.
+fn with_intent(mut output: Value, intent: &Intent) -> Value {
+    let members = json!({
+        "intent_id": intent.id.as_str(),
+        "idempotency_key": intent.idempotency_key,
+        "amount_minor": intent.amount_minor,
+        "currency": intent.currency.code(),
+    });
+    if let (Value::Object(output), Value::Object(members)) = (&mut output, members) {
+        output.extend::<Map<String, Value>>(members);
+    }
+    output
+}
+
+/// `12.99 EUR`.
+fn amount(intent: &Intent) -> String {
+    let currency = oid4ac_client::Currency::parse(intent.currency.code());
+    match currency.and_then(|currency| oid4ac_client::Money::new(intent.amount_minor, currency)) {
+        Ok(money) => money.to_string(),
+        Err(_) => format!("{} minor units of {}", intent.amount_minor, intent.currency.code()),
+    }
+}
+
+const NEXT_CONSENT: &str = "Show the person consent_url, then call again with the same arguments.";

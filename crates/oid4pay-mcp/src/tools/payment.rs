@@ -1,0 +1,161 @@
+//! `agent_payment_initiate`.
+
+use oid4ac_client::{Client, Currency, Error, IdempotencyKey, LineItem, Misuse, Money, Order, SystemRng};
+use rmcp::ErrorData;
+use rmcp::model::{CallToolResult, JsonObject};
+use serde::Deserialize;
+use serde_json::json;
+use spend_guard::Purchase;
+
+use super::args::{self, CurrencyCode, Integer, MAX_MINOR, PurchaseRef, Uri};
+use super::{Name, output};
+use crate::agent::Agent;
+use crate::errors::Refusal;
+use crate::purchase::{self, Call, Work};
+use crate::waiting::Waiting;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Arguments {
+    merchant_url: Uri,
+    merchant_verify_url: Uri,
+    amount: Amount,
+    #[serde(deserialize_with = "args::at_least_one")]
+    line_items: Vec<args::LineItem>,
+    #[serde(default, deserialize_with = "args::present")]
+    offer_id: Option<String>,
+    #[serde(default, deserialize_with = "args::present")]
+    scope: Option<String>,
+    redirect_uri: Uri,
+    #[serde(default, deserialize_with = "args::present")]
+    consent_mode_hint: Option<ConsentMode>,
+    #[serde(default, deserialize_with = "args::present")]
+    purchase_ref: Option<PurchaseRef>,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Amount {
+    currency: CurrencyCode,
+    amount_minor: Integer<1, MAX_MINOR>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ConsentMode {
+    Auto,
+    Dashboard,
+    Scan,
+}
+
+impl ConsentMode {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Dashboard => "dashboard",
+            Self::Scan => "scan",
+        }
+    }
+}
+
+pub(crate) async fn call(
+    agent: &Agent,
+    arguments: Option<JsonObject>,
+    waiting: Waiting,
+) -> Result<CallToolResult, ErrorData> {
+    let arguments = args::parse(arguments)?;
+    Ok(pay(agent, arguments, waiting).await.unwrap_or_else(|refusal| refusal.into_result(Name::PaymentInitiate)))
+}
+
+async fn pay(agent: &Agent, arguments: Arguments, waiting: Waiting) -> Result<CallToolResult, Refusal> {
+    let refused = |error: Error| Refusal::from_client(Name::PaymentInitiate, &error);
+    let issuer = agent.issuer(Name::PaymentInitiate)?;
+    let client = agent.client(Name::PaymentInitiate, &issuer)?;
+    let (dry_run, purchase_ref) = (arguments.dry_run, arguments.purchase_ref.as_ref().map(|r| r.as_str().to_owned()));
+    let terms = Terms::new(arguments).map_err(refused)?;
+    let order = terms.order(IdempotencyKey::generate(&SystemRng)).map_err(refused)?;
+    if dry_run {
+        return simulate(&client, &order).await.map_err(refused);
+    }
+    if client.registration().map_err(refused)?.is_none() {
+        return Err(refused(Misuse::NotRegistered.into()));
+    }
+    let purchase = as_purchase(&issuer, &order, purchase_ref)?;
+    let work = Work::Order(Box::new(move |key| terms.order(key)));
+    let ledger = agent.ledger();
+    let call = Call { tool: Name::PaymentInitiate, client: &client, ledger, purchase, work, waiting };
+    let answer = purchase::run(call).await?;
+    Ok(output::answered(
+        &answer,
+        |payment| json!({"mandate_jwt": payment.mandate.mandate_jwt(), "presentation": payment.presentation}),
+    ))
+}
+
+/// What `dry_run` does: everything that can be known without asking anybody for anything.
+async fn simulate(client: &Client, order: &Order) -> Result<CallToolResult, Error> {
+    if client.registration()?.is_none() {
+        return Err(Misuse::NotRegistered.into());
+    }
+    let offers = client.check_offers(order).await?;
+    let amount = order.amount();
+    let output = json!({
+        "status": "dry_run",
+        "offer_verified": offers.verdict.is_verified(),
+        "amount_minor": amount.amount_minor(),
+        "currency": amount.currency().code(),
+        "next_step": "Call again without dry_run to pay.",
+    });
+    let sentence =
+        format!("{} would be asked {amount}; its signed offers make that. Nothing was paid.", order.merchant());
+    Ok(output::success(output, sentence, None))
+}
+
+/// The arguments, checked one by one; together they make an [`Order`].
+struct Terms {
+    arguments: Arguments,
+    amount: Money,
+    line_items: Vec<LineItem>,
+}
+
+impl Terms {
+    fn new(mut arguments: Arguments) -> Result<Self, Error> {
+        let currency = Currency::parse(arguments.amount.currency.as_str()).map_err(Misuse::Money)?;
+        let amount = Money::new(arguments.amount.amount_minor.value(), currency).map_err(Misuse::Money)?;
+        let line_items = std::mem::take(&mut arguments.line_items);
+        let line_items = line_items.into_iter().map(args::LineItem::into_client).collect();
+        Ok(Self { arguments, amount, line_items })
+    }
+
+    fn order(&self, key: IdempotencyKey) -> Result<Order, Error> {
+        let arguments = &self.arguments;
+        let (merchant, verify) = (arguments.merchant_url.as_str(), arguments.merchant_verify_url.as_str());
+        let redirect_uri = arguments.redirect_uri.as_str();
+        let mut order = Order::new(merchant, verify, self.amount, self.line_items.clone(), redirect_uri, key)?;
+        if let Some(offer_id) = &arguments.offer_id {
+            order = order.with_offer_id(offer_id);
+        }
+        if let Some(scope) = &arguments.scope {
+            order = order.with_scope(scope);
+        }
+        if let Some(mode) = arguments.consent_mode_hint {
+            order = order.with_consent_mode_hint(mode.as_str());
+        }
+        Ok(order)
+    }
+}
+
+fn as_purchase(issuer: &str, order: &Order, purchase_ref: Option<String>) -> Result<Purchase, Refusal> {
+    let lines = order.line_items().iter().map(|line| spend_guard::LineItem {
+        sku: line.sku().to_owned(),
+        qty: u64::from(line.qty()),
+        unit_price_minor: line.unit_price_minor(),
+    });
+    let currency = spend_guard::Currency::parse(order.amount().currency().code())
+        .map_err(|_| Refusal::new("invalid_currency", "the currency is not an ISO 4217 code with a minor unit"))?;
+    let (merchant, amount) = (order.merchant().as_str(), order.amount().amount_minor());
+    let key = order.idempotency_key().as_str();
+    Purchase::payment(issuer, merchant, lines.collect(), amount, currency, purchase_ref, key)
+        .map_err(|error| Refusal::new("invalid_arguments", &error.to_string()))
+}

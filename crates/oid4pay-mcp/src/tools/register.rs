@@ -1,0 +1,50 @@
+//! `agent_register`.
+
+use oid4ac_client::{RegisterRequest, Registered, SetupToken};
+use rmcp::ErrorData;
+use rmcp::model::{CallToolResult, JsonObject};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::args::{self, Text, Uri};
+use super::{Name, success};
+use crate::agent::Agent;
+use crate::errors::Refusal;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Arguments {
+    setup_token: Text,
+    as_url: Uri,
+    #[serde(deserialize_with = "args::at_least_one")]
+    redirect_uris: Vec<Uri>,
+    #[serde(default, deserialize_with = "args::present")]
+    client_name: Option<String>,
+}
+
+pub(crate) async fn call(agent: &Agent, arguments: Option<JsonObject>) -> Result<CallToolResult, ErrorData> {
+    let arguments = args::parse(arguments)?;
+    Ok(register(agent, arguments).await.unwrap_or_else(|refusal| refusal.into_result(Name::Register)))
+}
+
+async fn register(agent: &Agent, arguments: Arguments) -> Result<CallToolResult, Refusal> {
+    let issuer = agent.issuer_named(arguments.as_url.as_str())?;
+    let client = agent.client(Name::Register, &issuer)?;
+    let setup_token = SetupToken::new(arguments.setup_token.into_string());
+    let mut request = RegisterRequest::new(setup_token, arguments.redirect_uris.into_iter().map(Uri::into_string));
+    if let Some(name) = arguments.client_name {
+        request = request.with_client_name(name);
+    }
+    agent.check_may_register(&client, &request)?;
+    let registered = client.register(&request).await.map_err(|error| Refusal::from_client(Name::Register, &error))?;
+    let registration = registered.registration();
+    let sentence = match &registered {
+        Registered::Before(_) => format!(
+            "Already registered at {} as {}; the setup token was not used.",
+            registration.as_url, registration.client_id
+        ),
+        _ => format!("Registered at {} as {}.", registration.as_url, registration.client_id),
+    };
+    let output = json!({"ok": true, "client_id": registration.client_id, "as_url": registration.as_url});
+    Ok(success(output, sentence, None))
+}

@@ -1,0 +1,115 @@
+//! `agent_verify_mandate`.
+
+use oid4ac_client::{IdempotencyKey, PresentedMandate};
+use rmcp::ErrorData;
+use rmcp::model::{CallToolResult, JsonObject};
+use serde::Deserialize;
+use serde_json::json;
+use spend_guard::{Ledger, Mandate, Purchase};
+
+use super::args::{self, PurchaseRef, Text, Uri};
+use super::{Name, output};
+use crate::agent::Agent;
+use crate::errors::Refusal;
+use crate::purchase::{self, Call, Work, ledger_failed};
+use crate::waiting::Waiting;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Arguments {
+    merchant_verify_url: Uri,
+    presentation: Text,
+    line_items: Vec<args::LineItem>,
+    #[serde(default, deserialize_with = "args::present")]
+    offer_id: Option<String>,
+    #[serde(default, deserialize_with = "args::present")]
+    idempotency_key: Option<String>,
+    /// The mandate already tells this purchase from every other.
+    #[serde(default, deserialize_with = "args::present", rename = "purchase_ref")]
+    _purchase_ref: Option<PurchaseRef>,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+pub(crate) async fn call(
+    agent: &Agent,
+    arguments: Option<JsonObject>,
+    waiting: Waiting,
+) -> Result<CallToolResult, ErrorData> {
+    let arguments = args::parse(arguments)?;
+    Ok(verify(agent, arguments, waiting).await.unwrap_or_else(|refusal| refusal.into_result(Name::VerifyMandate)))
+}
+
+async fn verify(agent: &Agent, arguments: Arguments, waiting: Waiting) -> Result<CallToolResult, Refusal> {
+    let issuer = agent.issuer(Name::VerifyMandate)?;
+    let client = agent.client(Name::VerifyMandate, &issuer)?;
+    let presented = client
+        .read_presentation(arguments.presentation.as_str(), arguments.merchant_verify_url.as_str())
+        .await
+        .map_err(|error| Refusal::from_client(Name::VerifyMandate, &error))?;
+    let line_items: Vec<_> = arguments.line_items.into_iter().map(args::LineItem::into_client).collect();
+    let ledger = agent.ledger();
+    let key = idempotency_key(ledger, &presented, arguments.idempotency_key.as_deref())?;
+    let purchase = as_purchase(&issuer, &presented, &key)?;
+    if arguments.dry_run {
+        return Ok(simulated(&presented, &key));
+    }
+    let work = Work::Presentation { presented: Box::new(presented), line_items, offer_id: arguments.offer_id };
+    let call = Call { tool: Name::VerifyMandate, client: &client, ledger, purchase, work, waiting };
+    let answer = purchase::run(call).await?;
+    Ok(output::answered(&answer, |payment| {
+        let settlement = &payment.settlement;
+        json!({
+            "verified_at": settlement.verified_at,
+            "verifier_principal_id": settlement.verifier_principal_id,
+            "spend_cap_remaining_minor": settlement.spend_cap_remaining_minor,
+        })
+    }))
+}
+
+/// The caller's key, else the one stored with the mandate, else the one that follows from the mandate: never a new one, or
+/// the merchant might settle twice.
+fn idempotency_key(
+    ledger: &Ledger,
+    presented: &PresentedMandate,
+    given: Option<&str>,
+) -> Result<IdempotencyKey, Refusal> {
+    let invalid = || Refusal::new("invalid_idempotency_key", "it must have 1 to 128 printable ASCII characters");
+    if let Some(given) = given {
+        return IdempotencyKey::parse(given).ok_or_else(invalid);
+    }
+    let known = ledger.find_by_mandate(presented.mandate_id()).map_err(|error| ledger_failed(&error))?;
+    let stored = known.and_then(|intent| IdempotencyKey::parse(&intent.idempotency_key));
+    stored.or_else(|| presented.derived_idempotency_key()).ok_or_else(invalid)
+}
+
+fn as_purchase(issuer: &str, presented: &PresentedMandate, key: &IdempotencyKey) -> Result<Purchase, Refusal> {
+    let lines = presented.line_items().iter().map(|(sku, qty)| spend_guard::LineItem {
+        sku: sku.clone(),
+        qty: *qty,
+        unit_price_minor: None,
+    });
+    let currency = spend_guard::Currency::parse(presented.amount().currency().code()).map_err(|_| {
+        Refusal::new("invalid_currency", "the mandate's currency is not an ISO 4217 code with a minor unit")
+    })?;
+    let (merchant, cap) = (presented.merchant().as_str(), presented.amount().amount_minor());
+    let mandate =
+        Mandate { mandate_id: presented.mandate_id().to_owned(), cap_minor: cap, expires_at: presented.expires_at() };
+    Purchase::verify(issuer, merchant, lines.collect(), cap, currency, mandate, key.as_str())
+        .map_err(|error| Refusal::new("invalid_arguments", &error.to_string()))
+}
+
+fn simulated(presented: &PresentedMandate, key: &IdempotencyKey) -> CallToolResult {
+    let amount = presented.amount();
+    let structured = json!({
+        "status": "dry_run",
+        "mandate_id": presented.mandate_id(),
+        "idempotency_key": key.as_str(),
+        "amount_minor": amount.amount_minor(),
+        "currency": amount.currency().code(),
+        "next_step": "Call again without dry_run to present it.",
+    });
+    let sentence =
+        format!("The mandate holds, for at most {amount} at {}. Nothing was sent to it.", presented.merchant());
+    output::success(structured, sentence, None)
+}
