@@ -3,10 +3,12 @@
 mod chain;
 mod claim;
 mod guard;
+mod history;
 mod lock;
 mod row;
 mod store;
 mod totals;
+mod verify;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,9 +18,11 @@ use serde_json::{Value, json};
 
 pub use self::chain::{Entry, Head};
 pub use self::claim::{Claim, Next, Offers};
+pub use self::history::{Filter, Page, RaisedAlert};
 use self::lock::Lock;
 use self::row::covers;
 use self::store::{Failed, Store, Tx};
+pub use self::verify::{Broken, Proof};
 use crate::error::LedgerError;
 use crate::intent::{Approval, ApprovalTerms, Declaration, Intent, IntentId, State, Step};
 use crate::policy::{Evaluation, Policy, Verdict};
@@ -258,12 +262,14 @@ impl Ledger {
     /// - [`LedgerError::IllegalStep`] if nobody was asked, or they answered already.
     /// - Any of the errors of opening and writing the file.
     pub fn reject(&self, id: &IntentId) -> Result<Intent, LedgerError> {
-        self.store.write(|tx| {
+        let (intent, lock) = self.store.write(|tx| {
             let mut intent = tx.load(id)?;
             intent.approval = Approval::Refused { at: tx.now };
             tx.step(&mut intent, Step::Reject, Value::Null)?;
-            Ok(intent)
-        })
+            Ok((intent, Lock::take(tx.dir, id)?))
+        })?;
+        lock.into_iter().for_each(Lock::retire);
+        Ok(intent)
     }
 
     /// Calls an intent off and gives its reservation back. A mandate it holds stays valid at the authorization server
@@ -293,14 +299,14 @@ impl Ledger {
         if evaluation.verdict == Verdict::Deny {
             intent.state = State::Failed;
             intent.failure = evaluation.failure();
-            tx.insert(&intent, "denied", &evaluation)?;
+            tx.insert(&intent, chain::DENIED, &evaluation)?;
             return Ok(Begun::Denied(Denial { intent, evaluation }));
         }
         intent.approval = evaluation.approval();
         if purchase.kind != PurchaseKind::Cheapest {
             tx.reserve(&mut intent)?;
         }
-        tx.insert(&intent, "begin", &evaluation)?;
+        tx.insert(&intent, chain::BEGIN, &evaluation)?;
         let Some(lock) = Lock::take(tx.dir, &intent.id)? else {
             return Ok(Begun::InProgress(intent));
         };
@@ -359,6 +365,13 @@ impl Ledger {
 }
 
 impl Artefact {
+    const ALL: [Self; 6] =
+        [Self::Offers, Self::AccessTokenClaims, Self::Mandate, Self::Presentation, Self::Receipt, Self::Attachment];
+
+    fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|artefact| artefact.as_str() == name)
+    }
+
     const fn as_str(self) -> &'static str {
         match self {
             Self::Offers => "offers",

@@ -23,7 +23,9 @@ pub use intent::{
     Approval, ApprovalTerms, Consent, Declaration, Failure, Intent, IntentId, InvalidIntentId, Mandate, ReceiptVerdict,
     Settlement, State, Step,
 };
-pub use ledger::{Artefact, Begun, Claim, Denial, Entry, Head, Ledger, Next, Offers};
+pub use ledger::{
+    Artefact, Begun, Broken, Claim, Denial, Entry, Filter, Head, Ledger, Next, Offers, Page, Proof, RaisedAlert,
+};
 pub use money::{Currency, MAX_AMOUNT_MINOR, UnknownCurrency};
 pub use policy::{Alert, Evaluation, Finding, Limits, Policy, Rule, RuleAction, Scope, Severity, Verdict};
 pub use purchase::{CheapestTerms, InvalidPurchase, LineItem, Purchase, PurchaseIdentity, PurchaseKind};

@@ -44,6 +44,13 @@ pub struct Head {
     pub entry_hash: String,
 }
 
+impl Head {
+    /// Before the first entry.
+    pub(crate) fn start() -> Self {
+        Self { seq: 0, entry_hash: jose::base64url::encode(&[0; 32]) }
+    }
+}
+
 impl Tx<'_> {
     /// Appends an entry.
     pub(crate) fn append(
@@ -87,7 +94,7 @@ impl Tx<'_> {
             .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
         match newest {
-            None => Ok(Head { seq: 0, entry_hash: jose::base64url::encode(&[0; 32]) }),
+            None => Ok(Head::start()),
             Some((seq, entry_hash)) => {
                 let seq = u64::try_from(seq).map_err(|_| self.corrupt("the journal has a negative number"))?;
                 Ok(Head { seq, entry_hash })
@@ -112,3 +119,8 @@ impl Tx<'_> {
 pub(crate) fn hash(octets: &[u8]) -> String {
     jose::base64url::encode(&jose::sha256(octets))
 }
+
+/// The events that store a new intent.
+pub(crate) const BEGIN: &str = "begin";
+pub(crate) const DENIED: &str = "denied";
+pub(crate) const DECLARE: &str = "declare";

@@ -197,22 +197,17 @@ impl Claim {
     ///   approval is missing, too old, or for something else.
     /// - [`LedgerError::IllegalStep`] if nothing is reserved, or a presentation was sent.
     /// - Any of the errors of writing the file.
-    pub fn mandate_held(
-        &mut self,
-        mandate_id: &str,
-        sd_jwt: &str,
-        cap_minor: u64,
-        expires_at: UnixSeconds,
-    ) -> Result<(), LedgerError> {
+    pub fn mandate_held(&mut self, mandate: Mandate, sd_jwt: &str) -> Result<(), LedgerError> {
         self.record(Step::MandateHeld, |tx, intent| {
             if !intent.reserved {
                 return Err(illegal(intent, Step::MandateHeld).into());
             }
             intent.use_approval(tx.now)?;
             intent.consent = None;
-            intent.mandate = Some(Mandate { mandate_id: mandate_id.to_owned(), cap_minor, expires_at });
             tx.attach(&intent.id, Artefact::Mandate, sd_jwt)?;
-            Ok(json!({"mandate_id": mandate_id, "cap_minor": cap_minor, "expires_at": expires_at}))
+            let detail = json!({"mandate_id": mandate.mandate_id, "cap_minor": mandate.cap_minor});
+            intent.mandate = Some(mandate);
+            Ok(detail)
         })
     }
 

@@ -57,38 +57,31 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// The series of the whole currency, and the one of exactly this kind of spending.
+    /// The series of the whole currency, and the one of exactly this kind of spending; made where they are missing.
     fn series_of(&self, intent: &Intent) -> Result<[i64; 2], Failed> {
-        let text = |value: &Option<String>| value.clone().unwrap_or_default();
-        Ok([
-            self.series([intent.currency.code(), "", "", "", ""])?,
-            self.series([
-                intent.currency.code(),
-                &intent.merchant,
-                &text(&intent.category),
-                &text(&intent.mcc),
-                &text(&intent.agent),
-            ])?,
-        ])
+        let [total, kind] = series_keys(intent);
+        let series = |key: [&str; 5]| {
+            if let Some(id) = self.find_series(key)? {
+                return Ok(id);
+            }
+            self.sql
+                .prepare_cached(
+                    "INSERT INTO series (currency, merchant, category, mcc, agent) VALUES (?1, ?2, ?3, ?4, ?5)",
+                )?
+                .execute(key)?;
+            Ok::<_, Failed>(self.sql.last_insert_rowid())
+        };
+        Ok([series(total)?, series(kind)?])
     }
 
-    fn series(&self, key: [&str; 5]) -> Result<i64, Failed> {
-        let found: Option<i64> = self
+    pub(super) fn find_series(&self, key: [&str; 5]) -> Result<Option<i64>, Failed> {
+        Ok(self
             .sql
             .prepare_cached(
                 "SELECT id FROM series WHERE currency = ?1 AND merchant = ?2 AND category = ?3 AND mcc = ?4 AND agent = ?5",
             )?
             .query_row(key, |row| row.get(0))
-            .optional()?;
-        if let Some(id) = found {
-            return Ok(id);
-        }
-        self.sql
-            .prepare_cached(
-                "INSERT INTO series (currency, merchant, category, mcc, agent) VALUES (?1, ?2, ?3, ?4, ?5)",
-            )?
-            .execute(key)?;
-        Ok(self.sql.last_insert_rowid())
+            .optional()?)
     }
 
     fn reserved(&self, series: i64) -> Result<i64, Failed> {
@@ -136,13 +129,7 @@ impl Tx<'_> {
     /// The series that `scope` covers.
     fn matching(&self, currency: Currency, scope: &Scope) -> Result<Vec<i64>, Failed> {
         if scope.is_everything() {
-            let total = self
-                .sql
-                .prepare_cached(
-                    "SELECT id FROM series WHERE currency = ?1 AND merchant = '' AND category = '' AND mcc = '' AND agent = ''",
-                )?
-                .query_row([currency.code()], |row| row.get(0))
-                .optional()?;
+            let total = self.find_series([currency.code(), "", "", "", ""])?;
             return Ok(total.into_iter().collect());
         }
         let mut statement = self.sql.prepare_cached(
@@ -181,6 +168,21 @@ impl Sums for Tx<'_> {
         }
         Ok(sum)
     }
+}
+
+/// What an intent is counted by: its currency, and that with everything rules can name.
+pub(super) fn series_keys(intent: &Intent) -> [[&str; 5]; 2] {
+    let currency = intent.currency.code();
+    [
+        [currency, "", "", "", ""],
+        [
+            currency,
+            &intent.merchant,
+            intent.category.as_deref().unwrap_or_default(),
+            intent.mcc.as_deref().unwrap_or_default(),
+            intent.agent.as_deref().unwrap_or_default(),
+        ],
+    ]
 }
 
 fn minor(amount: u64) -> Result<i64, LedgerError> {

@@ -1,0 +1,316 @@
+//! Proving the ledger whole: the chain, and that what it says is what the tables say.
+
+use std::collections::HashMap;
+
+use rusqlite::{OptionalExtension as _, params};
+use serde::Serialize;
+
+use super::chain::{self, Entry, Head};
+use super::store::{Failed, Tx};
+use super::totals::series_keys;
+use super::{Artefact, Ledger};
+use crate::error::LedgerError;
+use crate::intent::{Intent, IntentId, State, Step};
+
+/// A ledger that was found whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Proof {
+    /// How many intents were compared with the journal.
+    pub intents: u64,
+    /// How many artefacts were.
+    pub artefacts: u64,
+    /// Where the chain ends. Kept elsewhere, it lets a later check find that entries were cut off or all rewritten.
+    pub head: Head,
+}
+
+/// The first thing found that no version of this program writes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Broken {
+    /// Entries are missing, or moved.
+    #[error("journal entry {expected} is missing: {found} comes in its place")]
+    Gap {
+        /// The number that should come next.
+        expected: u64,
+        /// The one that does.
+        found: i64,
+    },
+    /// An entry was changed.
+    #[error("journal entry {seq} was changed: {what}")]
+    Entry {
+        /// Its number.
+        seq: u64,
+        /// What does not fit: `hash`, `link`, `time`, `column`, `form`.
+        what: &'static str,
+    },
+    /// The chain does not contain the head that was kept.
+    #[error("the journal does not lead through entry {seq} as it was kept: it was cut off or rewritten")]
+    Head {
+        /// The number of the kept head.
+        seq: u64,
+    },
+    /// An intent is not what the journal says of it.
+    #[error("intent {0} is not what the journal says")]
+    Intent(String),
+    /// An artefact is not what the journal says of it.
+    #[error("an artefact of intent {0} is missing, was added or was changed")]
+    Artefact(String),
+    /// The running totals are not the sums of the intents.
+    #[error("the {what} of series {series} is not the sum of the intents")]
+    Totals {
+        /// The number of the series.
+        series: i64,
+        /// `row`, `reserved_minor`, `settled_minor`, `settled_count`.
+        what: &'static str,
+    },
+}
+
+impl Ledger {
+    /// Proves the ledger whole: every entry's hash and link, every intent and artefact against its last entry, and the
+    /// sums against the intents.
+    ///
+    /// `kept` is the head of an earlier proof, where the caller has one. Without it a program that can write the file can
+    /// cut off the end, or write everything anew, and leave a chain that is whole in itself.
+    ///
+    /// # Errors
+    ///
+    /// - The inner [`Broken`] if something does not fit.
+    /// - Any of the errors of opening and reading the file.
+    pub fn verify(&self, kept: Option<&Head>) -> Result<Result<Proof, Broken>, LedgerError> {
+        self.store.read(|tx| match tx.verify(kept) {
+            Ok(proof) => Ok(Ok(proof)),
+            Err(Stop::Broken(broken)) => Ok(Err(broken)),
+            Err(Stop::Failed(failed)) => Err(failed),
+        })
+    }
+
+    /// Where the chain ends now.
+    ///
+    /// # Errors
+    ///
+    /// - Any of the errors of opening and reading the file.
+    pub fn head(&self) -> Result<Head, LedgerError> {
+        self.store.read(|tx| tx.head())
+    }
+}
+
+enum Stop {
+    Broken(Broken),
+    Failed(Failed),
+}
+
+impl From<Broken> for Stop {
+    fn from(broken: Broken) -> Self {
+        Self::Broken(broken)
+    }
+}
+
+impl From<rusqlite::Error> for Stop {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<Failed> for Stop {
+    fn from(failed: Failed) -> Self {
+        Self::Failed(failed)
+    }
+}
+
+impl Tx<'_> {
+    fn verify(&self, kept: Option<&Head>) -> Result<Proof, Stop> {
+        let (head, artefacts, begun) = self.verify_chain(kept)?;
+        let (sums, intents) = self.verify_intents()?;
+        if begun != intents {
+            return Err(Broken::Intent(format!("count: {begun} in the journal, {intents} stored")).into());
+        }
+        let stored: i64 = self.sql.query_row("SELECT count(*) FROM artefacts", [], |row| row.get(0))?;
+        if u64::try_from(stored) != Ok(artefacts) {
+            return Err(Broken::Artefact("count".to_owned()).into());
+        }
+        self.verify_totals(sums)?;
+        Ok(Proof { intents, artefacts, head })
+    }
+
+    /// Walks the journal; answers its head, and how many artefacts and intents it tells of.
+    fn verify_chain(&self, kept: Option<&Head>) -> Result<(Head, u64, u64), Stop> {
+        let mut head = Head::start();
+        let (mut artefacts, mut begun) = (0, 0);
+        let mut newest = i64::MIN;
+        let mut is_kept = kept.is_none_or(|kept| *kept == head);
+        let mut statement =
+            self.sql.prepare("SELECT seq, at, event, intent_id, entry, entry_hash FROM journal ORDER BY seq")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let (expected, found): (u64, i64) = (head.seq + 1, row.get(0)?);
+            if u64::try_from(found) != Ok(expected) {
+                return Err(Broken::Gap { expected, found }.into());
+            }
+            let changed = |what| Stop::from(Broken::Entry { seq: expected, what });
+            let text = row.get_ref(4)?.as_str().map_err(|_| changed("form"))?;
+            let entry_hash: String = row.get(5)?;
+            if chain::hash(text.as_bytes()) != entry_hash {
+                return Err(changed("hash"));
+            }
+            let entry: Entry = serde_json::from_str(text).map_err(|_| changed("form"))?;
+            if entry.v != 1 || entry.seq != expected {
+                return Err(changed("form"));
+            }
+            if entry.prev_hash != head.entry_hash {
+                return Err(changed("link"));
+            }
+            if entry.at < newest {
+                return Err(changed("time"));
+            }
+            let id: Option<String> = row.get(3)?;
+            if row.get::<_, i64>(1)? != entry.at
+                || row.get_ref(2)?.as_str() != Ok(entry.event.as_str())
+                || id.as_deref() != entry.intent_id.as_ref().map(IntentId::as_str)
+            {
+                return Err(changed("column"));
+            }
+            newest = entry.at;
+            match entry.event.as_str() {
+                "artefact" => {
+                    self.verify_artefact(&entry)?;
+                    artefacts += 1;
+                }
+                chain::BEGIN | chain::DENIED | chain::DECLARE => begun += 1,
+                _ => {}
+            }
+            head = Head { seq: expected, entry_hash };
+            is_kept |= kept == Some(&head);
+        }
+        match kept {
+            Some(kept) if !is_kept => Err(Broken::Head { seq: kept.seq }.into()),
+            _ => Ok((head, artefacts, begun)),
+        }
+    }
+
+    fn verify_artefact(&self, entry: &Entry) -> Result<(), Stop> {
+        let id = entry.intent_id.as_ref().map(IntentId::as_str).unwrap_or_default();
+        let name = entry.detail["name"].as_str().unwrap_or_default();
+        let stored: Option<String> = self
+            .sql
+            .prepare_cached(
+                "SELECT content FROM artefacts WHERE seq = ?1 AND intent_id = ?2 AND name = ?3 AND at = ?4",
+            )?
+            .query_row(params![entry.detail["artefact"].as_i64(), id, name, entry.at], |row| row.get(0))
+            .optional()?;
+        let hash = stored.map(|content| chain::hash(content.as_bytes()));
+        if hash.is_some() && hash.as_deref() == entry.detail["hash"].as_str() && Artefact::parse(name).is_some() {
+            Ok(())
+        } else {
+            Err(Broken::Artefact(id.to_owned()).into())
+        }
+    }
+
+    /// Compares every intent with its newest entry and its columns; answers what they add up to per series.
+    fn verify_intents(&self) -> Result<(HashMap<i64, Sums>, u64), Stop> {
+        let mut sums: HashMap<i64, Sums> = HashMap::new();
+        let mut count = 0;
+        let mut statement = self.sql.prepare(
+            "SELECT id, body, identity, state, open, merchant, declared, mandate_id, idempotency_key, expires_at FROM intents",
+        )?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let (id, body): (String, String) = (row.get(0)?, row.get(1)?);
+            let told: Option<String> = self
+                .sql
+                .prepare_cached(
+                    "SELECT json_extract(entry, '$.intent_hash') FROM journal
+                     WHERE intent_id = ?1 AND json_extract(entry, '$.intent_hash') IS NOT NULL ORDER BY seq DESC LIMIT 1",
+                )?
+                .query_row([&id], |row| row.get(0))
+                .optional()?;
+            let intent: Option<Intent> = serde_json::from_str(&body).ok();
+            let (Some(intent), true) = (intent, told == Some(chain::hash(body.as_bytes()))) else {
+                return Err(Broken::Intent(id).into());
+            };
+            let releasable = intent.state.after(Step::Expire).is_some();
+            let columns = (
+                row.get(2)?,
+                row.get(3)?,
+                row.get(4)?,
+                row.get(5)?,
+                row.get(6)?,
+                row.get(7)?,
+                row.get(8)?,
+                row.get(9)?,
+            );
+            let wanted: (String, String, bool, String, Option<String>, Option<String>, String, Option<i64>) = (
+                intent.identity.as_str().to_owned(),
+                intent.state.as_str().to_owned(),
+                !intent.state.is_final(),
+                intent.merchant.clone(),
+                intent.declaration.as_ref().map(|declaration| declaration.reference.clone()),
+                intent.mandate.as_ref().map(|mandate| mandate.mandate_id.clone()),
+                intent.idempotency_key.clone(),
+                releasable.then_some(intent.expires_at),
+            );
+            if columns != wanted || intent.id.as_str() != id {
+                return Err(Broken::Intent(id).into());
+            }
+            count += 1;
+            if !intent.reserved && intent.state != State::Settled {
+                continue;
+            }
+            for key in series_keys(&intent) {
+                let series = self.find_series(key)?.ok_or(Broken::Totals { series: 0, what: "row" })?;
+                let sums = sums.entry(series).or_default();
+                match intent.settled_at {
+                    Some(at) => sums.settled.push((at, intent.amount_minor)),
+                    None => sums.reserved = sums.reserved.saturating_add(intent.amount_minor),
+                }
+            }
+        }
+        Ok((sums, count))
+    }
+
+    fn verify_totals(&self, mut sums: HashMap<i64, Sums>) -> Result<(), Stop> {
+        let mut series = self.sql.prepare("SELECT id, reserved_minor FROM series")?;
+        let mut totals =
+            self.sql.prepare("SELECT at, settled_minor, settled_count FROM totals WHERE series = ?1 ORDER BY at")?;
+        let mut rows = series.query([])?;
+        while let Some(row) = rows.next()? {
+            let (series, reserved): (i64, i64) = (row.get(0)?, row.get(1)?);
+            let Sums { reserved: wanted, mut settled } = sums.remove(&series).unwrap_or_default();
+            let wrong = |what| Stop::from(Broken::Totals { series, what });
+            if u64::try_from(reserved) != Ok(wanted) {
+                return Err(wrong("reserved_minor"));
+            }
+            settled.sort_unstable();
+            let mut settled = settled.into_iter().peekable();
+            let (mut minor, mut count) = (0u64, 0u64);
+            let mut rows = totals.query([series])?;
+            while let Some(row) = rows.next()? {
+                let at: i64 = row.get(0)?;
+                while let Some((_, amount)) = settled.next_if(|(settled_at, _)| *settled_at <= at) {
+                    minor = minor.saturating_add(amount);
+                    count += 1;
+                }
+                if u64::try_from(row.get::<_, i64>(1)?) != Ok(minor) {
+                    return Err(wrong("settled_minor"));
+                }
+                if u64::try_from(row.get::<_, i64>(2)?) != Ok(count) {
+                    return Err(wrong("settled_count"));
+                }
+            }
+            if settled.next().is_some() {
+                return Err(wrong("settled_minor"));
+            }
+        }
+        match sums.keys().next() {
+            Some(series) => Err(Broken::Totals { series: *series, what: "reserved_minor" }.into()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What the intents of one series add up to.
+#[derive(Default)]
+struct Sums {
+    reserved: u64,
+    settled: Vec<(i64, u64)>,
+}
