@@ -19,16 +19,21 @@ use crate::{
 
 /// How an authorization stands.
 pub(crate) enum Authorization {
-    /// A code came back. `shown` says whether a human saw a consent page for it.
-    Granted {
-        code: Code,
-        verifier: CodeVerifier,
-        shown: Shown,
-    },
+    /// A code came back.
+    Granted(Grant),
     /// A human has to decide; the secrets to go on with are in the store.
     Pending(Consent),
     Declined,
     Expired,
+}
+
+/// A code, and what redeeming it takes.
+pub(crate) struct Grant {
+    pub(crate) code: Code,
+    pub(crate) verifier: CodeVerifier,
+    /// The one that was pushed; a later call may name another.
+    pub(crate) redirect_uri: String,
+    pub(crate) shown: Shown,
 }
 
 /// Whether the principal was shown this purchase, or approved of its kind earlier.
@@ -38,12 +43,40 @@ pub(crate) enum Shown {
     No,
 }
 
+/// What an authorization is asked for.
+pub(crate) struct AuthorizationRequest<'a> {
+    /// Under which the store keeps what a consent waits with.
+    pub(crate) key: &'a str,
+    pub(crate) scope: &'a str,
+    pub(crate) resource: &'a str,
+    pub(crate) redirect_uri: &'a str,
+    pub(crate) consent_mode_hint: Option<&'a str>,
+    /// `authorization_details` as JSON, for a payment.
+    pub(crate) details: Option<String>,
+}
+
+impl<'a> AuthorizationRequest<'a> {
+    /// For a payment.
+    pub(crate) fn payment(order: &'a Order, offers: &CheckedOffers) -> Result<Self, Error> {
+        let details = serde_json::to_string(&[Details::of(order, offers)])
+            .map_err(|_| Misbehaviour::new(Artefact::PushedRequest, Why::Member("authorization_details")))?;
+        Ok(Self {
+            key: order.idempotency_key().as_str(),
+            scope: order.scope(),
+            resource: order.merchant().as_str(),
+            redirect_uri: order.redirect_uri(),
+            consent_mode_hint: order.consent_mode_hint(),
+            details: Some(details),
+        })
+    }
+}
+
 impl Client {
     /// Refuses, before anything is sent, a consent mode that the server does not have, and a server that knows none.
-    pub(crate) fn check_consent_mode(metadata: &Metadata, order: &Order) -> Result<(), Error> {
+    pub(crate) fn check_consent_mode(metadata: &Metadata, hint: Option<&str>) -> Result<(), Error> {
         let modes = metadata.consent_modes.as_deref();
         let modes = modes.ok_or(Incompatibility::MissingMember("oid4ac_consent_modes_supported"))?;
-        match order.consent_mode_hint() {
+        match hint {
             Some(hint) if !modes.iter().any(|mode| mode == hint) => Err(Misuse::ConsentMode(hint.to_owned()).into()),
             _ => Ok(()),
         }
@@ -54,14 +87,13 @@ impl Client {
         &self,
         agent: &Agent,
         metadata: &Metadata,
-        order: &Order,
-        offers: &CheckedOffers,
+        request: &AuthorizationRequest<'_>,
     ) -> Result<Authorization, Error> {
         let rng = self.inner.rng.as_ref();
         let state = State::new(random_token::<16>(rng));
         // RFC 7636 §4.1: 32 random octets make 43 characters.
         let verifier = CodeVerifier::new(random_token::<32>(rng));
-        let request_uri = self.push(agent, metadata, order, offers, &state, &verifier).await?;
+        let request_uri = self.push(agent, metadata, request, &state, &verifier).await?;
 
         let mut url = metadata.authorization_endpoint.url().clone();
         url.query_pairs_mut().append_pair("client_id", &agent.client_id).append_pair("request_uri", &request_uri);
@@ -71,9 +103,9 @@ impl Client {
             return Err(answer.server_error().into());
         }
         let location = answer.header(LOCATION.as_str()).ok_or_else(|| refused(Why::Member("location")))?;
-        match redirected_to(location, order.redirect_uri()) {
-            Some(response) => self.read_response(response, &state, verifier),
-            None => self.begin_consent(&answer, location, order, state, verifier),
+        match redirected_to(location, request.redirect_uri) {
+            Some(response) => self.read_response(response, &state, verifier, request.redirect_uri),
+            None => self.begin_consent(&answer, location, request, state, verifier),
         }
     }
 
@@ -81,28 +113,25 @@ impl Client {
         &self,
         agent: &Agent,
         metadata: &Metadata,
-        order: &Order,
-        offers: &CheckedOffers,
+        request: &AuthorizationRequest<'_>,
         state: &State,
         verifier: &CodeVerifier,
     ) -> Result<String, Error> {
-        let details = serde_json::to_string(&[Details::of(order, offers)])
-            .map_err(|_| Misbehaviour::new(Artefact::PushedRequest, Why::Member("authorization_details")))?;
         let fields = || {
             let mut fields = Vec::with_capacity(14);
             fields.extend(self.authentication(agent, metadata)?);
             fields.extend([
                 ("response_type", "code".to_owned()),
-                ("scope", order.scope().to_owned()),
+                ("scope", request.scope.to_owned()),
                 ("state", state.expose().to_owned()),
                 ("code_challenge", base64url::encode(&sha256(verifier.expose().as_bytes()))),
                 ("code_challenge_method", "S256".to_owned()),
-                ("redirect_uri", order.redirect_uri().to_owned()),
-                ("resource", order.merchant().as_str().to_owned()),
+                ("redirect_uri", request.redirect_uri.to_owned()),
+                ("resource", request.resource.to_owned()),
                 ("dpop_jkt", agent.minter.jkt().as_str().to_owned()),
-                ("authorization_details", details.clone()),
             ]);
-            fields.extend(order.consent_mode_hint().map(|hint| ("consent_mode_hint", hint.to_owned())));
+            fields.extend(request.details.iter().map(|details| ("authorization_details", details.clone())));
+            fields.extend(request.consent_mode_hint.map(|hint| ("consent_mode_hint", hint.to_owned())));
             Ok(fields)
         };
         let call = Call::post(Stage::Par, &metadata.par_endpoint, Role::AuthorizationServer).proof(&agent.minter);
@@ -118,10 +147,19 @@ impl Client {
     }
 
     /// RFC 6749 §4.1.2, RFC 9207 §2.4: `state` and `iss` are checked before code or error is looked at.
-    fn read_response(&self, response: Response, state: &State, verifier: CodeVerifier) -> Result<Authorization, Error> {
+    fn read_response(
+        &self,
+        response: Response,
+        state: &State,
+        verifier: CodeVerifier,
+        redirect_uri: &str,
+    ) -> Result<Authorization, Error> {
         self.check_response(response.state.as_ref(), response.iss.as_deref(), state)?;
         match (response.code, response.error.as_deref()) {
-            (Some(code), None) => Ok(Authorization::Granted { code, verifier, shown: Shown::No }),
+            (Some(code), None) => {
+                let redirect_uri = redirect_uri.to_owned();
+                Ok(Authorization::Granted(Grant { code, verifier, redirect_uri, shown: Shown::No }))
+            }
             (None, Some("access_denied")) => Ok(Authorization::Declined),
             (None, Some(error)) => {
                 Err(ServerError::new(Stage::Authorize, 302, Some(error), response.error_description.as_deref()).into())
@@ -145,7 +183,7 @@ impl Client {
         &self,
         answer: &Answer,
         location: &str,
-        order: &Order,
+        request: &AuthorizationRequest<'_>,
         state: State,
         verifier: CodeVerifier,
     ) -> Result<Authorization, Error> {
@@ -162,30 +200,30 @@ impl Client {
         if poll.origin() != issuer {
             return Err(refused(Why::Origin("poll_uri")).into());
         }
-        let expires_at = self.now() + reply.expires_in.clamp(1, MAX_CONSENT_SECONDS);
+        let consent = Consent {
+            url: reply.consent_url,
+            mode: crate::untrusted::clean(&reply.consent_mode, 16),
+            expires_at: self.now() + reply.expires_in.clamp(1, MAX_CONSENT_SECONDS),
+            interval_seconds: reply.interval.clamp(1, MAX_INTERVAL_SECONDS),
+        };
         let pending = PendingAuthorization {
             state,
             verifier,
-            redirect_uri: order.redirect_uri().to_owned(),
+            redirect_uri: request.redirect_uri.to_owned(),
             poll_uri: SecretText::new(reply.poll_uri),
-            expires_at,
+            consent: consent.clone(),
         };
-        self.inner.store.set_pending(order.idempotency_key().as_str(), Some(&pending))?;
-        Ok(Authorization::Pending(Consent {
-            url: reply.consent_url,
-            mode: crate::untrusted::clean(&reply.consent_mode, 16),
-            expires_at,
-            interval_seconds: reply.interval.clamp(1, MAX_INTERVAL_SECONDS),
-        }))
+        self.inner.store.set_pending(request.key, Some(&pending))?;
+        Ok(Authorization::Pending(consent))
     }
 
     /// Asks once whether the human has decided.
-    pub(crate) async fn poll(&self, agent: &Agent, order: &Order, consent: Consent) -> Result<Authorization, Error> {
-        let key = order.idempotency_key().as_str();
+    pub(crate) async fn poll(&self, agent: &Agent, key: &str) -> Result<Authorization, Error> {
         let Some(pending) = self.inner.store.pending(key)? else { return Ok(Authorization::Expired) };
         let poll = Endpoint::parse(pending.poll_uri.expose()).map_err(|_| refused(Why::Member("poll_uri")))?;
         let call = Call::get(Stage::Poll, &poll).role(Role::AuthorizationServer).proof(&agent.minter);
         let answer = self.send(call).await?;
+        let consent = pending.consent.clone();
         let too_fast = answer.status() == StatusCode::TOO_MANY_REQUESTS;
         if too_fast {
             // RFC 8628 §3.5.
@@ -199,15 +237,15 @@ impl Client {
             return Err(answer.server_error().into());
         }
         match answer.json(Artefact::AuthorizationResponse)? {
-            PollReply::Pending { .. } if self.now() >= pending.expires_at => Ok(Authorization::Expired),
+            PollReply::Pending { .. } if self.now() >= consent.expires_at => Ok(Authorization::Expired),
             PollReply::Pending { interval } => {
                 let interval = interval.unwrap_or(consent.interval_seconds).clamp(1, MAX_INTERVAL_SECONDS);
                 Ok(Authorization::Pending(Consent { interval_seconds: interval, ..consent }))
             }
             PollReply::Approved { code, state, iss } => {
                 self.check_response(Some(&State::new(state)), Some(&iss), &pending.state)?;
-                let verifier = pending.verifier;
-                Ok(Authorization::Granted { code: Code::new(code), verifier, shown: Shown::Yes })
+                let PendingAuthorization { verifier, redirect_uri, .. } = pending;
+                Ok(Authorization::Granted(Grant { code: Code::new(code), verifier, redirect_uri, shown: Shown::Yes }))
             }
             PollReply::Declined => Ok(Authorization::Declined),
             PollReply::Expired => Ok(Authorization::Expired),

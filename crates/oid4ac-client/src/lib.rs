@@ -94,6 +94,6 @@ pub use secret::{AccessToken, Code, CodeVerifier, RefreshToken, SetupToken, Stat
 pub use status_list::{InvalidStatusList, StatusList};
 pub use store::{
     FileStore, InvalidKeys, KeyPair, MemoryStore, PendingAuthorization, Problem, Registration, RegistrationAccess,
-    Store, StoreError,
+    SessionLock, Store, StoreError, WalletSession,
 };
 pub use system::{SystemClock, SystemRng};

@@ -1,10 +1,10 @@
 //! A payment, from offer to receipt.
 
-use crate::authorization::Authorization;
+use crate::authorization::{Authorization, AuthorizationRequest, Grant};
 use crate::client::Agent;
 use crate::metadata::Metadata;
 use crate::presentation::{Earlier, Presentment};
-use crate::secret::{AccessToken, Code, CodeVerifier};
+use crate::secret::AccessToken;
 use crate::{
     CheckedOffers, Client, Error, HeldMandate, Journal, Order, Outcome, Payment, Progress, ServerError, Stage, Step,
 };
@@ -38,12 +38,13 @@ impl Client {
         }
         let metadata = self.metadata().await?;
         let authorization = match progress.consent.take() {
-            Some(consent) => self.poll(&agent, order, consent).await?,
+            Some(_) => self.poll(&agent, order.idempotency_key().as_str()).await?,
             None => {
-                Self::check_consent_mode(&metadata, order)?;
+                Self::check_consent_mode(&metadata, order.consent_mode_hint())?;
                 let offers = self.check_offers(order).await?;
                 journal.record(Step::OffersVerified(offers.clone()))?;
-                let authorization = self.authorize(&agent, &metadata, order, &offers).await?;
+                let request = AuthorizationRequest::payment(order, &offers)?;
+                let authorization = self.authorize(&agent, &metadata, &request).await?;
                 progress.offers = Some(offers);
                 authorization
             }
@@ -63,9 +64,9 @@ impl Client {
                 forget()?;
                 Ok(Outcome::ConsentExpired)
             }
-            Authorization::Granted { code, verifier, shown } => {
+            Authorization::Granted(grant) => {
                 let offers = progress.offers.clone().unwrap_or(CheckedOffers::NONE);
-                let issued = self.issue(&agent, &metadata, order, &offers, (&code, &verifier), shown, journal).await;
+                let issued = self.issue(&agent, &metadata, order, &offers, &grant, journal).await;
                 forget()?;
                 let Some((mandate, token)) = issued? else {
                     journal.record(Step::Declined)?;
@@ -77,26 +78,28 @@ impl Client {
     }
 
     /// Redeems the code, and verifies what it brought before any of it is used. `None` without a mandate.
-    #[expect(clippy::too_many_arguments, reason = "each is another party's part of one exchange")]
     async fn issue(
         &self,
         agent: &Agent,
         metadata: &Metadata,
         order: &Order,
         offers: &CheckedOffers,
-        (code, verifier): (&Code, &CodeVerifier),
-        shown: crate::authorization::Shown,
+        grant: &Grant,
         journal: &dyn Journal,
     ) -> Result<Option<(HeldMandate, (AccessToken, i64))>, Error> {
-        let tokens = self.redeem(agent, metadata, order, code, verifier).await?;
+        let request = AuthorizationRequest::payment(order, offers)?;
+        let tokens = self.redeem(agent, metadata, &request, grant).await?;
         let Some(mandate) = &tokens.mandate else {
             self.revoke(agent, metadata, &tokens).await;
             return Ok(None);
         };
-        let checked = match self.check_access_token(agent, metadata, &tokens.access_token, order.merchant()).await {
-            Ok(verdict) => self.check_mandate(agent, metadata, order, offers, (mandate, &tokens, shown, verdict)).await,
-            Err(error) => Err(error),
-        };
+        let checked =
+            match self.check_access_token(agent, metadata, &tokens.access_token, order.merchant().as_str()).await {
+                Ok(verdict) => {
+                    self.check_mandate(agent, metadata, order, offers, (mandate, &tokens, grant.shown, verdict)).await
+                }
+                Err(error) => Err(error),
+            };
         match checked {
             Ok(held) => {
                 journal.record(Step::MandateHeld(held.clone()))?;

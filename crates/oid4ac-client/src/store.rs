@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jose::{Alg, PrivateKey, Rng};
 use serde::{Deserialize, Serialize};
 
-use crate::secret::{CodeVerifier, SecretText, State};
+use crate::Consent;
+use crate::secret::{AccessToken, CodeVerifier, RefreshToken, SecretText, State};
 
 pub use file::FileStore;
 pub(crate) use private_file::PrivateDir;
@@ -64,6 +65,34 @@ pub trait Store: Send + Sync {
     ///
     /// - [`StoreError`] if it could not be kept.
     fn set_pending(&self, purchase: &str, pending: Option<&PendingAuthorization>) -> Result<(), StoreError>;
+
+    /// The wallet session for this scope.
+    ///
+    /// # Errors
+    ///
+    /// - [`StoreError`] if it cannot be read.
+    fn session(&self, scope: &str) -> Result<Option<WalletSession>, StoreError>;
+
+    /// Keeps, or with `None` forgets, the wallet session for this scope. Durable when it returns.
+    ///
+    /// # Errors
+    ///
+    /// - [`StoreError`] if it could not be kept.
+    fn set_session(&self, scope: &str, session: Option<&WalletSession>) -> Result<(), StoreError>;
+
+    /// The scopes for which there is a wallet session.
+    ///
+    /// # Errors
+    ///
+    /// - [`StoreError`] if they cannot be read.
+    fn session_scopes(&self) -> Result<Vec<String>, StoreError>;
+
+    /// Takes the lock under which one process refreshes; `None` while another has it.
+    ///
+    /// # Errors
+    ///
+    /// - [`StoreError`] if there can be no lock.
+    fn try_lock_session(&self) -> Result<Option<SessionLock>, StoreError>;
 }
 
 /// The agent's two key pairs, never one for both.
@@ -178,8 +207,25 @@ pub struct PendingAuthorization {
     pub(crate) verifier: CodeVerifier,
     pub(crate) redirect_uri: String,
     pub(crate) poll_uri: SecretText,
-    pub(crate) expires_at: i64,
+    pub(crate) consent: Consent,
 }
+
+/// Tokens of a wallet session, for one scope.
+#[derive(Clone, Debug)]
+pub struct WalletSession {
+    pub(crate) access_token: AccessToken,
+    pub(crate) expires_at: i64,
+    pub(crate) refresh_token: Option<RefreshToken>,
+    /// Set while the refresh token is on its way. One found so after a crash may have been used, and using it again would
+    /// revoke the family.
+    pub(crate) refreshing: bool,
+}
+
+/// Held by the one process that may refresh. Let go when dropped.
+#[derive(Debug)]
+pub struct SessionLock(
+    #[expect(dead_code, reason = "the lock lives as long as the file is open")] Option<std::fs::File>,
+);
 
 /// A store in memory, for tests and short-lived agents.
 #[derive(Debug, Default)]
@@ -192,6 +238,7 @@ struct Memory {
     keys: Option<Arc<KeyPair>>,
     registration: Option<Registration>,
     pending: BTreeMap<String, PendingAuthorization>,
+    sessions: BTreeMap<String, WalletSession>,
 }
 
 impl MemoryStore {
@@ -230,6 +277,28 @@ impl Store for MemoryStore {
             None => memory.pending.remove(purchase),
         };
         Ok(())
+    }
+
+    fn session(&self, scope: &str) -> Result<Option<WalletSession>, StoreError> {
+        Ok(self.lock().sessions.get(scope).cloned())
+    }
+
+    fn set_session(&self, scope: &str, session: Option<&WalletSession>) -> Result<(), StoreError> {
+        let mut memory = self.lock();
+        match session {
+            Some(session) => memory.sessions.insert(scope.to_owned(), session.clone()),
+            None => memory.sessions.remove(scope),
+        };
+        Ok(())
+    }
+
+    fn session_scopes(&self) -> Result<Vec<String>, StoreError> {
+        Ok(self.lock().sessions.keys().cloned().collect())
+    }
+
+    /// One process has the whole store, so there is nobody to wait for.
+    fn try_lock_session(&self) -> Result<Option<SessionLock>, StoreError> {
+        Ok(Some(SessionLock(None)))
     }
 }
 

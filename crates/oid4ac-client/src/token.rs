@@ -5,12 +5,13 @@ use jose::UnverifiedJws;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::authorization::{AuthorizationRequest, Grant};
 use crate::client::Agent;
 use crate::metadata::Metadata;
 use crate::nonce::Role;
-use crate::secret::{AccessToken, Code, CodeVerifier, RefreshToken};
+use crate::secret::{AccessToken, RefreshToken};
 use crate::send::Call;
-use crate::{Artefact, Client, Error, Misbehaviour, Order, Origin, Stage, Verdict, Why, profile};
+use crate::{Artefact, Client, Error, Misbehaviour, Stage, Verdict, Why, profile};
 
 /// What a code was exchanged for, nothing of it checked yet but its form.
 pub(crate) struct Tokens {
@@ -29,19 +30,18 @@ impl Client {
         &self,
         agent: &Agent,
         metadata: &Metadata,
-        order: &Order,
-        code: &Code,
-        verifier: &CodeVerifier,
+        request: &AuthorizationRequest<'_>,
+        grant: &Grant,
     ) -> Result<Tokens, Error> {
         let fields = || {
             let mut fields = Vec::with_capacity(8);
             fields.extend(self.authentication(agent, metadata)?);
             fields.extend([
                 ("grant_type", "authorization_code".to_owned()),
-                ("code", code.expose().to_owned()),
-                ("code_verifier", verifier.expose().to_owned()),
-                ("redirect_uri", order.redirect_uri().to_owned()),
-                ("resource", order.merchant().as_str().to_owned()),
+                ("code", grant.code.expose().to_owned()),
+                ("code_verifier", grant.verifier.expose().to_owned()),
+                ("redirect_uri", grant.redirect_uri.clone()),
+                ("resource", request.resource.to_owned()),
             ]);
             Ok(fields)
         };
@@ -63,7 +63,7 @@ impl Client {
         if !reply.token_type.eq_ignore_ascii_case("DPoP") {
             return self.give_back(agent, metadata, &tokens, Why::Mismatch("token_type")).await;
         }
-        if let Some(missing) = reply.scope.as_deref().and_then(|granted| missing_payment_scope(order.scope(), granted))
+        if let Some(missing) = reply.scope.as_deref().and_then(|granted| missing_payment_scope(request.scope, granted))
         {
             return self.give_back(agent, metadata, &tokens, Why::Scope(missing.to_owned())).await;
         }
@@ -82,7 +82,7 @@ impl Client {
         agent: &Agent,
         metadata: &Metadata,
         token: &AccessToken,
-        audience: &Origin,
+        audience: &str,
     ) -> Result<Verdict, Error> {
         if !metadata.issues_mandates || token.expose().split('.').count() != 3 {
             return Ok(Verdict::Absent);
@@ -104,7 +104,7 @@ impl Client {
         if text("iss") != Some(self.issuer()) {
             return Err(refused(Why::Mismatch("iss")).into());
         }
-        if text("aud") != Some(audience.as_str()) {
+        if text("aud") != Some(audience) {
             return Err(refused(Why::Mismatch("aud")).into());
         }
         let jkt = claims.get("cnf").and_then(|cnf| cnf.get("jkt")).and_then(Value::as_str);

@@ -7,9 +7,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::{KeyPair, PendingAuthorization, PrivateDir, Problem, Registration, RegistrationAccess, Store, StoreError};
-use crate::Origin;
-use crate::secret::{CodeVerifier, SecretText, State};
+use super::{
+    KeyPair, PendingAuthorization, PrivateDir, Problem, Registration, RegistrationAccess, SessionLock, Store,
+    StoreError, WalletSession,
+};
+use crate::secret::{AccessToken, CodeVerifier, RefreshToken, SecretText, State};
+use crate::{Consent, Origin};
 
 /// A store in a folder of mode 0700: `keys.json` (`{"dpop": …, "private_key_jwt": …}`, private JWKs), `client.json` (the
 /// registration) and `session.json` (what a waiting consent needs, and secrets of the registration), each of mode 0600.
@@ -139,6 +142,28 @@ impl Store for FileStore {
             };
         })
     }
+
+    fn session(&self, scope: &str) -> Result<Option<WalletSession>, StoreError> {
+        let mut session = Session::read(&self.dir()?)?;
+        Ok(session.tokens.remove(scope).map(TokensWire::into_session))
+    }
+
+    fn set_session(&self, scope: &str, session: Option<&WalletSession>) -> Result<(), StoreError> {
+        self.change_session(|file| {
+            match session {
+                Some(session) => file.tokens.insert(scope.to_owned(), TokensWire::from(session)),
+                None => file.tokens.remove(scope),
+            };
+        })
+    }
+
+    fn session_scopes(&self) -> Result<Vec<String>, StoreError> {
+        Ok(Session::read(&self.dir()?)?.tokens.keys().cloned().collect())
+    }
+
+    fn try_lock_session(&self) -> Result<Option<SessionLock>, StoreError> {
+        Ok(self.dir()?.try_lock(SESSION_LOCK)?.map(|file| SessionLock(Some(file))))
+    }
 }
 
 #[derive(Deserialize)]
@@ -160,6 +185,8 @@ struct Session {
     registration: Option<AccessWire>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pending: BTreeMap<String, PendingWire>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    tokens: BTreeMap<String, TokensWire>,
 }
 
 impl Session {
@@ -201,7 +228,7 @@ struct PendingWire {
     code_verifier: String,
     redirect_uri: String,
     poll_uri: String,
-    expires_at: i64,
+    consent: Consent,
 }
 
 impl PendingWire {
@@ -212,7 +239,7 @@ impl PendingWire {
             verifier: CodeVerifier::new(take(&mut self.code_verifier)),
             redirect_uri: take(&mut self.redirect_uri),
             poll_uri: SecretText::new(take(&mut self.poll_uri)),
-            expires_at: self.expires_at,
+            consent: self.consent.clone(),
         }
     }
 }
@@ -224,7 +251,7 @@ impl From<&PendingAuthorization> for PendingWire {
             code_verifier: pending.verifier.expose().to_owned(),
             redirect_uri: pending.redirect_uri.clone(),
             poll_uri: pending.poll_uri.expose().to_owned(),
-            expires_at: pending.expires_at,
+            consent: pending.consent.clone(),
         }
     }
 }
@@ -234,6 +261,46 @@ impl Drop for PendingWire {
         self.state.zeroize();
         self.code_verifier.zeroize();
         self.poll_uri.zeroize();
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TokensWire {
+    access_token: String,
+    expires_at: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<String>,
+    #[serde(default)]
+    refreshing: bool,
+}
+
+impl TokensWire {
+    fn into_session(mut self) -> WalletSession {
+        WalletSession {
+            access_token: AccessToken::new(std::mem::take(&mut self.access_token)),
+            expires_at: self.expires_at,
+            refresh_token: self.refresh_token.take().map(RefreshToken::new),
+            refreshing: self.refreshing,
+        }
+    }
+}
+
+impl From<&WalletSession> for TokensWire {
+    fn from(session: &WalletSession) -> Self {
+        Self {
+            access_token: session.access_token.expose().to_owned(),
+            expires_at: session.expires_at,
+            refresh_token: session.refresh_token.as_ref().map(|token| token.expose().to_owned()),
+            refreshing: session.refreshing,
+        }
+    }
+}
+
+impl Drop for TokensWire {
+    fn drop(&mut self) {
+        self.access_token.zeroize();
+        self.refresh_token.zeroize();
     }
 }
 
@@ -266,3 +333,4 @@ fn where_in_file(error: &serde_json::Error) -> String {
 const KEYS: &str = "keys.json";
 const CLIENT: &str = "client.json";
 const SESSION: &str = "session.json";
+const SESSION_LOCK: &str = "session.lock";

@@ -1,6 +1,6 @@
 //! Files that only their owner may read, replaced as a whole or not at all.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -70,6 +70,18 @@ impl PrivateDir {
         let file = open_private(OpenOptions::new().read(true).write(true).create(true).truncate(false), &path)?;
         file.lock().map_err(StoreError::io(&path, "lock"))?;
         Ok(file)
+    }
+
+    /// Takes the lock of this name if no other process has it.
+    pub(crate) fn try_lock(&self, name: &str) -> Result<Option<File>, StoreError> {
+        self.create()?;
+        let path = self.path(name);
+        let file = open_private(OpenOptions::new().read(true).write(true).create(true).truncate(false), &path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(StoreError::new(&path, Problem::Io("lock", error))),
+        }
     }
 
     fn create(&self) -> Result<(), StoreError> {

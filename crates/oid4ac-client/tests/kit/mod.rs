@@ -1,6 +1,6 @@
 //! A registered agent beside a sandbox, and a transport that lies on the way.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part of the kit")]
-#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 use std::sync::{Arc, Mutex};
 
