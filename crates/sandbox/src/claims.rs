@@ -15,6 +15,6 @@ pub(crate) fn seconds(claims: &Map<String, Value>, name: &str) -> Option<UnixSec
 }
 
 /// `cnf.jkt` (RFC 9449 §6.1).
-pub(crate) fn confirmation<'a>(claims: &'a Map<String, Value>) -> Option<&'a str> {
+pub(crate) fn confirmation(claims: &Map<String, Value>) -> Option<&str> {
     claims.get("cnf")?.get("jkt")?.as_str()
 }

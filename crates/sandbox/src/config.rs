@@ -1,9 +1,11 @@
 use core::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use jose::{Clock, Rng, UnixSeconds};
 
 use crate::clock::{SystemClock, SystemRng};
+use crate::request_log::LoggedRequest;
 use crate::rules::{Rule, Rules};
 
 /// How a sandbox is to be set up. The default is what `oid4pay-mcp sandbox` runs: free ports, the system's clock and
@@ -17,7 +19,11 @@ pub struct SandboxConfig {
     pub(crate) standing_approval: StandingApproval,
     pub(crate) mandate_ttl_seconds: UnixSeconds,
     pub(crate) rules: Rules,
+    pub(crate) change_answer: Option<Arc<ChangeAnswer>>,
 }
+
+/// What a party that lies makes of an answer.
+pub(crate) type ChangeAnswer = dyn Fn(&LoggedRequest, http::Response<Bytes>) -> http::Response<Bytes> + Send + Sync;
 
 impl SandboxConfig {
     /// The default set-up.
@@ -31,6 +37,7 @@ impl SandboxConfig {
             standing_approval: StandingApproval::AnyAmount,
             mandate_ttl_seconds: MAX_MANDATE_TTL_SECONDS,
             rules: Rules::default(),
+            change_answer: None,
         }
     }
 
@@ -74,6 +81,17 @@ impl SandboxConfig {
     #[must_use]
     pub fn mandate_ttl_seconds(mut self, seconds: u32) -> Self {
         self.mandate_ttl_seconds = UnixSeconds::from(seconds).min(MAX_MANDATE_TTL_SECONDS);
+        self
+    }
+
+    /// Sends every answer to a request from outside through `change` before it leaves: a party that lies, so that a test
+    /// can see what its client refuses. What the parties tell each other stays true.
+    #[must_use]
+    pub fn changing_answers(
+        mut self,
+        change: impl Fn(&LoggedRequest, http::Response<Bytes>) -> http::Response<Bytes> + Send + Sync + 'static,
+    ) -> Self {
+        self.change_answer = Some(Arc::new(change));
         self
     }
 

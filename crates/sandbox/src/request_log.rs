@@ -29,19 +29,24 @@ pub struct LoggedRequest {
     pub path: String,
 }
 
+impl LoggedRequest {
+    pub(crate) fn of(party: &Party, method: &Method, path: &str) -> Self {
+        let path = path.chars().take(MAX_PATH).collect();
+        Self { party: party.clone(), method: method.clone(), path }
+    }
+}
+
 /// The newest requests from outside, oldest first; what the sandbox's parties ask each other is left out.
 #[derive(Default)]
 pub(crate) struct RequestLog(Mutex<VecDeque<LoggedRequest>>);
 
 impl RequestLog {
-    pub(crate) fn record(&self, party: &Party, method: &Method, path: &str) {
-        let mut path = path.to_owned();
-        path.truncate(MAX_PATH);
+    pub(crate) fn record(&self, request: LoggedRequest) {
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if entries.len() == CAPACITY {
             entries.pop_front();
         }
-        entries.push_back(LoggedRequest { party: party.clone(), method: method.clone(), path });
+        entries.push_back(request);
     }
 
     pub(crate) fn entries(&self) -> Vec<LoggedRequest> {

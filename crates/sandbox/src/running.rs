@@ -10,8 +10,8 @@ use crate::authorization_server::AuthorizationServer;
 use crate::config::{ConsentMode, SandboxConfig};
 use crate::directory::{Directory, Listing};
 use crate::merchant::{ALPACANICA, BRISTLE_AND_SLATE, Merchant, SETTLEMENTS_PATH, VERIFY_PATH};
-use crate::request_log::{LoggedRequest, Party, RequestLog};
-use crate::server::Bound;
+use crate::request_log::{LoggedRequest, Party};
+use crate::server::{Bound, Outside};
 
 /// A running sandbox. Dropping it stops it.
 pub struct Sandbox {
@@ -19,7 +19,7 @@ pub struct Sandbox {
     directory_origin: String,
     shops: Vec<Arc<Merchant>>,
     merchants: Vec<MerchantInfo>,
-    log: Arc<RequestLog>,
+    outside: Outside,
     stop: watch::Sender<()>,
     servers: JoinSet<()>,
 }
@@ -107,7 +107,7 @@ impl Sandbox {
             directory_origin: directory_bound.origin().to_owned(),
             shops: Vec::new(),
             merchants: Vec::new(),
-            log: Arc::new(RequestLog::default()),
+            outside: Outside { log: Arc::default(), change: config.change_answer.clone() },
             stop,
             servers: JoinSet::new(),
         };
@@ -131,7 +131,7 @@ impl Sandbox {
     }
 
     fn serve(&mut self, bound: Bound, party: Party, router: Router, stopped: &watch::Receiver<()>) {
-        self.servers.spawn(bound.serve(party, router, Arc::clone(&self.log), stopped.clone()));
+        self.servers.spawn(bound.serve(party, router, self.outside.clone(), stopped.clone()));
     }
 
     /// The authorization server's origin, which is its issuer identifier: `http://127.0.0.1:{port}`.
@@ -165,19 +165,19 @@ impl Sandbox {
     /// merchant fetching the status list, the directory a catalog) is not among them.
     #[must_use]
     pub fn requests(&self) -> Vec<LoggedRequest> {
-        self.log.entries()
+        self.outside.log.entries()
     }
 
     /// How many of [`Sandbox::requests`] went to this party, method and path.
     #[must_use]
     pub fn request_count(&self, party: &Party, method: &Method, path: &str) -> usize {
         let same = |r: &LoggedRequest| r.party == *party && r.method == *method && r.path == path;
-        self.log.entries().iter().filter(|request| same(request)).count()
+        self.outside.log.entries().iter().filter(|request| same(request)).count()
     }
 
     /// Forgets the requests so far.
     pub fn clear_requests(&self) {
-        self.log.clear();
+        self.outside.log.clear();
     }
 
     /// Sets today's price of an item, in minor units. Offers signed before keep theirs.

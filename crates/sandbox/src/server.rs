@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use http::header::{HOST, USER_AGENT};
+use http::header::{CONTENT_LENGTH, HOST, USER_AGENT};
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -19,9 +19,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::config::ChangeAnswer;
 use crate::error::Refusal;
 use crate::loopback::SANDBOX_AGENT;
-use crate::request_log::{Party, RequestLog};
+use crate::request_log::{LoggedRequest, Party, RequestLog};
 
 /// A bound listener that does not answer yet: every origin is known before the first party is built.
 pub(crate) struct Bound {
@@ -43,9 +44,9 @@ impl Bound {
     }
 
     /// Answers requests until `stop` changes or its sender is gone, then gives open connections a second to finish.
-    pub(crate) async fn serve(self, party: Party, router: Router, log: Arc<RequestLog>, mut stop: watch::Receiver<()>) {
+    pub(crate) async fn serve(self, party: Party, router: Router, outside: Outside, mut stop: watch::Receiver<()>) {
         let authority = self.origin.trim_start_matches("http://").to_owned();
-        let handler = Arc::new(Handler { authority, party, router: TowerToHyperService::new(router), log });
+        let handler = Arc::new(Handler { authority, party, router: TowerToHyperService::new(router), outside });
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
@@ -72,14 +73,22 @@ struct Handler {
     authority: String,
     party: Party,
     router: TowerToHyperService<Router>,
-    log: Arc<RequestLog>,
+    outside: Outside,
+}
+
+/// What happens to requests from outside, and only to them.
+#[derive(Clone)]
+pub(crate) struct Outside {
+    pub(crate) log: Arc<RequestLog>,
+    pub(crate) change: Option<Arc<ChangeAnswer>>,
 }
 
 impl Handler {
     async fn answer(&self, request: Request<Incoming>) -> Response {
         let from_outside = request.headers().get(USER_AGENT).is_none_or(|agent| agent != SANDBOX_AGENT);
-        if from_outside {
-            self.log.record(&self.party, request.method(), request.uri().path());
+        let asked = from_outside.then(|| LoggedRequest::of(&self.party, request.method(), request.uri().path()));
+        if let Some(asked) = &asked {
+            self.outside.log.record(asked.clone());
         }
         // A page elsewhere that has its name resolved to 127.0.0.1 would name its own host here.
         let is_host = request.headers().get(HOST).is_some_and(|host| host.as_bytes() == self.authority.as_bytes());
@@ -87,11 +96,22 @@ impl Handler {
             let why = "the Host header must be this server's address and port";
             return Refusal::new(StatusCode::MISDIRECTED_REQUEST, "misdirected_request", why).into_response();
         }
-        match self.router.call(request).await {
+        let response = match self.router.call(request).await {
             Ok(response) => response,
             Err(never) => match never {},
+        };
+        match (&self.outside.change, &asked) {
+            (Some(change), Some(asked)) => changed(change.as_ref(), asked, response).await,
+            _ => response,
         }
     }
+}
+
+async fn changed(change: &ChangeAnswer, asked: &LoggedRequest, response: Response) -> Response {
+    let (mut parts, body) = response.into_parts();
+    let Ok(body) = body.collect().await else { return Refusal::server_error().into_response() };
+    parts.headers.remove(CONTENT_LENGTH);
+    change(asked, Response::from_parts(parts, body.to_bytes())).map(axum::body::Body::from)
 }
 
 async fn converse(stream: TcpStream, handler: Arc<Handler>, mut stop: watch::Receiver<()>) {

@@ -1,5 +1,7 @@
 //! The whole way to a settled payment, at both merchants.
 
+#![allow(clippy::unwrap_used, reason = "clippy takes only #[test] functions for tests")]
+
 mod support;
 
 use http::Method;

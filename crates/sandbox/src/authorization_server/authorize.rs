@@ -37,7 +37,7 @@ pub(super) async fn authorize(
 /// What becomes of a request.
 enum Decision {
     /// The principal approved, now or in advance; or there was nothing to approve.
-    Granted(Grant),
+    Granted(Arc<Grant>),
     /// The principal did not approve.
     Declined,
 }
@@ -80,7 +80,7 @@ impl AuthorizationServer {
         if !approved && self.rules.enforced(Rule::StandingApproval) {
             return Decision::Declined;
         }
-        Decision::Granted(Grant {
+        Decision::Granted(Arc::new(Grant {
             client_id: pushed.client_id.clone(),
             subject,
             scope: pushed.scope.clone(),
@@ -89,14 +89,14 @@ impl AuthorizationServer {
             dpop_jkt: pushed.dpop_jkt.clone(),
             // The standing approval was given when the sandbox started.
             auth_time: self.started_at,
-        })
+        }))
     }
 
-    fn issue_code(&self, pushed: &Pushed, grant: Grant) -> Result<String, Refusal> {
+    fn issue_code(&self, pushed: &Pushed, grant: Arc<Grant>) -> Result<String, Refusal> {
         let now = self.clock.now();
         let code = random_token::<32>(self.rng.as_ref());
         let entry = Code {
-            grant: Arc::new(grant),
+            grant,
             redirect_uri: pushed.redirect_uri.clone(),
             code_challenge: pushed.code_challenge.clone(),
             expires_at: now + LIFETIME_SECONDS,
