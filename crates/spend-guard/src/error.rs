@@ -84,6 +84,9 @@ pub enum LedgerError {
         /// What was asked.
         step: Step,
     },
+    /// Payments were frozen while this one was under way; it was not presented.
+    #[error("intent {0} was not presented: all payments are frozen until the operator ends it")]
+    Frozen(IntentId),
     /// Another process or task drives the intent.
     #[error("intent {0} is in progress elsewhere")]
     InProgress(IntentId),

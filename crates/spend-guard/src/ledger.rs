@@ -2,6 +2,7 @@
 
 mod chain;
 mod claim;
+mod declare;
 mod guard;
 mod history;
 mod lock;
@@ -16,8 +17,11 @@ use std::sync::Arc;
 use jose::Clock;
 use serde_json::{Value, json};
 
+pub(crate) use self::chain::hash;
 pub use self::chain::{Entry, Head};
 pub use self::claim::{Claim, Next, Offers};
+pub use self::declare::{DeclarationTerms, Declared};
+pub use self::guard::Budget;
 pub use self::history::{Filter, Page, RaisedAlert};
 use self::lock::Lock;
 use self::row::covers;
@@ -106,6 +110,7 @@ impl Ledger {
     pub fn begin(&self, purchase: &Purchase, policy: Option<&Policy>) -> Result<Begun, LedgerError> {
         let mut retired = Vec::new();
         let begun = self.store.write(|tx| {
+            policy.map_or(Ok(()), |policy| tx.adopt(policy))?;
             let mut found = tx.repeated(purchase)?;
             if found.is_none() {
                 found = tx.declared(purchase)?;
@@ -132,6 +137,7 @@ impl Ledger {
     pub fn resume(&self, id: &IntentId, policy: Option<&Policy>) -> Result<Begun, LedgerError> {
         let mut retired = Vec::new();
         let begun = self.store.write(|tx| {
+            policy.map_or(Ok(()), |policy| tx.adopt(policy))?;
             let intent = tx.load(id)?;
             let from = intent.state;
             if from == State::Settled {
@@ -323,10 +329,9 @@ impl Ledger {
         retired: &mut Vec<Lock>,
     ) -> Result<Option<Begun>, Failed> {
         if intent.state == State::Settled {
-            let replay_seconds = policy.map_or(DEFAULT_REPLAY_SECONDS, |policy| policy.replay_seconds);
-            let age = tx.now - intent.settled_at.unwrap_or(intent.updated_at);
             // The presentation of one mandate under one key is one payment for ever.
-            let repeats = age <= i64::from(replay_seconds) || purchase.is_some_and(|p| p.kind == PurchaseKind::Verify);
+            let repeats = tx.is_replayed(&intent, policy)
+                || purchase.is_some_and(|purchase| purchase.kind == PurchaseKind::Verify);
             return Ok(repeats.then_some(Begun::Replay(intent)));
         }
         let Some(lock) = Lock::take(tx.dir, &intent.id)? else {
@@ -359,7 +364,7 @@ impl Ledger {
     }
 
     fn claim(&self, lock: Lock, intent: Intent, evaluation: Evaluation, policy: Option<&Policy>) -> Claim {
-        let approval_seconds = policy.map_or(DEFAULT_APPROVAL_SECONDS, |policy| policy.approval_seconds);
+        let approval_seconds = policy.map_or(DEFAULT_APPROVAL_SECONDS, |policy| policy.rules().approval_seconds);
         Claim::new(Arc::clone(&self.store), lock, intent, evaluation, approval_seconds)
     }
 }

@@ -24,8 +24,12 @@ pub use intent::{
     Settlement, State, Step,
 };
 pub use ledger::{
-    Artefact, Begun, Broken, Claim, Denial, Entry, Filter, Head, Ledger, Next, Offers, Page, Proof, RaisedAlert,
+    Artefact, Begun, Broken, Budget, Claim, DeclarationTerms, Declared, Denial, Entry, Filter, Head, Ledger, Next,
+    Offers, Page, Proof, RaisedAlert,
 };
 pub use money::{Currency, MAX_AMOUNT_MINOR, UnknownCurrency};
-pub use policy::{Alert, Evaluation, Finding, Limits, Policy, Rule, RuleAction, Scope, Severity, Verdict};
+pub use policy::{
+    Alert, AlertRules, Evaluation, Finding, InvalidTightening, Limits, Policy, PolicyError, Rule, RuleAction, Rules,
+    Scope, Severity, Tightening, Verdict,
+};
 pub use purchase::{CheapestTerms, InvalidPurchase, LineItem, Purchase, PurchaseIdentity, PurchaseKind};

@@ -215,12 +215,16 @@ impl Claim {
     ///
     /// # Errors
     ///
+    /// - [`LedgerError::Frozen`] if payments were frozen since the intent was claimed.
     /// - [`LedgerError::IllegalStep`] if no mandate is held, or the intent is final.
     /// - Any of the errors of writing the file.
     pub fn presenting(&mut self, presentation: &str) -> Result<(), LedgerError> {
         self.record(Step::Presenting, |tx, intent| {
             if intent.mandate.is_none() || !intent.reserved {
                 return Err(illegal(intent, Step::Presenting).into());
+            }
+            if tx.is_frozen()? {
+                return Err(LedgerError::Frozen(intent.id.clone()).into());
             }
             intent.attempts = intent.attempts.saturating_add(1);
             tx.attach(&intent.id, Artefact::Presentation, presentation)?;

@@ -1,12 +1,34 @@
 //! Where ledger and policy meet: freeze, the policy in force, and its word on an intent.
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Ledger;
 use super::store::{Failed, Tx};
 use crate::error::LedgerError;
 use crate::intent::{Approval, Intent, IntentId, State};
-use crate::policy::{Evaluation, Finding, Policy, Request, Verdict};
+use crate::money::Currency;
+use crate::policy::{Evaluation, Finding, Policy, Request, RuleAction, Rules, Scope, Sums as _, Verdict};
+
+/// What is spent, held back and left of one limit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Budget {
+    /// Where the rule stands in the policy: `currency.EUR.hour`.
+    pub rule: String,
+    /// The currency.
+    pub currency: Currency,
+    /// `hour`, `day`, `week` or `month`.
+    pub window: &'static str,
+    /// The limit, in minor units.
+    pub limit_minor: u64,
+    /// What was paid within the window.
+    pub settled_minor: u64,
+    /// What is held back, whenever that began.
+    pub reserved_minor: u64,
+    /// What can still be spent.
+    pub left_minor: u64,
+}
 
 impl Ledger {
     /// Stops every payment, those under way included, until [`Ledger::unfreeze`]. What was presented already stays as it
@@ -37,6 +59,64 @@ impl Ledger {
         self.store.read(|tx| tx.is_frozen())
     }
 
+    /// The rules in force: the ones that were confirmed or used last, at first the defaults.
+    ///
+    /// # Errors
+    ///
+    /// - Any of the errors of opening and reading the file.
+    pub fn rules_in_force(&self) -> Result<Rules, LedgerError> {
+        self.store.read(|tx| Ok(tx.in_force()?.rules))
+    }
+
+    /// Puts `policy` in force although it is looser. The caller has made sure that the human wants it.
+    ///
+    /// # Errors
+    ///
+    /// - Any of the errors of opening and writing the file.
+    pub fn confirm(&self, policy: &Policy) -> Result<(), LedgerError> {
+        self.store.write(|tx| tx.put_in_force(policy, "confirmed"))
+    }
+
+    /// What is left of every budget of `policy`.
+    ///
+    /// # Errors
+    ///
+    /// - Any of the errors of opening and reading the file.
+    pub fn budgets(&self, policy: &Policy) -> Result<Vec<Budget>, LedgerError> {
+        self.store.read(|tx| {
+            let everything = Scope::default();
+            let rules = policy.rules();
+            let mut limited: Vec<_> = rules
+                .currencies
+                .iter()
+                .map(|(of, limits)| (format!("currency.{of}"), *of, limits, &everything))
+                .collect();
+            limited.extend(rules.rules.iter().filter_map(|rule| match &rule.action {
+                RuleAction::Limit { currency, limits } => {
+                    Some((format!("rule.{}", rule.name), *currency, limits, &rule.scope))
+                }
+                _ => None,
+            }));
+            let mut budgets = Vec::new();
+            for (name, currency, limits, scope) in limited {
+                for (window, seconds, limit) in limits.budgets() {
+                    let Some(limit_minor) = limit else { continue };
+                    let sum = tx.sum(currency, scope, tx.now.saturating_sub(seconds))?;
+                    budgets.push(Budget {
+                        rule: format!("{name}.{window}"),
+                        currency,
+                        window,
+                        limit_minor,
+                        settled_minor: sum.settled_minor,
+                        reserved_minor: sum.reserved_minor,
+                        left_minor: limit_minor.saturating_sub(sum.settled_minor.saturating_add(sum.reserved_minor)),
+                    });
+                }
+            }
+            Ok(budgets)
+        })
+    }
+
     fn set_frozen(&self, frozen: bool) -> Result<(), LedgerError> {
         self.store.write(|tx| {
             if tx.is_frozen()? == frozen {
@@ -58,6 +138,10 @@ impl Tx<'_> {
             Some(policy) if !intent.state.is_in_flight() => policy,
             _ => return Ok(Evaluation::allowed()),
         };
+        if !self.looser(policy)?.is_empty() {
+            let message = "the policy is looser than the one in force: the operator has to confirm it";
+            return Ok(Evaluation::stopped(POLICY_UNCONFIRMED, "policy", message));
+        }
         let is_open_ended = intent.line_items.is_empty() && intent.declaration.is_none();
         let request = Request {
             merchant: &intent.merchant,
@@ -91,9 +175,43 @@ impl Tx<'_> {
         Ok(())
     }
 
-    fn is_frozen(&self) -> Result<bool, Failed> {
+    /// Puts `policy` in force where it is another one, and not looser.
+    pub(crate) fn adopt(&self, policy: &Policy) -> Result<(), Failed> {
+        if self.in_force()?.hash != policy.hash() && self.looser(policy)?.is_empty() {
+            self.put_in_force(policy, "adopted")?;
+        }
+        Ok(())
+    }
+
+    /// What `policy` allows that the one in force does not.
+    fn looser(&self, policy: &Policy) -> Result<Vec<String>, Failed> {
+        let in_force = self.in_force()?;
+        Ok(if in_force.hash == policy.hash() { Vec::new() } else { policy.looser_than(&in_force.rules) })
+    }
+
+    fn in_force(&self) -> Result<InForce, Failed> {
+        let Some(mut entry) = self.newest([POLICY, POLICY])? else {
+            let default = Policy::default();
+            return Ok(InForce { rules: default.rules().clone(), hash: default.hash().to_owned() });
+        };
+        let rules =
+            serde_json::from_value(entry.detail["rules"].take()).map_err(|error| self.corrupt(error.to_string()))?;
+        Ok(InForce { rules, hash: entry.detail["hash"].as_str().unwrap_or_default().to_owned() })
+    }
+
+    fn put_in_force(&self, policy: &Policy, how: &str) -> Result<(), Failed> {
+        self.append(POLICY, None, json!({"hash": policy.hash(), "rules": policy.file(), "how": how}))
+    }
+
+    pub(crate) fn is_frozen(&self) -> Result<bool, Failed> {
         Ok(self.newest([FREEZE, UNFREEZE])?.is_some_and(|entry| entry.event == FREEZE))
     }
+}
+
+/// The policy the ledger knows.
+struct InForce {
+    rules: Rules,
+    hash: String,
 }
 
 impl Evaluation {
@@ -125,6 +243,7 @@ impl Evaluation {
     }
 }
 
+const POLICY: &str = "policy";
 const FREEZE: &str = "freeze";
 const UNFREEZE: &str = "unfreeze";
 const FROZEN: &str = "frozen";

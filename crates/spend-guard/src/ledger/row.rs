@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 
 use super::lock::Lock;
 use super::store::{Failed, Tx};
-use super::{Artefact, DEFAULT_INTENT_SECONDS, chain};
+use super::{Artefact, DEFAULT_INTENT_SECONDS, DEFAULT_REPLAY_SECONDS, chain};
 use crate::error::LedgerError;
 use crate::intent::{Approval, ApprovalTerms, Failure, Intent, IntentId, State, Step};
 use crate::money::Currency;
 use crate::policy::{Evaluation, Policy, Verdict};
-use crate::purchase::{Purchase, PurchaseKind};
+use crate::purchase::Purchase;
 
 impl Tx<'_> {
     /// The intent that `purchase` would become.
@@ -65,12 +65,10 @@ impl Tx<'_> {
         Ok(newest.filter(|intent| !intent.state.is_final() || intent.state == State::Settled))
     }
 
-    /// The open declared intent that `purchase` names by its reference.
-    pub(crate) fn declared(&self, purchase: &Purchase) -> Result<Option<Intent>, Failed> {
-        let (PurchaseKind::Payment, Some(reference)) = (purchase.kind, &purchase.purchase_ref) else { return Ok(None) };
-        let declared = self
-            .one("SELECT body FROM intents WHERE declared = ?1 AND open = 1 ORDER BY seq DESC LIMIT 1", [reference])?;
-        Ok(declared.filter(|intent| intent.declaration.as_ref().is_some_and(|declaration| !declaration.used)))
+    /// Whether a settled intent is still answered again instead of made again.
+    pub(crate) fn is_replayed(&self, intent: &Intent, policy: Option<&Policy>) -> bool {
+        let replay_seconds = policy.map_or(DEFAULT_REPLAY_SECONDS, |policy| policy.rules().replay_seconds);
+        self.now - intent.settled_at.unwrap_or(intent.updated_at) <= i64::from(replay_seconds)
     }
 
     /// Expires what was never presented and has had its time, unless it is being driven. A few at a time: the rest holds
@@ -200,20 +198,19 @@ impl Tx<'_> {
 }
 
 impl Intent {
-    /// Asks the human about it, until `expires_at`.
-    pub(crate) fn ask(&mut self, shown: Vec<(String, String)>, expires_at: UnixSeconds) {
-        let tolerance =
-            self.declaration.as_ref().filter(|declared| !declared.used).map_or(0, |declared| declared.tolerance_minor);
-        self.expires_at = self.expires_at.max(expires_at);
-        self.approval = Approval::Requested {
-            terms: ApprovalTerms {
-                merchant: self.merchant.clone(),
-                amount_minor: self.amount_minor.saturating_add(tolerance),
-                currency: self.currency,
-                shown,
-                expires_at,
-            },
-        };
+    /// Asks the human about it, until `expires_at`, or as long as a declaration stands.
+    pub(crate) fn ask(&mut self, shown: Vec<(String, String)>, mut expires_at: UnixSeconds) {
+        let mut amount_minor = self.amount_minor;
+        match &self.declaration {
+            Some(declaration) if !declaration.used => {
+                amount_minor = amount_minor.saturating_add(declaration.tolerance_minor);
+                expires_at = expires_at.min(self.expires_at);
+            }
+            _ => self.expires_at = self.expires_at.max(expires_at),
+        }
+        let (merchant, currency) = (self.merchant.clone(), self.currency);
+        self.approval =
+            Approval::Requested { terms: ApprovalTerms { merchant, amount_minor, currency, shown, expires_at } };
     }
 
     /// Whether a human was asked, or answered, too long ago for the answer to be used.
@@ -310,7 +307,7 @@ impl Evaluation {
 }
 
 fn intent_seconds(policy: Option<&Policy>) -> i64 {
-    policy.map_or(DEFAULT_INTENT_SECONDS, |policy| policy.intent_seconds).into()
+    policy.map_or(DEFAULT_INTENT_SECONDS, |policy| policy.rules().intent_seconds).into()
 }
 
 const EXPIRED_AT_ONCE: i64 = 16;

@@ -61,6 +61,8 @@ CREATE TABLE series (
     UNIQUE (currency, merchant, category, mcc, agent)
 ) STRICT;
 
+CREATE INDEX series_merchant ON series (merchant);
+
 -- Running totals per series, one row per second in which something happened. What lies in a window is the difference
 -- of two rows, so its cost does not depend on how much there is.
 CREATE TABLE totals (

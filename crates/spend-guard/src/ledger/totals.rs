@@ -154,6 +154,16 @@ impl Sums for Tx<'_> {
         self.now
     }
 
+    fn was_paid(&self, merchant: &str) -> Result<bool, Failed> {
+        Ok(self
+            .sql
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM series WHERE merchant = ?1 AND 0 <
+                     (SELECT settled_count FROM totals WHERE series = id ORDER BY at DESC LIMIT 1))",
+            )?
+            .query_row([merchant], |row| row.get(0))?)
+    }
+
     fn sum(&self, currency: Currency, scope: &Scope, since: UnixSeconds) -> Result<Sum, Failed> {
         let mut sum = Sum::default();
         for series in self.matching(currency, scope)? {

@@ -3,7 +3,8 @@
 use jose::UnixSeconds;
 use serde::{Deserialize, Serialize};
 
-use super::rules::{Limits, Policy, RuleAction, Scope, matches_glob};
+use super::Policy;
+use super::rules::{Limits, RuleAction, Scope, matches_glob};
 use crate::money::Currency;
 
 /// What came of it.
@@ -105,6 +106,9 @@ pub(crate) trait Sums {
 
     fn now(&self) -> UnixSeconds;
 
+    /// Whether anything was ever paid to the merchant.
+    fn was_paid(&self, merchant: &str) -> Result<bool, Self::Error>;
+
     /// What `scope` saw in `currency` from the second `since` on, that one included.
     fn sum(&self, currency: Currency, scope: &Scope, since: UnixSeconds) -> Result<Sum, Self::Error>;
 }
@@ -114,7 +118,8 @@ impl Policy {
     pub(crate) fn evaluate<S: Sums>(&self, request: &Request<'_>, sums: &S) -> Result<Evaluation, S::Error> {
         let mut found = Findings(Vec::new());
         let currency = request.currency;
-        let limits = self.currencies.get(&currency);
+        let policy = self.rules();
+        let limits = policy.currencies.get(&currency);
         if limits.is_none() {
             found.deny(
                 "currency_not_allowed",
@@ -122,15 +127,15 @@ impl Policy {
                 format!("the policy does not allow {currency}"),
             );
         }
-        if self.deny_merchants.iter().any(|glob| matches_glob(glob, request.merchant)) {
+        if policy.deny_merchants.iter().any(|glob| matches_glob(glob, request.merchant)) {
             found.deny("merchant_denied", "merchants.deny", "the policy denies this merchant");
         }
-        if let Some(allowed) = &self.allow_merchants
+        if let Some(allowed) = &policy.allow_merchants
             && !allowed.iter().any(|glob| matches_glob(glob, request.merchant))
         {
             found.deny("merchant_not_allowed", "merchants.allow", "the policy does not list this merchant");
         }
-        let rules: Vec<_> = self.rules.iter().filter(|rule| rule.scope.applies_to(request)).collect();
+        let rules: Vec<_> = policy.rules.iter().filter(|rule| rule.scope.applies_to(request)).collect();
         for rule in &rules {
             if rule.action == RuleAction::Deny {
                 found.deny("rule_denied", format!("rule.{}", rule.name), "a rule of the policy denies this");
@@ -171,7 +176,57 @@ impl Policy {
             }
         }
         let verdict = found.0.iter().map(|finding| finding.verdict).max().unwrap_or(Verdict::Allow);
-        Ok(Evaluation { verdict, findings: found.0, alerts: Vec::new() })
+        let alerts = match request.amount_minor {
+            Some(amount) if request.own_minor == 0 => self.alerts(request, amount, sums)?,
+            _ => Vec::new(),
+        };
+        Ok(Evaluation { verdict, findings: found.0, alerts })
+    }
+
+    /// What a human may want to know about a payment that begins.
+    fn alerts<S: Sums>(&self, request: &Request<'_>, amount: u64, sums: &S) -> Result<Vec<Alert>, S::Error> {
+        let (rules, currency, everything) = (self.rules(), request.currency, Scope::default());
+        let mut alerts = Vec::new();
+        let mut raise = |code: &str, severity, message| alerts.push(Alert { code: code.to_owned(), severity, message });
+        let limits = rules.currencies.get(&currency);
+        if let Some(above) = limits.and_then(|limits| limits.alert_above)
+            && amount > above
+        {
+            let message = format!("a payment of {}, more than {}", currency.format(amount), currency.format(above));
+            raise("large_payment", Severity::Warning, message);
+        }
+        let mut begun = 0u64;
+        for known in rules.currencies.keys() {
+            begun = begun.saturating_add(sums.sum(*known, &everything, sums.now().saturating_sub(60))?.begun_count);
+        }
+        if begun >= rules.alerts.payments_per_minute {
+            let message = format!("more than {} payments within a minute", rules.alerts.payments_per_minute);
+            raise("rate", Severity::Critical, message);
+        }
+        if !sums.was_paid(request.merchant)? {
+            raise("first_payment", Severity::Info, "the first payment to this merchant".to_owned());
+        }
+        for (window, seconds, limit) in limits.map(Limits::budgets).into_iter().flatten() {
+            let Some(limit) = limit else { continue };
+            let sum = sums.sum(currency, &everything, sums.now().saturating_sub(seconds))?;
+            let before = sum.settled_minor.saturating_add(sum.reserved_minor);
+            let threshold = u128::from(limit) * u128::from(rules.alerts.budget_percent);
+            let reaches = |minor: u64| u128::from(minor) * 100 >= threshold;
+            if !reaches(before) && reaches(before.saturating_add(amount)) {
+                let message =
+                    format!("{} percent of the limit per {window} in {currency} are used", rules.alerts.budget_percent);
+                raise("budget_threshold", Severity::Warning, message);
+            }
+        }
+        let ever = sums.sum(currency, &everything, 0)?;
+        let times = u128::from(rules.alerts.times_the_mean);
+        if ever.settled_count >= ENOUGH_TO_COMPARE
+            && u128::from(amount) * u128::from(ever.settled_count) > times * u128::from(ever.settled_minor)
+        {
+            let message = format!("more than {times} times what was paid in {currency} on average");
+            raise("unlike_before", Severity::Warning, message);
+        }
+        Ok(alerts)
     }
 }
 
@@ -305,3 +360,6 @@ impl Limits {
 }
 
 const HOUR: i64 = 3600;
+
+/// Fewer payments have no mean worth comparing with.
+const ENOUGH_TO_COMPARE: u64 = 5;

@@ -1,4 +1,4 @@
-//! The rules in force, as data.
+//! The rules as data.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::money::Currency;
 
-/// What may be spent. Made by [`Policy::default`] or read from a file.
+/// Everything a policy says. Amounts are minor units of the currency they stand under.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
-pub struct Policy {
+pub struct Rules {
     /// For how long a settled purchase is answered again instead of made again, from its settlement.
     pub replay_seconds: u32,
     /// After what time an intent that was never presented gives its reservation back.
@@ -17,6 +18,7 @@ pub struct Policy {
     /// For how long a human's yes counts, and the question stays open.
     pub approval_seconds: u32,
     /// Only merchants whose origin matches one of these; `None` means any.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_merchants: Option<Vec<String>>,
     /// No merchant whose origin matches one of these.
     pub deny_merchants: Vec<String>,
@@ -24,6 +26,27 @@ pub struct Policy {
     pub currencies: BTreeMap<Currency, Limits>,
     /// What else holds, for a part of the spending.
     pub rules: Vec<Rule>,
+    /// When the human is told.
+    pub alerts: AlertRules,
+}
+
+/// When the human is told; nothing is stopped by it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct AlertRules {
+    /// More payments than this begun within a minute.
+    pub payments_per_minute: u64,
+    /// A budget used by at least so many hundredths.
+    pub budget_percent: u64,
+    /// More than so many times the mean of what was paid before in the currency.
+    pub times_the_mean: u64,
+}
+
+impl Default for AlertRules {
+    fn default() -> Self {
+        Self { payments_per_minute: 5, budget_percent: 80, times_the_mean: 3 }
+    }
 }
 
 /// Limits in minor units of one currency; `None` is no limit.
@@ -54,6 +77,9 @@ pub struct Limits {
     /// The most payments begun within any hour.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payments_per_hour: Option<u64>,
+    /// Above this, and not at it, the human is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alert_above: Option<u64>,
 }
 
 /// A rule for a part of the spending.
@@ -107,28 +133,34 @@ pub struct Scope {
     pub currencies: Vec<Currency>,
 }
 
-impl Default for Policy {
-    /// EUR, USD and GBP, in each: 100 per transaction, above 50 a human is asked, 200 an hour, 500 a day.
+impl Default for Rules {
+    /// EUR, USD and GBP, each within [`Limits::standard`].
     fn default() -> Self {
-        let limits = Limits {
-            per_transaction: Some(100_00),
-            approval_above: Some(50_00),
-            hour: Some(200_00),
-            day: Some(500_00),
-            ..Limits::default()
-        };
-        let currencies = ["EUR", "USD", "GBP"]
-            .iter()
-            .filter_map(|code| Currency::parse(code).ok())
-            .map(|currency| (currency, limits.clone()));
+        let standard = ["EUR", "USD", "GBP"].iter().filter_map(|code| Currency::parse(code).ok());
         Self {
             replay_seconds: 24 * 3600,
             intent_seconds: 3600,
             approval_seconds: 3600,
             allow_merchants: None,
             deny_merchants: Vec::new(),
-            currencies: currencies.collect(),
+            currencies: standard.map(|currency| (currency, Limits::standard(currency))).collect(),
             rules: Vec::new(),
+            alerts: AlertRules::default(),
+        }
+    }
+}
+
+impl Limits {
+    /// 100 per transaction, above 50 a human is asked and told, 200 an hour, 500 a day; in major units.
+    fn standard(currency: Currency) -> Self {
+        let major = |amount: u64| Some(amount * 10u64.pow(u32::from(currency.exponent())));
+        Self {
+            per_transaction: major(100),
+            approval_above: major(50),
+            hour: major(200),
+            day: major(500),
+            alert_above: major(50),
+            ..Self::default()
         }
     }
 }

@@ -1,0 +1,77 @@
+//! Whether one policy allows what another does not.
+
+use super::Policy;
+use super::rules::{Limits, Rule, RuleAction, Rules};
+
+impl Policy {
+    /// What this policy's file allows that `before` does not, one line each; empty if it is as strict or stricter.
+    ///
+    /// Rules are compared one by one, not by everything they could mean together: a policy that says the same in other
+    /// words may be called looser, a looser one is never called the same.
+    #[must_use]
+    pub fn looser_than(&self, before: &Rules) -> Vec<String> {
+        let after = self.file();
+        let mut looser = Vec::new();
+        if after.replay_seconds < before.replay_seconds {
+            looser.push("replay_hours is shorter: the same purchase can be made again sooner".to_owned());
+        }
+        if after.approval_seconds > before.approval_seconds {
+            looser.push("approval_minutes is longer".to_owned());
+        }
+        for glob in before.deny_merchants.iter().filter(|glob| !after.deny_merchants.contains(glob)) {
+            looser.push(format!("merchants.deny lacks {glob}"));
+        }
+        match (&before.allow_merchants, &after.allow_merchants) {
+            (Some(_), None) => looser.push("merchants.allow is gone".to_owned()),
+            (Some(before), Some(after)) => {
+                let new = after.iter().filter(|glob| !before.contains(glob));
+                looser.extend(new.map(|glob| format!("merchants.allow has {glob}")));
+            }
+            (None, _) => {}
+        }
+        for (currency, limits) in &after.currencies {
+            match before.currencies.get(currency) {
+                None => looser.push(format!("currency.{currency} is allowed")),
+                Some(before) => {
+                    looser.extend(
+                        limits.looser_than(before).map(|name| format!("currency.{currency}.{name} is higher or gone")),
+                    );
+                }
+            }
+        }
+        let gone = before.rules.iter().filter(|rule| !after.rules.iter().any(|new| new.is_as_strict_as(rule)));
+        looser.extend(gone.map(|rule| format!("rule {} is gone or looser", rule.name)));
+        looser
+    }
+}
+
+impl Limits {
+    fn looser_than(&self, before: &Self) -> impl Iterator<Item = &'static str> {
+        let pairs = [
+            ("per_transaction", self.per_transaction, before.per_transaction),
+            ("approval_above", self.approval_above, before.approval_above),
+            ("hour", self.hour, before.hour),
+            ("day", self.day, before.day),
+            ("week", self.week, before.week),
+            ("month", self.month, before.month),
+            ("payments_per_minute", self.payments_per_minute, before.payments_per_minute),
+            ("payments_per_hour", self.payments_per_hour, before.payments_per_hour),
+        ];
+        let is_looser = |after: Option<u64>, before: Option<u64>| before.is_some_and(|b| after.is_none_or(|a| a > b));
+        pairs.into_iter().filter(move |(_, after, before)| is_looser(*after, *before)).map(|(name, ..)| name)
+    }
+}
+
+impl Rule {
+    /// Whether it forbids at least what `other` does, for the same spending.
+    fn is_as_strict_as(&self, other: &Self) -> bool {
+        self.scope == other.scope
+            && match (&self.action, &other.action) {
+                (RuleAction::Deny, _) | (RuleAction::Approve, RuleAction::Approve) => true,
+                (RuleAction::Limit { currency, limits }, RuleAction::Limit { currency: of, limits: before }) => {
+                    currency == of && limits.looser_than(before).next().is_none()
+                }
+                _ => false,
+            }
+    }
+}
