@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use jose::{Clock, base64url, sha256};
+use jose::{Clock, PrivateKey, Signer as _, TokenHeader, base64url, sha256, sign_compact};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -12,6 +12,8 @@ use crate::clock::rfc3339;
 /// The chain of one tenant. Entries are only ever appended.
 pub(crate) struct AuditChain {
     tenant_id: &'static str,
+    /// Signs heads and nothing else.
+    head_key: PrivateKey,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
 }
@@ -50,14 +52,14 @@ pub(crate) struct Actor {
 }
 
 impl AuditChain {
-    pub(crate) fn new(tenant_id: &'static str, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(tenant_id: &'static str, head_key: PrivateKey, clock: Arc<dyn Clock>) -> Self {
         let state = State {
             next_seq: 1,
             head_hash: base64url::encode(&[0; 32]),
             last_monotonic_ns: 0,
             entries: VecDeque::new(),
         };
-        Self { tenant_id, clock, state: Mutex::new(state) }
+        Self { tenant_id, head_key, clock, state: Mutex::new(state) }
     }
 
     /// Appends an entry.
@@ -87,6 +89,37 @@ impl AuditChain {
             state.entries.pop_front();
         }
         state.entries.push_back(entry);
+    }
+
+    /// The entries that are still kept, newest first.
+    pub(crate) fn newest_first(&self) -> Vec<Entry> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).entries.iter().rev().cloned().collect()
+    }
+
+    /// A signed statement of where the chain ends now. `None` while it is empty.
+    pub(crate) fn signed_head(&self) -> Option<String> {
+        #[derive(Serialize)]
+        struct Head<'a> {
+            v: u32,
+            tenant_id: &'a str,
+            head_seq: u64,
+            head_entry_hash: &'a str,
+            signed_at: String,
+            signer_kid: &'a str,
+        }
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let newest = state.entries.back()?;
+        let kid = self.head_key.public_key().thumbprint().as_str();
+        let head = Head {
+            v: 1,
+            tenant_id: self.tenant_id,
+            head_seq: newest.seq,
+            head_entry_hash: &newest.entry_hash,
+            signed_at: rfc3339(self.clock.now()),
+            signer_kid: kid,
+        };
+        let payload = serde_json::to_vec(&head).ok()?;
+        sign_compact(&self.head_key, &TokenHeader::new("oid4ac-audit-head+jwt").kid(kid), &payload).ok()
     }
 }
 

@@ -8,6 +8,7 @@ mod introspect;
 mod mandate;
 mod metadata;
 mod par;
+mod portal;
 mod registration;
 mod revoke;
 mod state;
@@ -71,6 +72,7 @@ impl AuthorizationServer {
             public.to_jwk().with_kid(public.thumbprint().as_str()).with_member("alg", "EdDSA").with_member("use", "sig")
         };
         let jwks = JwkSet::new(vec![jwk(&signing_key), jwk(&audit_head_key).with_member("oid4ac_use", "audit-head")]);
+        let audit = AuditChain::new(TENANT_ID, audit_head_key, Arc::clone(&config.clock));
         Some(Self {
             par_htu: Htu::parse(&endpoints.par).ok()?,
             token_htu: Htu::parse(&endpoints.token).ok()?,
@@ -84,7 +86,7 @@ impl AuthorizationServer {
             merchants,
             principal: Principal::demo(rng.as_ref()),
             started_at: config.clock.now(),
-            audit: AuditChain::new(TENANT_ID, Arc::clone(&config.clock)),
+            audit,
             proofs: MemoryReplayStore::new(MAX_PROOFS),
             state: Mutex::new(State::new()),
             endpoints,
@@ -103,6 +105,7 @@ impl AuthorizationServer {
             .route("/oauth/token", post(token::token))
             .route("/oauth/introspect", post(introspect::introspect))
             .route("/oauth/revoke", post(revoke::revoke))
+            .route(PORTAL_PATH, get(portal::portal))
             .route("/oauth/status-list/{list_id}", get(status_list::status_list))
             .method_not_allowed_fallback(no_such_method)
             .fallback(no_such_path)
@@ -130,6 +133,10 @@ impl AuthorizationServer {
                 "receipt_url": settlement.receipt_url,
             }),
         );
+    }
+
+    pub(crate) fn audit(&self) -> &AuditChain {
+        &self.audit
     }
 
     pub(crate) fn endpoints(&self) -> &Endpoints {
@@ -185,12 +192,16 @@ async fn read_form(request: Request) -> Result<(http::HeaderMap, Form), Refusal>
 
 /// A page for the person in the browser: where an error must not travel to a redirect URI (RFC 6749 §4.1.2.1).
 fn error_page(refusal: &Refusal) -> Response {
-    // Both are constants of this crate; nothing that was sent is echoed.
+    // Code and description are this crate's own words; nothing that was sent is echoed.
+    let body = format!("<p>{}</p><p><code>{}</code></p>", refusal.description(), refusal.error());
+    page(refusal.status(), "This request was refused", &body)
+}
+
+/// An HTML page without scripts, which nobody may frame. `title` and `body` hold no text from outside.
+fn page(status: StatusCode, title: &str, body: &str) -> Response {
     let page = format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Request refused</title></head>\
-         <body><h1>This request was refused</h1><p>{}</p><p><code>{}</code></p></body></html>",
-        refusal.description(),
-        refusal.error()
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title></head>\
+         <body><main><h1>{title}</h1>{body}</main></body></html>"
     );
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
@@ -198,7 +209,7 @@ fn error_page(refusal: &Refusal) -> Response {
         (http::header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")),
         (http::header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     ];
-    (refusal.status(), headers, page).into_response()
+    (status, headers, page).into_response()
 }
 
 fn created(body: &impl serde::Serialize) -> Response {
@@ -207,6 +218,7 @@ fn created(body: &impl serde::Serialize) -> Response {
 
 pub(crate) const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 pub(crate) const DPOP: HeaderName = HeaderName::from_static("dpop");
+pub(crate) const PORTAL_PATH: &str = "/portal";
 const TENANT_ID: &str = "tenant_oid4pay_sandbox";
 const MAX_BODY: usize = 64 * 1024;
 const MAX_PROOFS: usize = 100_000;

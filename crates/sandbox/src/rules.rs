@@ -1,6 +1,7 @@
 //! Every rule that a party of the sandbox enforces, by name, in one place.
 //!
-//! A conformance suite proves that it is not empty by switching rules off one at a time and seeing a check fail.
+//! A conformance suite proves that it is not empty by switching rules off one at a time and seeing a check fail. What no
+//! peer could break without a private key of the sandbox has no switch.
 
 /// Declares the rules once: the enum, the list of all, the names.
 macro_rules! rules {
@@ -154,12 +155,6 @@ rules! {
     MerchantAccessToken = "merchant.access_token",
     /// A proof sent to a merchant holds.
     MerchantProof = "merchant.proof",
-    /// A mandate's signature, header and disclosures hold.
-    MandateSignature = "merchant.mandate_signature",
-    /// A mandate is by the trusted issuer.
-    MandateIssuer = "merchant.mandate_issuer",
-    /// A mandate is of the known type.
-    MandateType = "merchant.mandate_type",
     /// A mandate is for this merchant.
     MandateAudience = "merchant.mandate_audience",
     /// A mandate is valid now.

@@ -3,10 +3,11 @@ use std::sync::Arc;
 
 use axum::Router;
 use http::Method;
+use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::authorization_server::AuthorizationServer;
+use crate::authorization_server::{AuthorizationServer, PORTAL_PATH};
 use crate::config::{ConsentMode, SandboxConfig};
 use crate::directory::{Directory, Listing};
 use crate::merchant::{ALPACANICA, BRISTLE_AND_SLATE, Merchant, SETTLEMENTS_PATH, VERIFY_PATH};
@@ -138,6 +139,20 @@ impl Sandbox {
     #[must_use]
     pub fn as_origin(&self) -> &str {
         &self.authorization_server.endpoints().issuer
+    }
+
+    /// The wallet portal: a page for people.
+    #[must_use]
+    pub fn portal_url(&self) -> String {
+        format!("{}{PORTAL_PATH}", self.as_origin())
+    }
+
+    /// The audit chain, newest entry first, as its endpoint will show it; and the signed head, once there is an entry.
+    #[must_use]
+    pub fn audit_chain(&self) -> (Vec<Value>, Option<String>) {
+        let audit = self.authorization_server.audit();
+        let entries = audit.newest_first().iter().filter_map(|entry| serde_json::to_value(entry).ok()).collect();
+        (entries, audit.signed_head())
     }
 
     /// The directory's origin.

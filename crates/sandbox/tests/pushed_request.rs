@@ -78,6 +78,14 @@ async fn refuses_assertions_that_break_a_rule() {
         let answer = post_form(&par, &[("dpop", &agent.proof(&par, None))], &form).await;
         assert_eq!(answer.refusal(), (401, "invalid_client".to_owned()), "{name}: {value}");
     }
+    let mut from_the_future = agent.assertion_claims();
+    from_the_future["iat"] = (now + 61).into();
+    from_the_future["exp"] = (now + 120).into();
+    let mut future = form.clone();
+    agent.authenticate(&mut future);
+    set_owned(&mut future, "client_assertion", Some(agent.sign_assertion(&from_the_future)));
+    let answer = post_form(&par, &[("dpop", &agent.proof(&par, None))], &future).await;
+    assert_eq!(answer.refusal(), (401, "invalid_client".to_owned()));
     for aud in [issuer, par.clone(), world.url("/oauth/token")] {
         let mut claims = agent.assertion_claims();
         claims["aud"] = aud.as_str().into();
@@ -155,7 +163,9 @@ async fn refuses_other_ways_to_authenticate_and_unknown_clients() {
     let mut form = form.clone();
     agent.authenticate(&mut form);
     let basic = [("authorization", "Basic YTpi"), ("dpop", &agent.proof(&par, None))];
-    assert_eq!(post_form(&par, &basic, &form).await.refusal(), (401, "invalid_client".to_owned()));
+    let answer = post_form(&par, &basic, &form).await;
+    assert_eq!(answer.refusal(), (401, "invalid_client".to_owned()));
+    assert_eq!(answer.header("www-authenticate"), Some("Basic"));
 }
 
 #[tokio::test]
@@ -327,6 +337,11 @@ async fn refuses_parameters_that_break_a_rule() {
         set(&mut form, name, value);
         assert_eq!(agent.post(PAR, &form).await.status, 201, "{name}: {value:?}");
     }
+    let mut anonymous = form.clone();
+    agent.authenticate(&mut anonymous);
+    set(&mut anonymous, "client_id", None);
+    let answer = post_form(&world.url(PAR), &[("dpop", &agent.proof(&world.url(PAR), None))], &anonymous).await;
+    assert_eq!(answer.refusal(), (400, request.to_owned()), "authenticated by its assertion, but not named");
     // The port of a loopback redirect URI is the client's to choose.
     let mut loopback = form.clone();
     set(&mut loopback, "redirect_uri", "http://127.0.0.1:49152/cb");

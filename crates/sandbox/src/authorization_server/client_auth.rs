@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use dpop::{Htu, ProofCheck, ReplayError, VerifyError};
-use http::HeaderMap;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue};
 use jose::{Alg, Thumbprint, Typ, UnverifiedJws, base64url, constant_time_eq, json};
 
 use super::state::Client;
@@ -24,7 +24,12 @@ impl AuthorizationServer {
     ) -> Result<Arc<Client>, Refusal> {
         let refuse = |why: &'static str| Err(Refusal::invalid_client(why));
         // RFC 6749 §2.3: "The client MUST NOT use more than one authentication method in each request."
-        if headers.contains_key(AUTHORIZATION) || form.get("client_secret").is_some() {
+        if headers.contains_key(AUTHORIZATION) {
+            // RFC 6749 §5.2 wants the scheme that was tried named; `Basic` is the one that there is for clients.
+            return Err(Refusal::invalid_client("only private_key_jwt authenticates a client here")
+                .header(WWW_AUTHENTICATE, HeaderValue::from_static("Basic")));
+        }
+        if form.get("client_secret").is_some() {
             return refuse("only private_key_jwt authenticates a client here");
         }
         if form.get("client_assertion_type") != Some(ASSERTION_TYPE) {

@@ -13,7 +13,7 @@ use super::authorization_details::MandateRequest;
 use super::client_auth::fits_challenge;
 use super::grant::{Family, FamilyId, Grant, Subject};
 use super::mandate::NewMandate;
-use super::state::{Client, LiveAccessToken, LiveMandate, RevokedFamily, SecretHash, State, secret_hash};
+use super::state::{Client, LiveAccessToken, LiveMandate, RevokedFamily, State, secret_hash};
 use super::{AuthorizationServer, read_form};
 use crate::audit::Actor;
 use crate::clock::random_hex;
@@ -150,23 +150,26 @@ impl AuthorizationServer {
         mandate_jwt: Option<String>,
     ) -> Result<Response, Refusal> {
         let now = self.clock.now();
-        let family = state.families.get_mut(now, &family_id).ok_or_else(Refusal::server_error)?;
+        let family = state.families.get(now, &family_id).ok_or_else(Refusal::server_error)?;
         let (grant, ends_at) = (Arc::clone(&family.grant), family.ends_at);
         let jti = random_token::<16>(self.rng.as_ref());
         let access_token = self.sign_access_token(&grant, scope, &jti, family.mandate_id.as_deref())?;
         let refresh_token = client.may_refresh.then(|| random_token::<32>(self.rng.as_ref()));
 
-        // What has expired by itself is no longer the family's to revoke.
-        let live = &state.access_tokens;
-        family.access_tokens.retain(|jti| live.get(now, jti).is_some());
-        family.access_tokens.push(jti.clone());
+        // What may fail for want of room comes before the family changes: a refused refresh has rotated nothing.
         let record = LiveAccessToken { client_id: client.client_id.clone() };
+        state.access_tokens.insert(now, jti.clone(), now + ACCESS_TOKEN_SECONDS, record).map_err(|_| full())?;
         if let Some(token) = &refresh_token {
-            let hash: SecretHash = secret_hash(token);
-            family.refresh = Some((hash, ends_at.min(now + Family::REFRESH_SECONDS)));
-            state.refresh_tokens.insert(now, hash, ends_at, family_id).map_err(|_| full())?;
+            state.refresh_tokens.insert(now, secret_hash(token), ends_at, family_id).map_err(|_| full())?;
         }
-        state.access_tokens.insert(now, jti, now + ACCESS_TOKEN_SECONDS, record).map_err(|_| full())?;
+        let live = &state.access_tokens;
+        if let Some(family) = state.families.get_mut(now, &family_id) {
+            // What has expired by itself is no longer the family's to revoke.
+            family.access_tokens.retain(|jti| live.get(now, jti).is_some());
+            family.access_tokens.push(jti);
+            let refresh_until = ends_at.min(now + Family::REFRESH_SECONDS);
+            family.refresh = refresh_token.as_ref().map(|token| (secret_hash(token), refresh_until));
+        }
         Ok(json_response(
             StatusCode::OK,
             &Reply {

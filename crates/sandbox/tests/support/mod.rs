@@ -12,7 +12,7 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use jose::{Alg, PrivateKey, Rng, Signer as _, TokenHeader, base64url, random_token, sha256, sign_compact};
-use sandbox::{MerchantInfo, Sandbox, SandboxConfig};
+use sandbox::{MerchantInfo, Rule, Sandbox, SandboxConfig};
 use sd_jwt::{HeldSdJwt, KeyBinder};
 use serde_json::{Value, json};
 
@@ -142,7 +142,11 @@ impl World {
 
     pub async fn start_with(adapt: impl FnOnce(SandboxConfig) -> SandboxConfig) -> Self {
         let clock = Clock(Arc::new(AtomicI64::new(NOW)));
-        let config = adapt(SandboxConfig::new().clock(Arc::new(clock.clone())));
+        let mut config = adapt(SandboxConfig::new().clock(Arc::new(clock.clone())));
+        // For mutation runs: with a rule off, some test has to fail.
+        if let Ok(name) = std::env::var("SANDBOX_WITHOUT_RULE") {
+            config = config.without_rule(*Rule::ALL.iter().find(|rule| rule.name() == name).unwrap());
+        }
         Self { sandbox: Sandbox::start(config).await.unwrap(), clock }
     }
 
