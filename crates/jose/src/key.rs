@@ -161,10 +161,14 @@ impl PublicKey {
     /// that the point has.
     #[must_use]
     pub fn from_ed25519(x: &[u8; 32]) -> Option<Self> {
+        // RFC 8032 §5.1.3 step 1: y ≥ p = 2²⁵⁵ − 19 fails. The library reduces it, which would give one key two thumbprints.
+        // The other second encoding, x = 0 with its sign bit set (step 4), belongs to points of small order.
+        let [first, middle @ .., last] = x;
+        if *first >= 0xed && middle.iter().all(|octet| *octet == 0xff) && last & 0x7f == 0x7f {
+            return None;
+        }
         let key = ed25519_dalek::VerifyingKey::from_bytes(x).ok()?;
-        // RFC 8032 §5.1.3 step 1: y ≥ p fails. The library reduces it, which would give one key two thumbprints.
-        let canonical = key.to_edwards().compress().as_bytes() == x;
-        (canonical && !key.is_weak()).then(|| Self::new(Public::Ed25519(key)))
+        (!key.is_weak()).then(|| Self::new(Public::Ed25519(key)))
     }
 
     /// Takes the affine coordinates, 32 octets each, big-endian. `None` if the point is not on the curve.

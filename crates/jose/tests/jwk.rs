@@ -181,6 +181,12 @@ fn refuses_unusable_ed25519_points() {
         assert!(PublicKey::from_ed25519(&octets).is_none(), "{text}");
         assert_eq!(read(&okp(json!({"x": base64url::encode(&octets)}))), Err(InvalidJwk::NotOnCurve), "{text}");
     }
+    // Every y from p to 2²⁵⁵ - 1, with either sign.
+    for (first, last) in (0xed..=0xff).flat_map(|first| [(first, 0x7f), (first, 0xff)]) {
+        let mut octets = [0xff; 32];
+        (octets[0], octets[31]) = (first, last);
+        assert!(PublicKey::from_ed25519(&octets).is_none(), "{octets:x?}");
+    }
     let three = hex("0300000000000000000000000000000000000000000000000000000000000000");
     assert!(PublicKey::from_ed25519(&three).is_some(), "the canonical form of y = p + 3");
 }
