@@ -26,6 +26,7 @@ pub(crate) struct Inner {
     pub(crate) issuer: Endpoint,
     pub(crate) endpoint_origins: BTreeSet<Origin>,
     pub(crate) portal: Option<Origin>,
+    pub(crate) directory: Option<Endpoint>,
     pub(crate) http: Arc<dyn HttpClient>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -55,6 +56,7 @@ impl Client {
             issuer,
             endpoint_origins: BTreeSet::new(),
             portal: None,
+            directory: None,
             trusted: Vec::new(),
             http: None,
             store: None,
@@ -131,6 +133,7 @@ pub struct ClientBuilder {
     issuer: Endpoint,
     endpoint_origins: BTreeSet<Origin>,
     portal: Option<Origin>,
+    directory: Option<Endpoint>,
     trusted: Vec<Origin>,
     http: Option<Arc<dyn HttpClient>>,
     store: Option<Arc<dyn Store>>,
@@ -183,6 +186,14 @@ impl ClientBuilder {
         self
     }
 
+    /// The directory's URL. It is the operator's word, and may be reached wherever it is.
+    #[must_use]
+    pub fn directory(mut self, url: Endpoint) -> Self {
+        self.trusted.push(url.origin().clone());
+        self.directory = Some(url);
+        self
+    }
+
     /// The wallet portal's origin, where consent pages may be besides the authorization server.
     #[must_use]
     pub fn portal(mut self, origin: Origin) -> Self {
@@ -211,6 +222,7 @@ impl ClientBuilder {
                 issuer: self.issuer,
                 endpoint_origins: self.endpoint_origins,
                 portal: self.portal,
+                directory: self.directory,
                 store: self.store.unwrap_or_else(|| Arc::new(MemoryStore::default())),
                 clock: self.clock,
                 rng: self.rng,

@@ -119,6 +119,21 @@ pub enum Misuse {
         /// The merchant's origin.
         merchant: String,
     },
+    /// No directory was configured.
+    #[error("no directory is configured: set --discovery-url or OID4PAY_DISCOVERY_URL")]
+    NoDirectory,
+    /// A filter of the directory's list that cannot be right.
+    #[error("the filter `{0}` is not usable")]
+    Filter(&'static str),
+    /// A merchant id with characters that no id has.
+    #[error("merchant_id must be of letters, digits, `_`, `:` and `-`")]
+    MerchantId,
+    /// An agent's client id that is empty or longer than 256 octets.
+    #[error("agent_client_id must have 1 to 256 octets")]
+    AgentClientId,
+    /// A principal token that this agent may not send.
+    #[error("{0}")]
+    PrincipalToken(#[from] crate::PrincipalTokenError),
     /// The mandate in a presentation is for another merchant than the one it was to be sent to.
     #[error("the mandate is for {mandate}, the verify URL's origin is {verify}: nothing was sent")]
     MandateAudience {
@@ -154,6 +169,11 @@ impl Misuse {
             Self::Money(InvalidMoney::Amount) => "invalid_amount",
             Self::Money(InvalidMoney::Currency) => "invalid_currency",
             Self::VerifyOrigin { .. } => "verify_url_origin",
+            Self::NoDirectory => "no_directory",
+            Self::Filter(_) => "invalid_filter",
+            Self::MerchantId => "invalid_merchant_id",
+            Self::AgentClientId => "invalid_agent_client_id",
+            Self::PrincipalToken(error) => error.code(),
             Self::MandateAudience { .. } => "mandate_audience_mismatch",
             Self::LineItems(_) => "invalid_line_items",
             Self::ConsentMode(_) => "unsupported_consent_mode",
@@ -206,6 +226,10 @@ pub enum Stage {
     Offer,
     /// A signed catalog.
     Catalog,
+    /// The directory's list.
+    Directory,
+    /// A catalog as the directory hands it on.
+    CatalogPreview,
     /// Pushed authorization request (RFC 9126).
     Par,
     /// The authorization endpoint.
@@ -220,6 +244,14 @@ pub enum Stage {
     StatusList,
     /// The merchant's verify-mandate endpoint.
     VerifyMandate,
+    /// The list of the principal's agents.
+    WalletList,
+    /// The revocation of one of them.
+    WalletRevoke,
+    /// A request for the principal's data.
+    Dsar,
+    /// The principal's audit chain.
+    Audit,
 }
 
 impl fmt::Display for Stage {
@@ -230,6 +262,8 @@ impl fmt::Display for Stage {
             Self::Register => "register",
             Self::Offer => "offer",
             Self::Catalog => "catalog",
+            Self::Directory => "directory",
+            Self::CatalogPreview => "catalog preview",
             Self::Par => "PAR",
             Self::Authorize => "authorize",
             Self::Poll => "consent",
@@ -237,6 +271,10 @@ impl fmt::Display for Stage {
             Self::Revoke => "revoke",
             Self::StatusList => "status list",
             Self::VerifyMandate => "verify-mandate",
+            Self::WalletList => "wallet list",
+            Self::WalletRevoke => "wallet revoke",
+            Self::Dsar => "DSAR",
+            Self::Audit => "audit",
         })
     }
 }
@@ -365,6 +403,8 @@ pub enum Artefact {
     Offer,
     /// A signed catalog.
     Catalog,
+    /// The directory's answer.
+    Directory,
     /// The answer of the PAR endpoint.
     PushedRequest,
     /// What came back from the authorization endpoint or a poll.
@@ -381,6 +421,8 @@ pub enum Artefact {
     Settlement,
     /// A receipt.
     Receipt,
+    /// The answer to a call on the principal's data.
+    WalletAnswer,
 }
 
 impl Artefact {
@@ -391,6 +433,7 @@ impl Artefact {
             Self::Registration => "registration_invalid",
             Self::Offer => "offer_invalid",
             Self::Catalog => "catalog_invalid",
+            Self::Directory => "directory_invalid",
             Self::PushedRequest => "pushed_request_invalid",
             Self::AuthorizationResponse => "authorization_response_invalid",
             Self::TokenResponse => "token_response_invalid",
@@ -399,6 +442,7 @@ impl Artefact {
             Self::StatusList => "status_list_invalid",
             Self::Settlement => "settlement_invalid",
             Self::Receipt => "receipt_invalid",
+            Self::WalletAnswer => "wallet_answer_invalid",
         }
     }
 }
@@ -411,6 +455,7 @@ impl fmt::Display for Artefact {
             Self::Registration => "registration answer",
             Self::Offer => "offer",
             Self::Catalog => "catalog",
+            Self::Directory => "directory's answer",
             Self::PushedRequest => "PAR answer",
             Self::AuthorizationResponse => "authorization response",
             Self::TokenResponse => "token answer",
@@ -419,6 +464,7 @@ impl fmt::Display for Artefact {
             Self::StatusList => "status list",
             Self::Settlement => "verify-mandate answer",
             Self::Receipt => "receipt",
+            Self::WalletAnswer => "wallet answer",
         })
     }
 }
@@ -439,6 +485,9 @@ pub enum Why {
     /// The JWS does not hold.
     #[error(transparent)]
     Jws(#[from] JwsError),
+    /// A field without which nothing proves whose words these are.
+    #[error("missing signed field {0:?}")]
+    Unsigned(&'static str),
     /// A key does not hold.
     #[error(transparent)]
     Jwk(#[from] InvalidJwk),

@@ -36,6 +36,8 @@ pub struct Limits {
 impl Limits {
     /// 256 KiB and 15 seconds: enough for every answer of the payment flow.
     pub const ANSWER: Self = Self { body_octets: 256 * 1024, time: Duration::from_secs(15) };
+    /// 8 MiB and 30 seconds, for a catalog and for what a principal has a right to know.
+    pub const LARGE: Self = Self { body_octets: 8 * 1024 * 1024, time: Duration::from_secs(30) };
 }
 
 /// Why there is no answer. No URL and no text of the peer is kept.

@@ -52,7 +52,9 @@ mod address;
 mod assertion;
 mod authorization;
 mod cache;
+mod catalog;
 mod client;
+mod directory;
 mod error;
 mod http;
 mod journal;
@@ -71,15 +73,19 @@ mod profile;
 mod registration;
 mod secret;
 mod send;
+mod signed;
 mod status_list;
 mod store;
 mod system;
 mod token;
 mod untrusted;
+mod wallet;
 
 pub use crate::http::{HttpClient, Limits, ReqwestClient, Sending, TransportError};
 pub use address::AddressPolicy;
+pub use catalog::{Catalog, CatalogItem, Wanted};
 pub use client::{AssertionAudience, Client, ClientBuilder, Compatibility, RegisteredKeys, SetupTokenAs};
+pub use directory::{Merchant, MerchantFilter, MerchantList};
 pub use error::{
     Artefact, Error, Incompatibility, LineItemsError, LocalError, Misbehaviour, Misuse, ServerError, Stage, Why,
 };
@@ -97,3 +103,8 @@ pub use store::{
     SessionLock, Store, StoreError, WalletSession,
 };
 pub use system::{SystemClock, SystemRng};
+pub use wallet::{
+    AgentRevocation, AuditEntry, AuditPage, AuditQuery, Cascade, ChainReport, Disputes, DsarAnswer, DsarRight,
+    GivenToken, Granted, HeadVerdict, PaymentRow, PaymentStatus, Payments, PrincipalToken, PrincipalTokenError,
+    QueuedDsar, WalletAgent, WalletAgents, WalletScope,
+};

@@ -22,6 +22,9 @@ pub(crate) struct Metadata {
     /// Absent at a server that knows nothing of OID4AC's consent modes.
     pub(crate) consent_modes: Option<Vec<String>>,
     pub(crate) issues_mandates: bool,
+    pub(crate) wallet_agents_endpoint: Endpoint,
+    pub(crate) dsar_endpoint: Endpoint,
+    pub(crate) audit_endpoint: Endpoint,
 }
 
 /// A key set, and whether asking again could bring anything new.
@@ -47,6 +50,9 @@ struct Wire {
     #[serde(default)]
     authorization_details_types_supported: Vec<String>,
     oid4ac_consent_modes_supported: Option<Vec<String>>,
+    wallet_agents_endpoint: Option<String>,
+    dsar_endpoint: Option<String>,
+    audit_endpoint: Option<String>,
 }
 
 impl Client {
@@ -98,6 +104,10 @@ impl Client {
         }
         let own = |text: Option<String>, member| self.own_endpoint(text, member);
         own(wire.introspection_endpoint, "introspection_endpoint")?;
+        let api = |given: Option<String>, member, path| {
+            own(Some(given.unwrap_or_else(|| format!("{}{path}", self.issuer().trim_end_matches('/')))), member)
+                .and_then(|endpoint| required(endpoint, member))
+        };
         Ok(Metadata {
             authorization_endpoint: required(
                 any_endpoint(wire.authorization_endpoint, "authorization_endpoint")?,
@@ -112,6 +122,9 @@ impl Client {
             revocation_endpoint: own(wire.revocation_endpoint, "revocation_endpoint")?,
             jwks_uri: required(any_endpoint(wire.jwks_uri, "jwks_uri")?, "jwks_uri")?,
             consent_modes: wire.oid4ac_consent_modes_supported,
+            wallet_agents_endpoint: api(wire.wallet_agents_endpoint, "wallet_agents_endpoint", "/wallet/agents")?,
+            dsar_endpoint: api(wire.dsar_endpoint, "dsar_endpoint", "/privacy/dsar")?,
+            audit_endpoint: api(wire.audit_endpoint, "audit_endpoint", "/audit/principal/range")?,
             issues_mandates: wire.authorization_details_types_supported.iter().any(|typ| typ == MANDATE_TYPE),
         })
     }

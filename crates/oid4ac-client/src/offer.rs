@@ -1,14 +1,15 @@
 //! Signed offers (RFC 9421, RFC 9530), and the digest that binds a mandate to them.
 
 use http::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL};
-use http::{HeaderMap, HeaderValue, StatusCode};
-use http_sig::{Component, DigestAlg, Message, Verified, Verifier};
-use jose::{Alg, JwkSet, base64url, json, sha256};
+use http::{HeaderValue, StatusCode};
+use http_sig::{Component, DigestAlg, Verifier};
+use jose::{base64url, json, sha256};
 use serde_json::{Map, Value};
 
 use crate::money::MAX_MINOR;
 use crate::order::UnsignedOffers;
 use crate::send::{Answer, Call};
+use crate::signed::Signed;
 use crate::{
     Artefact, CheckedOffers, Client, Endpoint, Error, LineItem, Misbehaviour, Misuse, Order, Stage, Verdict, Why,
     profile,
@@ -82,8 +83,9 @@ impl Client {
         place: &Endpoint,
         answer: &Answer,
     ) -> Result<VerifiedOffer, Error> {
-        let verified =
-            self.verify_signed(&offer_verifier()?, order.merchant().as_str(), place, answer, Artefact::Offer).await?;
+        let verified = self
+            .verify_signed(&offer_verifier()?, order.merchant(), &Signed::answer(place, answer), Artefact::Offer)
+            .await?;
         let nonce = verified.params().nonce().unwrap_or_default().to_owned();
         if !is_challenge(&nonce) {
             return Err(refused(Why::Member("nonce")).into());
@@ -108,44 +110,6 @@ impl Client {
             Verdict::Verified { kid: verified.keyid().to_owned(), alg: http_sig::alg_name(verified.alg()).to_owned() };
         Ok(VerifiedOffer { object, amount_minor, nonce, verdict })
     }
-
-    /// Verifies the signature on an answer to a GET, by the signer's published keys. A `keyid` that is not among them
-    /// fetches them anew, once.
-    pub(crate) async fn verify_signed(
-        &self,
-        verifier: &Verifier,
-        signer: &str,
-        place: &Endpoint,
-        answer: &Answer,
-        what: Artefact,
-    ) -> Result<Verified, Error> {
-        let jwks_uri = merchant_jwks(signer)?;
-        let attempt = |keys: &JwkSet| {
-            let none = HeaderMap::new();
-            let request =
-                Message::request("GET", place.url().as_str(), &none).map_err(|_| Why::Member("@target-uri"))?;
-            let response =
-                Message::response(answer.status().as_u16(), answer.headers()).map_err(|_| Why::Member("@status"))?;
-            let response = response.in_reply_to(&request).danger_allow_missing_req().with_body(answer.body());
-            let key = |keyid: &str| {
-                let find = |alg| keys.find(Some(keyid), alg);
-                find(Alg::EdDsa).or_else(|| find(Alg::Es256)).map(jose::Jwk::key)
-            };
-            verifier.verify(&response, self.now(), key).map_err(Why::from)
-        };
-        let known = self.jwks(&jwks_uri).await?;
-        let mut outcome = attempt(&known.set);
-        if !known.just_fetched && matches!(&outcome, Err(Why::HttpSignature(e)) if e.unknown_keyids().next().is_some())
-        {
-            outcome = attempt(self.fetch_jwks(&jwks_uri).await?.as_ref());
-        }
-        outcome.map_err(|why| Misbehaviour::new(what, why).into())
-    }
-}
-
-pub(crate) fn merchant_jwks(merchant: &str) -> Result<Endpoint, Error> {
-    let endpoint = Endpoint::parse(&format!("{merchant}/.well-known/jwks.json"));
-    endpoint.map_err(|why| Misuse::Url { what: "merchant_url", why }.into())
 }
 
 /// Five components and a nonce, at most 300 s between `created` and `expires`.

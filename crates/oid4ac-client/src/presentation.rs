@@ -3,7 +3,6 @@
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::StatusCode;
 use http::header::RETRY_AFTER;
 use jose::{Alg, base64url, sha256};
@@ -12,9 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::client::Agent;
 use crate::nonce::Role;
-use crate::offer::{is_challenge, merchant_jwks};
+use crate::offer::is_challenge;
 use crate::secret::AccessToken;
 use crate::send::{Answer, Call};
+use crate::signed::merchant_jwks;
 use crate::untrusted::clean;
 use crate::{
     Artefact, CheckedOffers, Client, Currency, Endpoint, Error, HeldMandate, IdempotencyKey, InFlight, Journal,
@@ -189,7 +189,7 @@ impl Client {
         if let (Some((token, _)), Some(agent)) = (fresh, agent) {
             call = call.proof(&agent.minter).token(token);
         }
-        self.send_json(call, Bytes::from(body)).await
+        self.send(call.json(body)).await
     }
 
     async fn judge(&self, of: &Presentment<'_>, answer: &Answer, earlier: Earlier) -> Reading {
@@ -246,7 +246,7 @@ impl Client {
     async fn check_receipt(&self, of: &Presentment<'_>, settled: &Settlement, jws: &str) -> Result<Verdict, Error> {
         let refused = |why: Why| Misbehaviour::new(Artefact::Receipt, why);
         let unverified = jose::UnverifiedJws::parse(jws).map_err(|why| refused(why.into()))?;
-        let keys = merchant_jwks(of.merchant.as_str())?;
+        let keys = merchant_jwks(of.merchant)?;
         let alg: Alg = unverified.unverified_alg();
         let jwk = self.key(&keys, unverified.unverified_kid(), alg, Artefact::Receipt).await?;
         let verified =

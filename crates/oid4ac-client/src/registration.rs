@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::StatusCode;
 use http::header::AUTHORIZATION;
 use jose::{JwkSet, Signer as _};
@@ -129,7 +128,7 @@ impl Client {
         }
         let body = serde_json::to_vec(&self.client_metadata(request, &keys, statement))
             .map_err(|_| Misbehaviour::new(Artefact::Registration, Why::Member("jwks")))?;
-        let answer = self.send_json(call, Bytes::from(body)).await?;
+        let answer = self.send(call.json(body)).await?;
         if answer.status() != StatusCode::CREATED && answer.status() != StatusCode::OK {
             return Err(answer.server_error().into());
         }

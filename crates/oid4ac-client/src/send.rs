@@ -20,6 +20,7 @@ pub(crate) struct Call<'a> {
     headers: HeaderMap,
     minter: Option<&'a Minter>,
     access_token: Option<&'a AccessToken>,
+    body: Bytes,
     limits: Limits,
 }
 
@@ -34,7 +35,23 @@ impl<'a> Call<'a> {
 
     fn new(stage: Stage, method: Method, endpoint: &'a Endpoint, role: Role) -> Self {
         let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(JSON))]);
-        Self { stage, method, endpoint, role, headers, minter: None, access_token: None, limits: Limits::ANSWER }
+        Self {
+            stage,
+            method,
+            endpoint,
+            role,
+            headers,
+            minter: None,
+            access_token: None,
+            body: Bytes::new(),
+            limits: Limits::ANSWER,
+        }
+    }
+
+    /// With JSON.
+    pub(crate) fn json(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = body.into();
+        self.content_type(JSON)
     }
 
     /// With a DPoP proof by this key.
@@ -54,6 +71,11 @@ impl<'a> Call<'a> {
         self
     }
 
+    pub(crate) fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
     pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.insert(name, value);
         self
@@ -66,14 +88,10 @@ impl<'a> Call<'a> {
 }
 
 impl Client {
-    /// Sends a call that has no body.
+    /// Sends a call as it is.
     pub(crate) async fn send(&self, call: Call<'_>) -> Result<Answer, Error> {
-        self.exchange(call, || Ok(Bytes::new())).await
-    }
-
-    /// Sends JSON.
-    pub(crate) async fn send_json(&self, call: Call<'_>, body: Bytes) -> Result<Answer, Error> {
-        self.exchange(call.content_type(JSON), || Ok(body.clone())).await
+        let body = call.body.clone();
+        self.exchange(call, || Ok(body.clone())).await
     }
 
     /// Sends a form. `fields` is asked again for the second attempt, so that what may be used once is made anew.

@@ -10,7 +10,7 @@ use crate::client::Agent;
 use crate::metadata::Metadata;
 use crate::nonce::Role;
 use crate::secret::{AccessToken, RefreshToken};
-use crate::send::Call;
+use crate::send::{Answer, Call};
 use crate::{Artefact, Client, Error, Misbehaviour, Stage, Verdict, Why, profile};
 
 /// What a code was exchanged for, nothing of it checked yet but its form.
@@ -22,6 +22,8 @@ pub(crate) struct Tokens {
     pub(crate) mandate: Option<String>,
     /// The amount granted, where the server says.
     pub(crate) granted_minor: Option<u64>,
+    /// The scope granted, where the server says.
+    pub(crate) scope: Option<String>,
 }
 
 impl Client {
@@ -50,6 +52,18 @@ impl Client {
         if answer.status() != StatusCode::OK {
             return Err(answer.server_error().into());
         }
+        self.read_tokens(agent, metadata, &answer, request.scope).await
+    }
+
+    /// Reads a token answer, and gives back what cannot be used: a token that is not bound to our key, or lacks the
+    /// payment permission that was `asked` for.
+    pub(crate) async fn read_tokens(
+        &self,
+        agent: &Agent,
+        metadata: &Metadata,
+        answer: &Answer,
+        asked: &str,
+    ) -> Result<Tokens, Error> {
         let reply: Reply = answer.json(Artefact::TokenResponse)?;
         let granted_minor = reply.granted_minor();
         let tokens = Tokens {
@@ -58,13 +72,13 @@ impl Client {
             refresh_token: reply.refresh_token.map(RefreshToken::new),
             mandate: reply.mandate_jwt,
             granted_minor,
+            scope: reply.scope.clone(),
         };
         // RFC 9449 §5: a Bearer token would not be bound to our key.
         if !reply.token_type.eq_ignore_ascii_case("DPoP") {
             return self.give_back(agent, metadata, &tokens, Why::Mismatch("token_type")).await;
         }
-        if let Some(missing) = reply.scope.as_deref().and_then(|granted| missing_payment_scope(request.scope, granted))
-        {
+        if let Some(missing) = reply.scope.as_deref().and_then(|granted| missing_payment_scope(asked, granted)) {
             return self.give_back(agent, metadata, &tokens, Why::Scope(missing.to_owned())).await;
         }
         Ok(tokens)

@@ -1,0 +1,307 @@
+//! Wallet sessions: tokens that the principal grants for their own data, and the calls that need one.
+
+mod audit;
+mod privacy;
+mod session;
+
+use http::StatusCode;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use url::Url;
+
+use crate::client::Agent;
+use crate::metadata::Metadata;
+use crate::nonce::Role;
+use crate::secret::{AccessToken, SecretText};
+use crate::send::{Answer, Call};
+use crate::untrusted::clean;
+use crate::{Artefact, Client, Consent, Endpoint, Error, Limits, Misbehaviour, Misuse, Stage, Why};
+
+pub use audit::{
+    AuditEntry, AuditPage, AuditQuery, ChainReport, Disputes, HeadVerdict, PaymentRow, PaymentStatus, Payments,
+};
+pub use privacy::{DsarAnswer, DsarRight, PrincipalTokenError, QueuedDsar};
+
+/// What came of a call that the principal has to allow.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Granted<T> {
+    /// It was carried out.
+    Done(T),
+    /// The principal has to decide. Show them the URL, then make the same call again.
+    Consent(Consent),
+    /// The scope is not granted: not registered, declined, or refused by the server.
+    InsufficientScope(WalletScope),
+    /// Nobody decided in time.
+    ConsentExpired,
+}
+
+/// A permission on the principal's own data at the authorization server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum WalletScope {
+    /// `wallet:read`: list the principal's agents.
+    WalletRead,
+    /// `wallet:write`: revoke one of them.
+    WalletWrite,
+    /// `audit:read`: read the principal's audit chain.
+    AuditRead,
+    /// `privacy:dsar`: ask for the principal's data.
+    PrivacyDsar,
+}
+
+impl WalletScope {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::WalletRead, Self::WalletWrite, Self::AuditRead, Self::PrivacyDsar];
+
+    /// The scope value.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::WalletRead => "wallet:read",
+            Self::WalletWrite => "wallet:write",
+            Self::AuditRead => "audit:read",
+            Self::PrivacyDsar => "privacy:dsar",
+        }
+    }
+
+    /// Whether a token for it is kept and refreshed. One that can change something, or asks for everything, is not.
+    fn is_kept(self) -> bool {
+        matches!(self, Self::WalletRead | Self::AuditRead)
+    }
+}
+
+impl core::fmt::Display for WalletScope {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// By whose token a call on the principal's data is made.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum PrincipalToken {
+    /// A token that the caller was given. It is sent to the configured authorization server only.
+    Given(GivenToken),
+    /// The client asks for one itself, with this registered redirect URI.
+    WalletSession {
+        /// The redirect URI.
+        redirect_uri: String,
+    },
+}
+
+impl PrincipalToken {
+    /// A token that the caller was given.
+    #[must_use]
+    pub fn given(token: impl Into<String>) -> Self {
+        Self::Given(GivenToken(SecretText::new(token.into())))
+    }
+}
+
+/// The text of a token that the caller was given.
+#[derive(Clone, Debug)]
+pub struct GivenToken(SecretText);
+
+/// The principal's agents.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct WalletAgents {
+    /// In the server's order.
+    pub agents: Vec<WalletAgent>,
+}
+
+/// One of the principal's agents. Texts are cut to 200 characters and without any that deceive the eye.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct WalletAgent {
+    /// The client identifier.
+    pub client_id: String,
+    /// The name it registered with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_name: Option<String>,
+    /// The purpose it registered with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<String>,
+    /// RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registered_at: Option<String>,
+    /// RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used_at: Option<String>,
+    /// The scope registered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    /// `active`, `revoked`, ….
+    pub status: String,
+}
+
+/// An agent that was revoked, and what went with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct AgentRevocation {
+    /// The agent.
+    pub agent_client_id: String,
+    /// RFC 3339.
+    pub revoked_at: String,
+    /// What was revoked along with it.
+    pub cascade: Cascade,
+}
+
+/// What an agent's revocation took along.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Cascade {
+    /// Mandates.
+    pub mandates_revoked: u64,
+    /// Refresh tokens.
+    pub refresh_tokens_revoked: u64,
+    /// Access tokens.
+    pub access_tokens_revoked: u64,
+}
+
+impl Client {
+    /// Lists the principal's agents (scope `wallet:read`).
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Server`] with stage [`Stage::WalletList`]: 401 `invalid_token`, 403 `forbidden`, ….
+    /// - [`Error::Misuse`] if the agent is not registered.
+    /// - as for [`Client::pay`] while a token is asked for.
+    pub async fn wallet_agents(&self, redirect_uri: &str) -> Result<Granted<WalletAgents>, Error> {
+        let scope = WalletScope::WalletRead;
+        let metadata = self.metadata().await?;
+        let call = |_: &Endpoint| Call::get(Stage::WalletList, &metadata.wallet_agents_endpoint);
+        let answer = self.with_session(scope, redirect_uri, &metadata, &metadata.wallet_agents_endpoint, call).await?;
+        read(answer, |answer| {
+            let mut list: WalletAgents = answer.json(Artefact::WalletAnswer)?;
+            list.agents.truncate(MAX_AGENTS);
+            list.agents.iter_mut().for_each(WalletAgent::clean);
+            Ok(list)
+        })
+    }
+
+    /// Revokes one of the principal's agents with all its tokens and mandates (scope `wallet:write`). Repeating it is
+    /// harmless; the server says when it was done before.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Server`] with stage [`Stage::WalletRevoke`]: 404 `not_found`, 409 `conflict`, 503 `server_error`, ….
+    /// - otherwise as for [`Client::wallet_agents`].
+    pub async fn revoke_agent(
+        &self,
+        agent_client_id: &str,
+        redirect_uri: &str,
+    ) -> Result<Granted<AgentRevocation>, Error> {
+        if !(1..=MAX_CLIENT_ID).contains(&agent_client_id.len()) {
+            return Err(Misuse::AgentClientId.into());
+        }
+        let scope = WalletScope::WalletWrite;
+        let metadata = self.metadata().await?;
+        let mut url: Url = metadata.wallet_agents_endpoint.url().clone();
+        url.path_segments_mut().map_err(|()| Misuse::AgentClientId)?.pop_if_empty().extend([agent_client_id, "revoke"]);
+        let endpoint = Endpoint::parse(url.as_str()).map_err(|_| Misuse::AgentClientId)?;
+        let call = |_: &Endpoint| Call::post(Stage::WalletRevoke, &endpoint, Role::ResourceServer);
+        let answer = self.with_session(scope, redirect_uri, &metadata, &endpoint, call).await?;
+        read(answer, |answer| answer.json(Artefact::WalletAnswer))
+    }
+
+    /// Makes a call with a wallet-session token, asking for one first where there is none. A kept token that the server no
+    /// longer takes is dropped, and another asked for, once.
+    async fn with_session<'c>(
+        &self,
+        scope: WalletScope,
+        redirect_uri: &str,
+        metadata: &Metadata,
+        endpoint: &'c Endpoint,
+        call: impl Fn(&'c Endpoint) -> Call<'c> + Send + Sync,
+    ) -> Result<Granted<Answer>, Error> {
+        let agent = self.agent()?;
+        for attempt in 0..2 {
+            let token = match self.session_token(&agent, metadata, scope, redirect_uri).await? {
+                Granted::Done(token) => token,
+                Granted::Consent(consent) => return Ok(Granted::Consent(consent)),
+                Granted::InsufficientScope(scope) => return Ok(Granted::InsufficientScope(scope)),
+                Granted::ConsentExpired => return Ok(Granted::ConsentExpired),
+            };
+            let sent = self.call_with(&agent, call(endpoint), &token).await;
+            if !scope.is_kept() {
+                self.give_up_token(&agent, metadata, &token).await;
+            }
+            let answer = sent?;
+            let stale = scope.is_kept() && attempt == 0 && answer.status() == StatusCode::UNAUTHORIZED;
+            if stale && self.inner.store.session(scope.as_str())?.is_some_and(|session| session.access_token == token) {
+                self.inner.store.set_session(scope.as_str(), None)?;
+                continue;
+            }
+            return judge(answer, scope);
+        }
+        Ok(Granted::InsufficientScope(scope))
+    }
+
+    async fn call_with(&self, agent: &Agent, call: Call<'_>, token: &AccessToken) -> Result<Answer, Error> {
+        self.send(call.limits(Limits::LARGE).proof(&agent.minter).token(token)).await
+    }
+}
+
+/// A 403 that means the scope is a value, any other error is one.
+fn judge(answer: Answer, scope: WalletScope) -> Result<Granted<Answer>, Error> {
+    let status = answer.status();
+    if status.is_success() {
+        return Ok(Granted::Done(answer));
+    }
+    let error = answer.server_error();
+    match status == StatusCode::FORBIDDEN && error.error() == Some("insufficient_scope") {
+        true => Ok(Granted::InsufficientScope(scope)),
+        false => Err(error.into()),
+    }
+}
+
+fn read<T>(answer: Granted<Answer>, read: impl FnOnce(&Answer) -> Result<T, Error>) -> Result<Granted<T>, Error> {
+    Ok(match answer {
+        Granted::Done(answer) => Granted::Done(read(&answer)?),
+        Granted::Consent(consent) => Granted::Consent(consent),
+        Granted::InsufficientScope(scope) => Granted::InsufficientScope(scope),
+        Granted::ConsentExpired => Granted::ConsentExpired,
+    })
+}
+
+/// Text members of an answer that is shown, at any depth, made fit to be shown.
+fn clean_values(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = clean(text, MAX_VALUE_TEXT),
+        Value::Array(list) => list.iter_mut().for_each(clean_values),
+        Value::Object(members) => members.values_mut().for_each(clean_values),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+impl WalletAgent {
+    fn clean(&mut self) {
+        for text in [&mut self.client_id, &mut self.status] {
+            *text = clean(text, MAX_TEXT);
+        }
+        let optional = [
+            &mut self.client_name,
+            &mut self.purpose,
+            &mut self.registered_at,
+            &mut self.last_used_at,
+            &mut self.scope,
+        ];
+        for text in optional.into_iter().flatten() {
+            *text = clean(text, MAX_TEXT);
+        }
+    }
+}
+
+fn parse<T: DeserializeOwned>(value: Value) -> Result<T, Error> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let path = clean(&error.path().to_string(), 80);
+        Misbehaviour::new(Artefact::WalletAnswer, Why::Json(path)).into()
+    })
+}
+
+const MAX_AGENTS: usize = 1000;
+const MAX_CLIENT_ID: usize = 256;
+const MAX_TEXT: usize = 200;
+const MAX_VALUE_TEXT: usize = 4096;

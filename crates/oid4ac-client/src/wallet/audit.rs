@@ -1,0 +1,551 @@
+//! The principal's audit chain: every hash and link that can be checked is, and what cannot be is said.
+
+use jose::{Alg, UnverifiedJws, base64url, json, sha256};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{Granted, PrincipalToken, WalletScope, clean_values};
+use crate::metadata::Metadata;
+use crate::money::MAX_MINOR;
+use crate::send::Answer;
+use crate::untrusted::clean;
+use crate::{Artefact, Client, Endpoint, Error, Misbehaviour, Stage, Why, profile};
+
+/// Which entries to read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AuditQuery {
+    /// From this time on, inclusive (RFC 3339).
+    pub from: Option<String>,
+    /// Up to this time, inclusive (RFC 3339).
+    pub to: Option<String>,
+    /// Events of these types only; empty for all.
+    pub event_types: Vec<String>,
+    /// At most this many entries, 1 to 200.
+    pub limit: Option<u32>,
+}
+
+/// Entries, newest first, and what their hashes prove.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct AuditPage {
+    /// The entries.
+    pub entries: Vec<AuditEntry>,
+    /// Whether there are older ones.
+    pub has_more: bool,
+    /// What was and what was not provable.
+    pub chain: ChainReport,
+}
+
+/// One event. Texts are without any that deceive the eye, so a hash cannot be recomputed from here: the report says what
+/// came of that.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct AuditEntry {
+    /// Its place in the tenant's chain, from 1.
+    pub seq: u64,
+    /// When (RFC 3339).
+    pub ts: String,
+    /// What.
+    pub event: String,
+    /// Whose chain.
+    pub tenant_id: String,
+    /// Who.
+    #[serde(default)]
+    pub actor: Value,
+    /// The details.
+    #[serde(default)]
+    pub payload: Value,
+}
+
+/// What was and what was not provable about a page of entries. Entries are named by their `seq`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct ChainReport {
+    /// Entries whose hash is right.
+    pub hashes_verified: u64,
+    /// Entries whose hash is wrong: they were changed.
+    pub hashes_broken: Vec<u64>,
+    /// Entries with a number that RFC 8785 has no form for, so that no hash can be computed.
+    pub not_checkable: Vec<u64>,
+    /// Neighbours of which the newer has the older's hash.
+    pub links_verified: u64,
+    /// Entries that do not have the hash of the neighbour before them.
+    pub links_broken: Vec<u64>,
+    /// Runs of entries that were not given, first and last: nothing is known about what lies there.
+    pub gaps: Vec<(u64, u64)>,
+    /// The signed head of the chain.
+    pub head: HeadVerdict,
+}
+
+impl ChainReport {
+    /// Whether nothing that could be checked was found to be wrong.
+    #[must_use]
+    pub fn is_intact(&self) -> bool {
+        self.hashes_broken.is_empty()
+            && self.links_broken.is_empty()
+            && !matches!(self.head, HeadVerdict::Invalid { .. })
+    }
+}
+
+/// What came of checking the chain's signed head.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(tag = "verdict", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum HeadVerdict {
+    /// None was given.
+    #[default]
+    Absent,
+    /// The signature holds; `compared` says whether the entry it names was here, and had that hash.
+    Verified {
+        /// The last entry signed for.
+        head_seq: u64,
+        /// When it was signed.
+        signed_at: i64,
+        /// Whether the entry was at hand to be compared.
+        compared: bool,
+    },
+    /// It does not hold.
+    Invalid {
+        /// Which rule it breaks.
+        reason: String,
+    },
+}
+
+/// Payments, newest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Payments {
+    /// One row per payment.
+    pub payments: Vec<PaymentRow>,
+    /// How many rows there are here.
+    pub total_count: usize,
+    /// Whether there are older payments.
+    pub has_more: bool,
+}
+
+/// One payment, from the entries about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct PaymentRow {
+    /// The merchant's name for the payment.
+    pub payment_intent_id: String,
+    /// The merchant's origin.
+    pub merchant_audience: String,
+    /// Minor units.
+    pub amount_minor: u64,
+    /// ISO 4217.
+    pub currency: String,
+    /// When it was made (RFC 3339).
+    pub processed_at_iso: String,
+    /// How it stands.
+    pub status: PaymentStatus,
+    /// The mandate it was made under.
+    pub mandate_id: String,
+    /// The agent that made it.
+    pub agent_client_id: String,
+    /// Where a receipt can be seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receipt_url: Option<String>,
+}
+
+/// How a payment stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum PaymentStatus {
+    /// Settled, and not disputed.
+    Succeeded,
+    /// Disputed; not decided.
+    DisputedPending,
+    /// Disputed; decided for the principal.
+    DisputedWon,
+    /// Disputed; decided for the merchant.
+    DisputedLost,
+}
+
+impl Client {
+    /// Reads the principal's audit chain (scope `audit:read`) and checks its hashes, links and signed head.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Server`] with stage [`Stage::Audit`]: 401 `invalid_token`, 403 `principal_mismatch`, 429 `rate_limited`, ….
+    /// - [`Misuse::PrincipalToken`](crate::Misuse::PrincipalToken) for a given token that may not be sent.
+    /// - [`Error::PeerMisbehaved`] if the answer is no page of entries.
+    pub async fn audit_entries(&self, query: &AuditQuery, token: &PrincipalToken) -> Result<Granted<AuditPage>, Error> {
+        let metadata = self.metadata().await?;
+        let endpoint = query.endpoint(&metadata)?;
+        let answer = self.call_as_principal(Stage::Audit, &endpoint, None, token, WalletScope::AuditRead).await?;
+        Ok(match super::read(answer, read_page)? {
+            Granted::Done((page, head)) => Granted::Done(self.report(&metadata, page, head.as_deref()).await),
+            Granted::Consent(consent) => Granted::Consent(consent),
+            Granted::InsufficientScope(scope) => Granted::InsufficientScope(scope),
+            Granted::ConsentExpired => Granted::ConsentExpired,
+        })
+    }
+
+    /// The principal's payments: the entries about each folded into one row, the newest status winning.
+    ///
+    /// # Errors
+    ///
+    /// - as for [`Client::audit_entries`].
+    pub async fn payment_history(
+        &self,
+        from: Option<&str>,
+        to: Option<&str>,
+        disputed: Disputes,
+        limit: usize,
+        token: &PrincipalToken,
+    ) -> Result<Granted<Payments>, Error> {
+        let mut event_types = vec![SUCCEEDED.to_owned()];
+        event_types.extend((disputed == Disputes::Included).then(|| DISPUTED.to_owned()));
+        let mut query =
+            AuditQuery { from: from.map(str::to_owned), to: to.map(str::to_owned), event_types, limit: Some(MAX_PAGE) };
+        let mut fold = Fold::default();
+        for _ in 0..MAX_PAGES {
+            let page = match self.audit_entries(&query, token).await? {
+                Granted::Done(page) => page,
+                Granted::Consent(consent) => return Ok(Granted::Consent(consent)),
+                Granted::InsufficientScope(scope) => return Ok(Granted::InsufficientScope(scope)),
+                Granted::ConsentExpired => return Ok(Granted::ConsentExpired),
+            };
+            fold.more = page.has_more;
+            let last = page.entries.last().map(|entry| entry.ts.clone());
+            let new = page.entries.into_iter().filter(|entry| fold.is_new(entry.seq)).collect::<Vec<_>>();
+            let stuck = new.is_empty();
+            new.into_iter().for_each(|entry| fold.add(entry));
+            if !page.has_more || stuck || fold.rows.len() > limit {
+                break;
+            }
+            query.to = last;
+        }
+        Ok(Granted::Done(fold.finish(limit)))
+    }
+
+    async fn report(&self, metadata: &Metadata, page: RawPage, head: Option<&str>) -> AuditPage {
+        let mut chain = check_chain(&page.entries);
+        if let Some(head) = head {
+            chain.head = match self.check_head(metadata, head, &page.entries).await {
+                Ok(verdict) => verdict,
+                Err(error) => HeadVerdict::Invalid { reason: error.to_string() },
+            };
+        }
+        let entries = page.entries.into_iter().map(RawEntry::shown).collect();
+        AuditPage { entries, has_more: page.has_more, chain }
+    }
+
+    async fn check_head(&self, metadata: &Metadata, head: &str, entries: &[RawEntry]) -> Result<HeadVerdict, Error> {
+        let refused = |why: Why| Misbehaviour::new(Artefact::WalletAnswer, why);
+        let unverified = UnverifiedJws::parse(head).map_err(|why| refused(why.into()))?;
+        let kid = unverified.unverified_kid();
+        let jwk = self.key(&metadata.jwks_uri, kid, Alg::EdDsa, Artefact::WalletAnswer).await?;
+        if jwk.member("oid4ac_use").and_then(Value::as_str) != Some("audit-head") {
+            return Err(refused(Why::Mismatch("oid4ac_use")).into());
+        }
+        let verified = unverified
+            .verify(jwk.key(), profile::AS_TOKENS, profile::AUDIT_HEAD_TYP)
+            .map_err(|why| refused(why.into()))?;
+        let claims = verified.claims().map_err(|why| refused(why.into()))?;
+        let number =
+            |name: &'static str| claims.get(name).and_then(Value::as_u64).ok_or_else(|| refused(Why::Member(name)));
+        let text =
+            |name: &'static str| claims.get(name).and_then(Value::as_str).ok_or_else(|| refused(Why::Member(name)));
+        if text("signer_kid")? != kid.unwrap_or_default() {
+            return Err(refused(Why::Mismatch("signer_kid")).into());
+        }
+        if entries.first().is_some_and(|entry| entry.tenant_id != text("tenant_id").unwrap_or_default()) {
+            return Err(refused(Why::Mismatch("tenant_id")).into());
+        }
+        let head_seq = number("head_seq")?;
+        let signed_at = i64::try_from(number("signed_at")?).map_err(|_| refused(Why::Member("signed_at")))?;
+        let hash = text("head_entry_hash")?;
+        let named = entries.iter().find(|entry| entry.seq == head_seq);
+        match named.is_none_or(|entry| entry.entry_hash == hash) {
+            true => Ok(HeadVerdict::Verified { head_seq, signed_at, compared: named.is_some() }),
+            false => Err(refused(Why::Mismatch("head_entry_hash")).into()),
+        }
+    }
+}
+
+/// Whether disputes are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "yes or no")]
+pub enum Disputes {
+    /// They are.
+    Included,
+    /// They are not.
+    LeftOut,
+}
+
+impl AuditQuery {
+    fn endpoint(&self, metadata: &Metadata) -> Result<Endpoint, Error> {
+        let mut url = metadata.audit_endpoint.url().clone();
+        let types = (!self.event_types.is_empty()).then(|| self.event_types.join(","));
+        let limit = self.limit.map(|limit| limit.clamp(1, MAX_PAGE).to_string());
+        let parameters =
+            [("from", self.from.clone()), ("to", self.to.clone()), ("event_types", types), ("limit", limit)];
+        url.query_pairs_mut().extend_pairs(parameters.into_iter().filter_map(|(name, value)| Some((name, value?))));
+        Endpoint::parse(url.as_str())
+            .map_err(|_| Misbehaviour::new(Artefact::Metadata, Why::Member("audit_endpoint")).into())
+    }
+}
+
+struct RawPage {
+    entries: Vec<RawEntry>,
+    has_more: bool,
+}
+
+/// An entry as received, taken apart as far as the checks need.
+struct RawEntry {
+    seq: u64,
+    tenant_id: String,
+    prev_hash: String,
+    entry_hash: String,
+    /// All of it but `entry_hash`: what is hashed.
+    hashed: Map<String, Value>,
+    entry: AuditEntry,
+}
+
+impl RawEntry {
+    fn read(mut members: Map<String, Value>) -> Option<Self> {
+        let entry_hash = members.remove("entry_hash")?.as_str()?.to_owned();
+        let text = |name: &str| members.get(name).and_then(Value::as_str).map(str::to_owned);
+        let entry = AuditEntry {
+            seq: members.get("seq")?.as_u64()?,
+            ts: text("ts")?,
+            event: text("event")?,
+            tenant_id: text("tenant_id")?,
+            actor: members.get("actor").cloned().unwrap_or_default(),
+            payload: members.get("payload").cloned().unwrap_or_default(),
+        };
+        let (tenant_id, prev_hash) = (entry.tenant_id.clone(), text("prev_hash")?);
+        Some(Self { seq: entry.seq, tenant_id, prev_hash, entry_hash, hashed: members, entry })
+    }
+
+    fn shown(self) -> AuditEntry {
+        let mut entry = self.entry;
+        for text in [&mut entry.ts, &mut entry.event, &mut entry.tenant_id] {
+            *text = clean(text, 200);
+        }
+        clean_values(&mut entry.actor);
+        clean_values(&mut entry.payload);
+        entry
+    }
+
+    /// `None` where the entry has no canonical form.
+    fn hash_holds(&self) -> Option<bool> {
+        if !self.hashed.values().all(has_canonical_form) {
+            return None;
+        }
+        let canonical = serde_json_canonicalizer::to_vec(&self.hashed).ok()?;
+        Some(base64url::encode(&sha256(&canonical)) == self.entry_hash)
+    }
+}
+
+/// RFC 8785 §3.2.2.3 writes numbers as IEEE 754 doubles, so an integer beyond ±(2^53 − 1) has no form that keeps it.
+fn has_canonical_form(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => match (number.as_u64(), number.as_i64()) {
+            (Some(number), _) => number <= MAX_MINOR,
+            (None, Some(number)) => number.unsigned_abs() <= MAX_MINOR,
+            (None, None) => true,
+        },
+        Value::Array(list) => list.iter().all(has_canonical_form),
+        Value::Object(members) => members.values().all(has_canonical_form),
+        Value::Null | Value::Bool(_) | Value::String(_) => true,
+    }
+}
+
+fn read_page(answer: &Answer) -> Result<(RawPage, Option<String>), Error> {
+    let refused = |why: Why| Misbehaviour::new(Artefact::WalletAnswer, why);
+    let mut page = json::parse_object(answer.body()).map_err(|error| refused(Why::Json(error.to_string())))?;
+    let Some(Value::Array(list)) = page.remove("entries") else { return Err(refused(Why::Member("entries")).into()) };
+    let read = |item| match item {
+        Value::Object(members) => RawEntry::read(members),
+        _ => None,
+    };
+    let entries =
+        list.into_iter().map(read).collect::<Option<Vec<_>>>().ok_or_else(|| refused(Why::Member("entries")))?;
+    let newest_first = entries.windows(2).all(|pair| pair[0].seq > pair[1].seq);
+    if !newest_first || entries.windows(2).any(|pair| pair[0].tenant_id != pair[1].tenant_id) {
+        return Err(refused(Why::Member("entries")).into());
+    }
+    let has_more = page.get("has_more").and_then(Value::as_bool).ok_or_else(|| refused(Why::Member("has_more")))?;
+    let head = page.get("chain_head").and_then(Value::as_str).map(str::to_owned);
+    Ok((RawPage { entries, has_more }, head))
+}
+
+fn check_chain(entries: &[RawEntry]) -> ChainReport {
+    let mut report = ChainReport::default();
+    for entry in entries {
+        match entry.hash_holds() {
+            Some(true) => report.hashes_verified += 1,
+            Some(false) => report.hashes_broken.push(entry.seq),
+            None => report.not_checkable.push(entry.seq),
+        }
+    }
+    for pair in entries.windows(2) {
+        let (newer, older) = (&pair[0], &pair[1]);
+        match newer.seq - older.seq {
+            1 if newer.prev_hash == older.entry_hash => report.links_verified += 1,
+            1 => report.links_broken.push(newer.seq),
+            _ => report.gaps.push((older.seq + 1, newer.seq - 1)),
+        }
+    }
+    if let Some(first) = entries.last().filter(|entry| entry.seq == 1) {
+        match first.prev_hash == base64url::encode(&[0; 32]) {
+            true => report.links_verified += 1,
+            false => report.links_broken.push(1),
+        }
+    }
+    report
+}
+
+/// Entries on their way to rows.
+#[derive(Default)]
+struct Fold {
+    rows: Vec<PaymentRow>,
+    seen: std::collections::BTreeSet<u64>,
+    /// The newest status of payments whose settlement lies further back.
+    open: std::collections::BTreeMap<String, PaymentStatus>,
+    more: bool,
+}
+
+impl Fold {
+    fn is_new(&mut self, seq: u64) -> bool {
+        self.seen.insert(seq)
+    }
+
+    /// Entries come newest first, so the first status seen of a payment is its newest.
+    fn add(&mut self, entry: AuditEntry) {
+        let text = |name: &str| entry.payload.get(name).and_then(Value::as_str).map(str::to_owned);
+        let Some(id) = text("payment_intent_id") else { return };
+        match entry.event.as_str() {
+            DISPUTED => {
+                let status = match text("dispute_status").as_deref() {
+                    Some("won") => PaymentStatus::DisputedWon,
+                    Some("lost") => PaymentStatus::DisputedLost,
+                    _ => PaymentStatus::DisputedPending,
+                };
+                self.open.entry(id).or_insert(status);
+            }
+            SUCCEEDED if !self.rows.iter().any(|row| row.payment_intent_id == id) => {
+                let actor = entry.actor.get("agent_client_id").and_then(Value::as_str).unwrap_or_default();
+                self.rows.push(PaymentRow {
+                    status: self.open.remove(&id).unwrap_or(PaymentStatus::Succeeded),
+                    merchant_audience: text("merchant_audience").unwrap_or_default(),
+                    amount_minor: entry.payload.get("amount_minor").and_then(Value::as_u64).unwrap_or_default(),
+                    currency: text("currency").unwrap_or_default(),
+                    mandate_id: text("mandate_id").unwrap_or_default(),
+                    receipt_url: text("receipt_url"),
+                    agent_client_id: actor.to_owned(),
+                    processed_at_iso: entry.ts,
+                    payment_intent_id: id,
+                });
+            }
+            _ => {}
+        }
+    }
+
+    fn finish(mut self, limit: usize) -> Payments {
+        let has_more = self.more || self.rows.len() > limit;
+        self.rows.truncate(limit);
+        Payments { total_count: self.rows.len(), payments: self.rows, has_more }
+    }
+}
+
+const SUCCEEDED: &str = "oid4ac.payment.succeeded";
+const DISPUTED: &str = "oid4ac.payment.disputed";
+/// The hard cap of one call.
+const MAX_PAGE: u32 = 200;
+/// Well inside 30 calls a minute.
+const MAX_PAGES: u32 = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chain(count: u64) -> Vec<Map<String, Value>> {
+        let mut prev_hash = base64url::encode(&[0; 32]);
+        let mut entries: Vec<_> = (1..=count)
+            .map(|seq| {
+                let Value::Object(mut entry) = serde_json::json!({
+                    "v": 1, "seq": seq, "prev_hash": prev_hash, "ts": "2026-05-15T05:21:28Z", "tenant_id": "t",
+                    "ts_monotonic_ns": "123456789012345678", "actor": {"principal_id": "p"},
+                    "event": SUCCEEDED, "payload": {"payment_intent_id": format!("pi_{seq}"), "ü": [1.5, null, true]},
+                }) else {
+                    unreachable!()
+                };
+                let hash = base64url::encode(&sha256(&serde_json_canonicalizer::to_vec(&entry).unwrap()));
+                entry.insert("entry_hash".to_owned(), hash.clone().into());
+                prev_hash = hash;
+                entry
+            })
+            .collect();
+        entries.reverse();
+        entries
+    }
+
+    fn report(entries: Vec<Map<String, Value>>) -> ChainReport {
+        check_chain(&entries.into_iter().map(|entry| RawEntry::read(entry).unwrap()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_whole_chain_is_proved_down_to_its_first_entry() {
+        let report = report(chain(5));
+        assert_eq!((report.hashes_verified, report.links_verified), (5, 5));
+        assert!(report.is_intact() && report.gaps.is_empty());
+    }
+
+    #[test]
+    fn a_changed_entry_breaks_its_hash_and_a_rehashed_one_its_link() {
+        let mut changed = chain(3);
+        changed[1]["payload"]["amount_minor"] = 1.into();
+        let found = report(changed);
+        assert_eq!((found.hashes_broken.as_slice(), found.links_verified), ([2].as_slice(), 3));
+
+        let mut rehashed = chain(3);
+        rehashed[1].insert("event".to_owned(), "other".into());
+        rehashed[1].remove("entry_hash");
+        let hash = base64url::encode(&sha256(&serde_json_canonicalizer::to_vec(&rehashed[1]).unwrap()));
+        rehashed[1].insert("entry_hash".to_owned(), hash.into());
+        let found = report(rehashed);
+        assert_eq!((found.hashes_broken.len(), found.links_broken.as_slice()), (0, [3].as_slice()));
+        assert!(!found.is_intact());
+    }
+
+    #[test]
+    fn a_gap_is_a_gap_and_a_big_number_is_not_checkable() {
+        let mut gapped = chain(6);
+        gapped.remove(2);
+        gapped.remove(2);
+        let found = report(gapped);
+        assert_eq!(found.gaps, [(3, 4)]);
+        assert!(found.is_intact());
+
+        let mut big = chain(2);
+        big[0].insert("ts_monotonic_ns".to_owned(), 9_007_199_254_740_993_u64.into());
+        let found = report(big);
+        assert_eq!((found.not_checkable.as_slice(), found.hashes_broken.len()), ([2].as_slice(), 0));
+    }
+
+    #[test]
+    fn the_newest_dispute_decides_a_payments_status() {
+        let entry = |seq, event: &str, status: Option<&str>| {
+            let mut payload = serde_json::json!({"payment_intent_id": "pi", "amount_minor": 5, "currency": "EUR"});
+            if let Some(status) = status {
+                payload["dispute_status"] = status.into();
+            }
+            let ts = format!("2026-05-15T05:21:{seq:02}Z");
+            AuditEntry { seq, ts, event: event.to_owned(), tenant_id: "t".to_owned(), actor: Value::Null, payload }
+        };
+        let mut fold = Fold::default();
+        fold.add(entry(3, DISPUTED, Some("won")));
+        fold.add(entry(2, DISPUTED, Some("pending")));
+        fold.add(entry(1, SUCCEEDED, None));
+        let payments = fold.finish(10);
+        assert_eq!(payments.payments[0].status, PaymentStatus::DisputedWon);
+        assert_eq!(payments.payments[0].processed_at_iso, "2026-05-15T05:21:01Z");
+        assert_eq!((payments.total_count, payments.has_more), (1, false));
+    }
+}
