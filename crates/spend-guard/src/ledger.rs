@@ -36,7 +36,7 @@ use crate::purchase::{Purchase, PurchaseKind};
 ///
 /// Making one costs nothing: the file is opened, and where needed created or brought up to date, by the first method that
 /// reads or writes it. Methods block on the disk, for about the time of one `fsync`; while other processes write, for
-/// longer, up to ten seconds.
+/// longer, up to half a minute.
 #[derive(Clone)]
 pub struct Ledger {
     store: Arc<Store>,

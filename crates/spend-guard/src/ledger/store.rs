@@ -87,7 +87,7 @@ impl Store {
 
     fn connect(&self) -> Result<Connection, Failed> {
         let mut connection = Connection::open(&self.path)?;
-        connection.busy_timeout(BUSY)?;
+        connection.busy_handler(Some(wait_for_others))?;
         connection.pragma_update(None, "foreign_keys", true)?;
         connection.pragma_update(None, "trusted_schema", false)?;
         connection.pragma_update(None, "synchronous", "FULL")?;
@@ -143,6 +143,8 @@ impl Store {
             Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
                 LedgerError::ReadOnly { path }
             }
+            // A limit on file sizes shows itself as a write that fails.
+            Some(ErrorCode::SystemIoFailure) if is_write_failure(&source) => LedgerError::Full { path },
             Some(ErrorCode::DiskFull) => LedgerError::Full { path },
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => LedgerError::Busy { path },
             _ => LedgerError::Database { path, source },
@@ -219,14 +221,23 @@ fn sync_dir(dir: &Path) -> Result<(), LedgerError> {
     Ok(())
 }
 
+fn is_write_failure(error: &rusqlite::Error) -> bool {
+    use rusqlite::ffi::{SQLITE_IOERR_SHMSIZE, SQLITE_IOERR_WRITE};
+    error.sqlite_error().is_some_and(|error| [SQLITE_IOERR_WRITE, SQLITE_IOERR_SHMSIZE].contains(&error.extended_code))
+}
+
 fn version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("PRAGMA user_version", [], |row| row.get(0))
 }
 
 const FILE: &str = "ledger.sqlite3";
 
-/// Eight processes at a few milliseconds each are far below it.
-const BUSY: Duration = Duration::from_secs(10);
+/// Sleeps a little before the next attempt to get the write lock, up to half a minute in all. SQLite's own timeout sleeps
+/// ever longer, which lets newcomers overtake those who have waited longest until they give up.
+fn wait_for_others(attempts: i32) -> bool {
+    std::thread::sleep(Duration::from_millis(1));
+    attempts < 30_000
+}
 
 /// One script per version. A script that was released never changes; what is new goes into a new one.
 const SCHEMA: [&str; 1] = [include_str!("schema-1.sql")];

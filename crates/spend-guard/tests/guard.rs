@@ -1,0 +1,529 @@
+//! Policy and ledger together: limits at their edges, approvals, freeze, the policy in force.
+
+mod common;
+
+use common::{Bench, ISSUER, SHOP, authorize, bench, claim, key, purchase, purchase_in, settle, socks};
+use spend_guard::{
+    Approval, Begun, CheapestTerms, Currency, DeclarationTerms, Declared, Denial, LedgerError, Next, Offers, Policy,
+    Purchase, Severity, State, Tightening, Verdict,
+};
+
+fn denied(begun: Begun) -> Denial {
+    match begun {
+        Begun::Denied(denial) => denial,
+        other => panic!("not denied: {other:?}"),
+    }
+}
+
+/// The rules that spoke, as `rule verdict`.
+fn spoke(bench: &Bench, amount: u64, policy: &Policy) -> Vec<String> {
+    let evaluation = bench.ledger.simulate(&purchase(amount, "simulated"), policy).unwrap();
+    evaluation.findings.iter().map(|finding| format!("{} {:?}", finding.rule, finding.verdict)).collect()
+}
+
+fn confirmed(bench: &Bench, text: &str) -> Policy {
+    let policy = Policy::parse(text, "policy.toml").unwrap();
+    bench.ledger.confirm(&policy).unwrap();
+    policy
+}
+
+#[test]
+fn the_default_caps_hold_to_the_minor_unit() {
+    let bench = bench();
+    let policy = Policy::default();
+    assert_eq!(spoke(&bench, 50_00, &policy), [""; 0]);
+    assert_eq!(spoke(&bench, 50_01, &policy), ["currency.EUR.approval_above Approve"]);
+    assert_eq!(spoke(&bench, 100_00, &policy), ["currency.EUR.approval_above Approve"]);
+    assert_eq!(
+        spoke(&bench, 100_01, &policy),
+        ["currency.EUR.per_transaction Deny", "currency.EUR.approval_above Approve"]
+    );
+    assert_eq!(
+        spoke(&bench, 500_01, &policy),
+        [
+            "currency.EUR.per_transaction Deny",
+            "currency.EUR.hour Deny",
+            "currency.EUR.day Deny",
+            "currency.EUR.approval_above Approve"
+        ]
+    );
+}
+
+#[test]
+fn a_currency_without_limits_of_its_own_is_not_spent() {
+    let bench = bench();
+    for code in ["JPY", "KWD", "CHF"] {
+        let denial = denied(bench.ledger.begin(&purchase_in(code, 1, code), Some(&Policy::default())).unwrap());
+        assert_eq!(denial.intent.failure.unwrap().code, "currency_not_allowed");
+        assert_eq!(denial.intent.state, State::Failed);
+    }
+    // Each currency has its own sums, and one that is full closes no other.
+    for n in 0..4 {
+        bench.pay(&purchase(50_00, &n.to_string()), Some(&Policy::default()));
+    }
+    denied(bench.ledger.begin(&purchase(1, "one more"), Some(&Policy::default())).unwrap());
+    bench.pay(&purchase_in("USD", 50_00, "usd"), Some(&Policy::default()));
+}
+
+#[test]
+fn currencies_with_other_exponents_have_limits_in_their_own_units() {
+    let bench = bench();
+    let policy = confirmed(
+        &bench,
+        "[currency.JPY]\nper_transaction = 1000\napproval_above = 1000\nhour = 1500\nday = 9999\n\
+         [currency.KWD]\nper_transaction = \"1.250\"\napproval_above = 1000\nhour = 2\nday = 9999",
+    );
+    bench.pay(&purchase_in("JPY", 1000, "a"), Some(&policy));
+    denied(bench.ledger.begin(&purchase_in("JPY", 501, "b"), Some(&policy)).unwrap());
+    bench.pay(&purchase_in("JPY", 500, "c"), Some(&policy));
+    denied(bench.ledger.begin(&purchase_in("KWD", 1251, "a"), Some(&policy)).unwrap());
+    bench.pay(&purchase_in("KWD", 1250, "b"), Some(&policy));
+    let denial = denied(bench.ledger.begin(&purchase_in("KWD", 751, "c"), Some(&policy)).unwrap());
+    assert_eq!(
+        denial.evaluation.findings[0].message,
+        "2.000 KWD within any hour is the limit, 0.750 KWD of it is left"
+    );
+    bench.pay(&purchase_in("KWD", 750, "d"), Some(&policy));
+}
+
+#[test]
+fn a_window_lets_go_only_when_it_has_fully_passed() {
+    let bench = bench();
+    let policy = Policy::default();
+    for n in 0..4 {
+        bench.pay(&purchase(50_00, &n.to_string()), Some(&policy));
+    }
+    // Seconds are whole: a payment counts until more than an hour must have passed.
+    bench.clock.advance(3600);
+    assert_eq!(spoke(&bench, 1, &policy), ["currency.EUR.hour Deny"]);
+    bench.clock.advance(1);
+    assert_eq!(spoke(&bench, 50_00, &policy), [""; 0]);
+    for hour in 0..2 {
+        for n in 0..(if hour == 0 { 4 } else { 2 }) {
+            bench.pay(&purchase(50_00, &format!("{hour}-{n}")), Some(&policy));
+        }
+        bench.clock.advance(3601);
+    }
+    assert_eq!(spoke(&bench, 1, &policy), ["currency.EUR.day Deny"]);
+}
+
+#[test]
+fn setting_the_clock_back_opens_no_window() {
+    let bench = bench();
+    let policy = Policy::default();
+    for n in 0..4 {
+        bench.pay(&purchase(50_00, &n.to_string()), Some(&policy));
+    }
+    for back in [1, 3600, 86_400, 400 * 86_400, common::START] {
+        bench.clock.set(common::START - back);
+        assert_eq!(spoke(&bench, 1, &policy), ["currency.EUR.hour Deny"], "{back}");
+        // And what happens meanwhile is counted when the clock is right again.
+    }
+    bench.clock.set(common::START - 1000);
+    bench.pay(&purchase_in("USD", 50_00, "usd"), Some(&policy));
+    bench.clock.set(common::START + 3600);
+    let evaluation = bench.ledger.simulate(&purchase_in("USD", 50_00, "x"), &policy).unwrap();
+    assert_eq!(evaluation.verdict, Verdict::Allow);
+    let usd = bench.ledger.budgets(&policy).unwrap().into_iter().find(|b| b.rule == "currency.USD.hour").unwrap();
+    assert_eq!((usd.settled_minor, usd.left_minor), (50_00, 150_00));
+    assert!(bench.ledger.verify(None).unwrap().is_ok());
+}
+
+#[test]
+fn another_agent_name_or_a_restart_opens_no_gap() {
+    let bench = bench();
+    let policy = Policy::default();
+    for n in 0..4 {
+        let purchase = purchase(50_00, &n.to_string()).agent(format!("agent {n}"));
+        settle(claim(bench.reopened().begin(&purchase, Some(&policy)).unwrap()));
+    }
+    for agent in ["agent 0", "", "unheard of"] {
+        denied(bench.reopened().begin(&purchase(1, agent).agent(agent), Some(&policy)).unwrap());
+    }
+}
+
+#[test]
+fn reserved_money_counts_until_it_is_settled_or_refused_however_old() {
+    let bench = bench();
+    let policy = Policy::default();
+    let mut lost = Vec::new();
+    for n in 0..4 {
+        let mut claim = claim(bench.ledger.begin(&purchase(50_00, &n.to_string()), Some(&policy)).unwrap());
+        authorize(&mut claim);
+        claim.presenting("p").unwrap();
+        claim.unknown("timeout", "no answer").unwrap();
+        lost.push(claim);
+    }
+    bench.clock.advance(30 * 86_400);
+    assert_eq!(spoke(&bench, 1, &policy), ["currency.EUR.hour Deny"]);
+    lost.pop().unwrap().refused("mandate_expired", "the mandate has expired").unwrap();
+    assert_eq!(spoke(&bench, 50_00, &policy), [""; 0]);
+    // Settled now, it counts from now.
+    let mut claim = lost.pop().unwrap();
+    claim.presenting("p").unwrap();
+    claim.settled(&common::settlement()).unwrap();
+    bench.clock.advance(3600);
+    let eur = bench.ledger.budgets(&policy).unwrap().into_iter().find(|b| b.rule == "currency.EUR.hour").unwrap();
+    assert_eq!((eur.settled_minor, eur.reserved_minor, eur.left_minor), (50_00, 100_00, 50_00));
+}
+
+#[test]
+fn rules_hold_for_what_they_cover() {
+    let bench = bench();
+    let policy = confirmed(
+        &bench,
+        r#"
+        [merchants]
+        allow = ["https://*.example"]
+        deny = ["https://casino.*"]
+        [[rule]]
+        name = "books"
+        merchant = "https://books.example"
+        currency = "EUR"
+        day = 10
+        [[rule]]
+        name = "reader"
+        agent = "reader"
+        currency = "EUR"
+        per_transaction = 5
+        [[rule]]
+        name = "gambling"
+        mcc = "7995"
+        action = "deny"
+        [[rule]]
+        name = "games"
+        category = "games"
+        action = "approve"
+        "#,
+    );
+    let at = |merchant: &str, amount| {
+        Purchase::payment(ISSUER, merchant, vec![socks(1)], amount, common::eur(), Some(key()), key()).unwrap()
+    };
+    let verdict = |purchase: Purchase| {
+        let evaluation = bench.ledger.simulate(&purchase, &policy).unwrap();
+        evaluation.findings.first().map(|finding| finding.rule.clone())
+    };
+    assert_eq!(verdict(at(SHOP, 40_00)), None);
+    assert_eq!(verdict(at("https://shop.test", 1)), Some("merchants.allow".into()));
+    assert_eq!(verdict(at("https://casino.example", 1)), Some("merchants.deny".into()));
+    assert_eq!(verdict(at(SHOP, 5_01).agent("reader")), Some("rule.reader.per_transaction".into()));
+    assert_eq!(verdict(at(SHOP, 5_00).agent("reader")), None);
+    assert_eq!(verdict(at(SHOP, 1).mcc("7995")), Some("rule.gambling".into()));
+    assert_eq!(verdict(at(SHOP, 1).category("games")), Some("rule.games".into()));
+    bench.pay(&at("https://books.example", 6_00).agent("a"), Some(&policy));
+    bench.pay(&at("https://books.example", 3_00).agent("b").category("novels"), Some(&policy));
+    assert_eq!(verdict(at("https://books.example", 1_01)), Some("rule.books.day".into()));
+    assert_eq!(verdict(at("https://books.example", 1_00)), None);
+    assert_eq!(verdict(at(SHOP, 40_00)), None, "what books cost is no matter of other shops");
+}
+
+#[test]
+fn velocity_counts_what_was_begun_whatever_became_of_it() {
+    let bench = bench();
+    let policy = Policy::parse("[currency.EUR]\npayments_per_minute = 3", "p").unwrap();
+    for n in 0..3 {
+        let mut claim = claim(bench.ledger.begin(&purchase(1, &n.to_string()), Some(&policy)).unwrap());
+        if n == 0 {
+            claim.refused("declined", "no").unwrap();
+        }
+    }
+    assert_eq!(spoke(&bench, 1, &policy), ["currency.EUR.payments_per_minute Deny"]);
+    assert!(matches!(bench.ledger.begin(&purchase(1, "1"), Some(&policy)).unwrap(), Begun::Resume(_)), "no new one");
+    bench.clock.advance(61);
+    assert_eq!(spoke(&bench, 1, &policy), [""; 0]);
+}
+
+#[test]
+fn alerts_are_kept() {
+    let bench = bench();
+    let policy = Policy::default();
+    let codes = |bench: &Bench| -> Vec<String> {
+        let mut codes: Vec<_> = bench.ledger.alerts(100).unwrap().into_iter().map(|raised| raised.alert.code).collect();
+        codes.reverse();
+        codes
+    };
+    for n in 0..5 {
+        bench.pay(&purchase(10_00, &n.to_string()), Some(&policy));
+    }
+    assert_eq!(codes(&bench), ["first_payment"]);
+    bench.pay(&purchase(10_00, "sixth"), Some(&policy));
+    assert_eq!(codes(&bench), ["first_payment", "rate"]);
+    assert_eq!(bench.ledger.alerts(1).unwrap()[0].alert.severity, Severity::Critical);
+    bench.clock.advance(61);
+    bench.pay(&purchase(50_00, "seventh"), Some(&policy));
+    assert_eq!(codes(&bench)[2..], ["unlike_before"], "50 is not above 50");
+    bench.clock.advance(61);
+    drop(bench.ledger.begin(&purchase(50_01, "eighth"), Some(&policy)).unwrap());
+    assert_eq!(codes(&bench)[3..], ["large_payment", "budget_threshold", "unlike_before"]);
+    assert_eq!(bench.ledger.alerts(1).unwrap()[0].alert.severity, Severity::Warning);
+}
+
+#[test]
+fn an_approval_works_once_in_time_and_for_what_it_was_given() {
+    let bench = bench();
+    let policy = Policy::default();
+    let begin = |reference: &str| bench.ledger.begin(&purchase(75_00, reference), Some(&policy)).unwrap();
+    let mut first = claim(begin("a"));
+    assert_eq!(first.intent().approval, Approval::Needed { reasons: vec!["currency.EUR.approval_above".into()] });
+    assert_eq!(first.offers_verified(Offers::Verified { digest: "d" }).unwrap(), Next::AskHuman);
+    // Without the answer there is no way on.
+    assert!(matches!(first.consent_pending("https://x", 1), Err(LedgerError::ApprovalMissing(_))));
+    assert!(matches!(first.mandate_held(common::mandate("m"), "x~"), Err(LedgerError::ApprovalMissing(_))));
+    let asked = first.await_approval(vec![("Merchant".into(), "Shop".into())]).unwrap();
+    let Begun::AwaitingApproval(waiting) = begin("a") else { panic!() };
+    assert_eq!(waiting, asked);
+    let Approval::Requested { terms } = asked.approval.clone() else { panic!() };
+    assert_eq!((terms.amount_minor, terms.merchant.as_str()), (75_00, SHOP));
+
+    for (what, change) in [("amount", 0), ("merchant", 1), ("currency", 2)] {
+        let mut other = terms.clone();
+        match change {
+            0 => other.amount_minor += 1,
+            1 => other.merchant = "https://other.example".into(),
+            _ => other.currency = Currency::parse("USD").unwrap(),
+        }
+        match bench.ledger.approve(&asked.id, &other) {
+            Err(LedgerError::ApprovalMismatch { what: named, .. }) => assert_eq!(named, what),
+            other => panic!("{other:?}"),
+        }
+    }
+    let mut less = terms.clone();
+    less.amount_minor -= 1;
+    assert!(matches!(
+        bench.ledger.approve(&asked.id, &less),
+        Err(LedgerError::ApprovalMismatch { what: "amount", .. })
+    ));
+
+    bench.ledger.approve(&asked.id, &terms).unwrap();
+    assert!(matches!(bench.ledger.approve(&asked.id, &terms), Err(LedgerError::AlreadyApproved(_))));
+    assert!(matches!(bench.ledger.reject(&asked.id), Err(LedgerError::IllegalStep { from: State::Approved, .. })));
+    let Begun::Resume(mut resumed) = begin("a") else { panic!() };
+    assert!(matches!(
+        resumed.offers_verified(Offers::Missing { digest: None }),
+        Err(LedgerError::ApprovalMismatch { what: "offers", .. })
+    ));
+    let paid = settle(resumed);
+    assert!(matches!(paid.approval, Approval::Given { used: true, .. }));
+    assert!(matches!(bench.ledger.approve(&paid.id, &terms), Err(LedgerError::AlreadyApproved(_))));
+    assert!(matches!(begin("a"), Begun::Replay(_)));
+    // The same thing again needs an approval of its own.
+    let Begun::New(second) = begin("b") else { panic!() };
+    assert!(matches!(second.intent().approval, Approval::Needed { .. }));
+}
+
+#[test]
+fn an_approval_that_comes_or_is_used_too_late_is_worth_nothing() {
+    let bench = bench();
+    let policy = Policy::default();
+    let ask = |reference: &str| {
+        let claim = claim(bench.ledger.begin(&purchase(75_00, reference), Some(&policy)).unwrap());
+        let asked = claim.await_approval(vec![]).unwrap();
+        let Approval::Requested { terms } = asked.approval.clone() else { panic!() };
+        (asked.id, terms)
+    };
+    let (late, terms) = ask("late");
+    bench.clock.advance(3600);
+    assert!(matches!(bench.ledger.approve(&late, &terms), Err(LedgerError::ApprovalExpired(_))));
+    let Begun::New(anew) = bench.ledger.begin(&purchase(75_00, "late"), Some(&policy)).unwrap() else { panic!() };
+    assert_eq!(bench.ledger.intent(&late).unwrap().state, State::Expired);
+    drop(anew);
+
+    let (unused, terms) = ask("unused");
+    bench.ledger.approve(&unused, &terms).unwrap();
+    bench.clock.advance(3600);
+    let Begun::New(anew) = bench.ledger.begin(&purchase(75_00, "unused"), Some(&policy)).unwrap() else { panic!() };
+    assert!(matches!(anew.intent().approval, Approval::Needed { .. }));
+    drop(anew);
+
+    let (held, terms) = ask("held");
+    bench.ledger.approve(&held, &terms).unwrap();
+    let mut claim = claim(bench.ledger.begin(&purchase(75_00, "held"), Some(&policy)).unwrap());
+    bench.clock.advance(3600);
+    assert!(matches!(claim.mandate_held(common::mandate("m"), "x~"), Err(LedgerError::ApprovalExpired(_))));
+}
+
+#[test]
+fn a_missing_offer_wants_a_human_whatever_the_sum() {
+    let bench = bench();
+    let mut claim = claim(bench.ledger.begin(&purchase(1, "a"), Some(&Policy::default())).unwrap());
+    assert_eq!(claim.offers_verified(Offers::Missing { digest: None }).unwrap(), Next::AskHuman);
+    assert_eq!(claim.intent().approval, Approval::Needed { reasons: vec!["offer_missing".into()] });
+    assert_eq!(claim.intent().offer_verified, Some(false));
+}
+
+#[test]
+fn a_cheapest_purchase_is_judged_by_its_item_not_by_its_cap() {
+    let bench = bench();
+    let policy = Policy::default();
+    let begin = |cap_minor, currency: &str| {
+        let terms = CheapestTerms {
+            store: SHOP.into(),
+            cap_minor,
+            currency: currency.parse().unwrap(),
+            category: None,
+            country: None,
+            purchase_ref: None,
+        };
+        bench.ledger.begin(&Purchase::cheapest(ISSUER, terms, key()).unwrap(), Some(&policy)).unwrap()
+    };
+    denied(begin(1, "JPY"));
+    let Begun::New(picked) = claim(begin(900_00, "EUR")).item_picked(vec![socks(1)], 9_99, Some(&policy)).unwrap()
+    else {
+        panic!()
+    };
+    assert_eq!(picked.intent().approval, Approval::NotNeeded);
+    let denial = denied(claim(begin(901_00, "EUR")).item_picked(vec![socks(1)], 100_01, Some(&policy)).unwrap());
+    assert_eq!((denial.intent.state, denial.intent.reserved), (State::Failed, false));
+}
+
+#[test]
+fn a_looser_policy_stops_payments_until_it_is_confirmed() {
+    let bench = bench();
+    let default = Policy::default();
+    let looser = Policy::parse("[currency.EUR]\nhour = 201", "p").unwrap();
+    let stricter = Policy::parse("[currency.EUR]\nhour = 10", "p").unwrap();
+    let mut lost = claim(bench.ledger.begin(&purchase(1, "lost"), Some(&default)).unwrap());
+    authorize(&mut lost);
+    lost.presenting("p").unwrap();
+    drop(lost);
+    let open = claim(bench.ledger.begin(&purchase(1, "open"), Some(&default)).unwrap()).intent().id.clone();
+    for reference in ["new", "open"] {
+        let denial = denied(bench.ledger.begin(&purchase(1, reference), Some(&looser)).unwrap());
+        assert_eq!(denial.evaluation.findings[0].code, "policy_unconfirmed");
+    }
+    assert_eq!(bench.ledger.intent(&open).unwrap().state, State::Created, "it only has to wait");
+    assert!(
+        matches!(bench.ledger.begin(&purchase(1, "lost"), Some(&looser)).unwrap(), Begun::Resume(_)),
+        "it is in flight"
+    );
+    bench.ledger.confirm(&looser).unwrap();
+    assert!(matches!(bench.ledger.begin(&purchase(1, "open"), Some(&looser)).unwrap(), Begun::Resume(_)));
+    // A stricter one needs nobody; going back from it does.
+    assert!(matches!(bench.ledger.begin(&purchase(1, "s"), Some(&stricter)).unwrap(), Begun::New(_)));
+    assert_eq!(bench.ledger.rules_in_force().unwrap(), *stricter.rules());
+    denied(bench.reopened().begin(&purchase(1, "t"), Some(&default)).unwrap());
+    // What one process's environment tightens is no matter of another's.
+    bench.ledger.confirm(&default).unwrap();
+    let tight = Tightening { per_transaction: Some("1".into()), ..Tightening::default() };
+    let tight = default.clone().tighten(&tight).unwrap();
+    denied(bench.ledger.begin(&purchase(1_01, "u"), Some(&tight)).unwrap());
+    assert!(matches!(bench.ledger.begin(&purchase(1_01, "v"), Some(&default)).unwrap(), Begun::New(_)));
+}
+
+#[test]
+fn a_policy_that_tightens_reaches_what_was_begun_before() {
+    let bench = bench();
+    drop(bench.ledger.begin(&purchase(40_00, "a"), Some(&Policy::default())).unwrap());
+    let mut held = claim(bench.ledger.begin(&purchase(41_00, "b"), Some(&Policy::default())).unwrap());
+    authorize(&mut held);
+    drop(held);
+    let asks = Policy::parse("[currency.EUR]\napproval_above = 20", "p").unwrap();
+    let Begun::Resume(resumed) = bench.ledger.begin(&purchase(40_00, "a"), Some(&asks)).unwrap() else { panic!() };
+    assert!(matches!(resumed.intent().approval, Approval::Needed { .. }));
+    drop(resumed);
+    let denial = denied(bench.ledger.begin(&purchase(41_00, "b"), Some(&asks)).unwrap());
+    assert_eq!(denial.evaluation.findings.last().unwrap().code, "policy_changed");
+    let caps = Policy::parse("[currency.EUR]\napproval_above = 20\nper_transaction = 30", "p").unwrap();
+    let denial = denied(bench.ledger.begin(&purchase(40_00, "a"), Some(&caps)).unwrap());
+    assert_eq!((denial.intent.state, denial.intent.reserved), (State::Failed, false));
+    assert!(bench.ledger.verify(None).unwrap().is_ok());
+}
+
+#[test]
+fn a_freeze_reaches_a_payment_under_way_before_it_is_presented() {
+    let bench = bench();
+    let mut claim = claim(bench.ledger.begin(&purchase(1, "a"), None).unwrap());
+    authorize(&mut claim);
+    bench.reopened().freeze().unwrap();
+    assert!(matches!(claim.presenting("p"), Err(LedgerError::Frozen(_))));
+    assert_eq!(bench.ledger.intent(&claim.intent().id).unwrap().state, State::Authorized);
+    bench.reopened().unfreeze().unwrap();
+    claim.presenting("p").unwrap();
+}
+
+fn declaration(amount: u64, reference: &str, minor: Option<u64>, percent: Option<u8>) -> DeclarationTerms {
+    DeclarationTerms {
+        purchase: purchase(amount, reference),
+        summary: "socks for the winter".into(),
+        tolerance_minor: minor,
+        tolerance_percent: percent,
+        ttl_seconds: 1800,
+    }
+}
+
+#[test]
+fn a_declared_purchase_is_made_within_its_tolerance() {
+    let bench = bench();
+    let policy = Policy::default();
+    for (minor, percent, allowed) in [
+        (None, None, 0),
+        (Some(300), None, 300),
+        (None, Some(5), 300),
+        (Some(300), Some(1), 60),
+        (Some(10), Some(5), 10),
+    ] {
+        let reference = key();
+        let terms = declaration(60_00, &reference, minor, percent);
+        let Declared::New(intent, evaluation) = bench.ledger.declare(&terms, Some(&policy)).unwrap() else { panic!() };
+        assert_eq!(evaluation.verdict, Verdict::Approve);
+        let Declared::Known(again) = bench.ledger.declare(&terms, Some(&policy)).unwrap() else { panic!() };
+        assert_eq!(again, intent);
+        assert!(matches!(
+            bench.ledger.declare(&declaration(60_01, &reference, minor, percent), Some(&policy)),
+            Err(LedgerError::DeclarationMismatch { what: "amount", .. })
+        ));
+        let asked = bench.ledger.request_approval(&intent.id, vec![], Some(&policy)).unwrap();
+        assert_eq!(bench.ledger.request_approval(&intent.id, vec![], Some(&policy)).unwrap(), asked);
+        let Approval::Requested { terms } = asked.approval else { panic!() };
+        assert_eq!(terms.amount_minor, 60_00 + allowed, "the human sees the most it can be");
+        assert_eq!(terms.expires_at, intent.expires_at, "the answer stands no longer than the declaration");
+        bench.ledger.approve(&intent.id, &terms).unwrap();
+        for off in [60_00 + allowed + 1, 60_00 - allowed - 1] {
+            assert!(matches!(
+                bench.ledger.begin(&purchase(off, &reference), Some(&policy)),
+                Err(LedgerError::DeclarationMismatch { what: "amount", .. })
+            ));
+        }
+        let Begun::Resume(claim) = bench.ledger.begin(&purchase(60_00 + allowed, &reference), Some(&policy)).unwrap()
+        else {
+            panic!()
+        };
+        assert_eq!((&claim.intent().id, claim.intent().reserved), (&intent.id, true));
+        let paid = settle(claim);
+        assert_eq!(paid.amount_minor, 60_00 + allowed);
+        let Begun::Replay(_) = bench.ledger.begin(&purchase(60_00 + allowed, &reference), Some(&policy)).unwrap()
+        else {
+            panic!()
+        };
+        bench.clock.advance(24 * 3600);
+    }
+    assert!(bench.ledger.verify(None).unwrap().is_ok());
+}
+
+#[test]
+fn a_declaration_holds_no_money_and_ends_with_its_time() {
+    let bench = bench();
+    let policy = Policy::default();
+    for n in 0..10 {
+        bench.ledger.declare(&declaration(50_00, &n.to_string(), None, None), Some(&policy)).unwrap();
+    }
+    assert_eq!(spoke(&bench, 50_00, &policy), [""; 0]);
+    bench.clock.advance(1800);
+    let Begun::New(claim) = bench.ledger.begin(&purchase(49_00, "3"), Some(&policy)).unwrap() else { panic!() };
+    assert_eq!(claim.intent().declaration, None);
+    assert!(matches!(
+        bench.ledger.declare(&declaration(100_01, "x", None, None), Some(&policy)).unwrap(),
+        Declared::Denied(_)
+    ));
+}
+
+#[test]
+fn what_was_just_paid_cannot_be_declared_to_be_paid_again() {
+    let bench = bench();
+    let paid = bench.pay(&purchase(10_00, "a"), None);
+    let Declared::Known(known) = bench.ledger.declare(&declaration(10_00, "a", None, None), None).unwrap() else {
+        panic!()
+    };
+    assert_eq!(known.id, paid.id);
+    assert!(matches!(bench.ledger.begin(&purchase(10_00, "a"), None).unwrap(), Begun::Replay(_)));
+}

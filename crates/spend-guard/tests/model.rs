@@ -1,0 +1,270 @@
+//! The ledger against two models that are too simple to be wrong: a table of states, and a list of payments.
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use common::{authorize, bench, mandate, purchase, settlement};
+use proptest::prelude::*;
+use spend_guard::{Approval, Begun, Claim, Intent, IntentId, LedgerError, Offers, Policy, State, Verdict};
+
+/// What can be tried on one of three purchases.
+#[derive(Clone, Copy, Debug)]
+enum Try {
+    Begin,
+    LetGo,
+    Offers,
+    Ask,
+    Approve,
+    Reject,
+    Hold,
+    Present,
+    Settle,
+    Refuse,
+    Lose,
+    Cancel,
+    Wait,
+}
+
+/// The model: which state each attempt leads to, written down a second time as the documentation has it.
+fn lead(state: State, attempt: Try) -> Option<State> {
+    use State::{
+        Approved, Authorized, AwaitingApproval, Canceled, Charging, Created, Failed, Rejected, Settled, Unknown,
+    };
+    match attempt {
+        Try::Offers => [Created, Approved, Authorized].contains(&state).then_some(state),
+        Try::Ask => (state == Created).then_some(AwaitingApproval),
+        Try::Approve => (state == AwaitingApproval).then_some(Approved),
+        Try::Reject => (state == AwaitingApproval).then_some(Rejected),
+        Try::Hold => [Created, Approved, Authorized].contains(&state).then_some(Authorized),
+        Try::Present => [Authorized, Charging, Unknown].contains(&state).then_some(Charging),
+        Try::Settle => [Charging, Unknown].contains(&state).then_some(Settled),
+        Try::Lose => [Charging, Unknown].contains(&state).then_some(Unknown),
+        Try::Refuse => [Created, Approved, Authorized, Charging, Unknown].contains(&state).then_some(Failed),
+        Try::Cancel => [Created, AwaitingApproval, Approved, Authorized].contains(&state).then_some(Canceled),
+        Try::Begin | Try::LetGo | Try::Wait => Some(state),
+    }
+}
+
+fn attempts() -> impl Strategy<Value = Vec<(usize, Try)>> {
+    let attempt = prop_oneof![
+        4 => Just(Try::Begin),
+        2 => Just(Try::LetGo),
+        1 => Just(Try::Offers),
+        1 => Just(Try::Ask),
+        1 => Just(Try::Approve),
+        1 => Just(Try::Reject),
+        3 => Just(Try::Hold),
+        3 => Just(Try::Present),
+        2 => Just(Try::Settle),
+        1 => Just(Try::Refuse),
+        2 => Just(Try::Lose),
+        1 => Just(Try::Cancel),
+        1 => Just(Try::Wait),
+    ];
+    prop::collection::vec((0..3usize, attempt), 1..60)
+}
+
+#[derive(Default)]
+struct One {
+    claim: Option<Claim>,
+    /// The newest intent, as the model sees it.
+    known: Option<(IntentId, State)>,
+    settled: u32,
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_sequence_of_steps_does_what_the_table_says(attempts in attempts()) {
+        let bench = bench();
+        let mut all: [One; 3] = Default::default();
+        for (index, attempt) in attempts {
+            let ledger = bench.reopened();
+            let one = &mut all[index];
+            if let Try::Wait = attempt {
+                bench.clock.advance(30);
+                continue;
+            }
+            if let Try::Begin = attempt {
+                let begun = ledger.begin(&purchase(100 + index as u64, "model"), None).unwrap();
+                match (begun, &one.known, &one.claim) {
+                    (Begun::InProgress(intent), Some((id, _)), Some(_)) => prop_assert_eq!(&intent.id, id),
+                    (Begun::Replay(intent), Some((id, State::Settled)), None) => prop_assert_eq!(&intent.id, id),
+                    (Begun::AwaitingApproval(intent), Some((id, State::AwaitingApproval)), None) => prop_assert_eq!(&intent.id, id),
+                    (Begun::Resume(claim), Some((id, state)), None) => {
+                        prop_assert!(!state.is_final());
+                        prop_assert_eq!((&claim.intent().id, claim.intent().state), (id, *state));
+                        one.claim = Some(claim);
+                    }
+                    (Begun::New(claim), known, None) => {
+                        prop_assert!(known.as_ref().is_none_or(|(_, state)| state.is_final() && *state != State::Settled));
+                        one.known = Some((claim.intent().id.clone(), State::Created));
+                        one.claim = Some(claim);
+                    }
+                    (begun, known, claim) => prop_assert!(false, "{:?} {:?} {:?}", begun, known, claim),
+                }
+                continue;
+            }
+            let Some((id, state)) = one.known.clone() else { continue };
+            let outcome: Result<(), LedgerError> = match attempt {
+                Try::LetGo => { one.claim = None; Ok(()) }
+                Try::Approve => {
+                    let intent = ledger.intent(&id).unwrap();
+                    match &intent.approval {
+                        Approval::Requested { terms } => ledger.approve(&id, terms).map(|_| ()),
+                        _ => continue,
+                    }
+                }
+                Try::Reject => ledger.reject(&id).map(|_| ()),
+                Try::Cancel if one.claim.is_some() && !state.is_final() => {
+                    let refused = matches!(ledger.cancel(&id), Err(LedgerError::InProgress(_)));
+                    prop_assert!(refused);
+                    continue;
+                }
+                Try::Cancel => ledger.cancel(&id).map(|_| ()),
+                _ => {
+                    let Some(claim) = &mut one.claim else { continue };
+                    match attempt {
+                        Try::Offers => claim.offers_verified(Offers::Verified { digest: "d" }).map(|_| ()),
+                        Try::Hold => claim.mandate_held(mandate(&format!("m{id}")), "x~"),
+                        Try::Present => claim.presenting("p"),
+                        Try::Settle => claim.settled(&settlement()),
+                        Try::Refuse => claim.refused("c", "m"),
+                        Try::Lose => claim.unknown("c", "m"),
+                        _ => one.claim.take().unwrap().await_approval(vec![]).map(|_| ()),
+                    }
+                }
+            };
+            match (outcome, lead(state, attempt)) {
+                (Ok(()), Some(next)) => {
+                    one.known = Some((id, next));
+                    if next.is_final() {
+                        one.claim = None;
+                    }
+                    one.settled += u32::from(matches!(attempt, Try::Settle));
+                }
+                (Err(LedgerError::IllegalStep { from, .. }), None) => prop_assert_eq!(from, state),
+                (outcome, wanted) => prop_assert!(false, "{:?} from {}: {:?}, wanted {:?}", attempt, state, outcome, wanted),
+            }
+            prop_assert!(one.settled <= 1, "paid twice");
+        }
+        let stored: BTreeMap<IntentId, Intent> = {
+            let filter = spend_guard::Filter { limit: 1000, ..spend_guard::Filter::default() };
+            bench.ledger.list(&filter).unwrap().intents.into_iter().map(|intent| (intent.id.clone(), intent)).collect()
+        };
+        for one in &all {
+            if let Some((id, state)) = &one.known {
+                prop_assert_eq!(stored[id].state, *state);
+            }
+        }
+        for intent in stored.values() {
+            prop_assert_eq!(intent.reserved, !intent.state.is_final());
+        }
+        prop_assert!(bench.ledger.verify(None).unwrap().is_ok());
+    }
+}
+
+/// What can happen to money.
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    /// A payment of so much is tried; what then becomes of it.
+    Pay(u64, Fate),
+    /// The oldest one that is in flight is settled, or refused.
+    Reconcile(bool),
+    /// The clock moves, sometimes back.
+    Tick(i64),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    Settled,
+    Refused,
+    InFlight,
+}
+
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let fate = prop_oneof![3 => Just(Fate::Settled), 1 => Just(Fate::Refused), 1 => Just(Fate::InFlight)];
+    let event = prop_oneof![
+        6 => (1u64..=60_00, fate).prop_map(|(amount, fate)| Event::Pay(amount, fate)),
+        1 => any::<bool>().prop_map(Event::Reconcile),
+        3 => prop_oneof![
+            0i64..10, 3590i64..3611, Just(3600), Just(3601), Just(86_400), Just(86_401), 0i64..200_000, -5000i64..0
+        ].prop_map(Event::Tick),
+    ];
+    prop::collection::vec(event, 1..50)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn budgets_agree_with_a_list_of_payments(events in events()) {
+        let bench = bench();
+        let policy = Policy::parse(
+            "[currency.EUR]\napproval_above = \"none\"\nhour = 100\nday = 200\nweek = 500\nmonth = 1000", "p",
+        ).unwrap();
+        bench.ledger.confirm(&policy).unwrap();
+        let budgets = [("hour", 3600, 100_00), ("day", 86_400, 200_00), ("week", 7 * 86_400, 500_00), ("month", 31 * 86_400, 1000_00)];
+        let (mut time, mut clock) = (common::START, common::START);
+        let mut settled: Vec<(i64, u64)> = Vec::new();
+        let mut in_flight: Vec<(Claim, u64)> = Vec::new();
+        for (n, event) in events.into_iter().enumerate() {
+            match event {
+                Event::Tick(seconds) => {
+                    clock += seconds;
+                    bench.clock.set(clock);
+                }
+                Event::Pay(amount, fate) => {
+                    time = time.max(clock);
+                    let held: u64 = in_flight.iter().map(|(_, amount)| amount).sum();
+                    let fits = budgets.iter().all(|(_, seconds, limit)| {
+                        let spent: u64 = settled.iter().filter(|(at, _)| time - at <= *seconds).map(|(_, amount)| amount).sum();
+                        spent + held + amount <= *limit
+                    });
+                    let purchase = purchase(amount, &n.to_string());
+                    prop_assert_eq!(bench.ledger.simulate(&purchase, &policy).unwrap().verdict == Verdict::Allow, fits);
+                    match (bench.ledger.begin(&purchase, Some(&policy)).unwrap(), fits) {
+                        (Begun::Denied(denial), false) => {
+                            prop_assert!(denial.evaluation.findings.iter().all(|finding| finding.code == "budget_exceeded"));
+                        }
+                        (Begun::New(mut claim), true) => {
+                            authorize(&mut claim);
+                            claim.presenting("p").unwrap();
+                            match fate {
+                                Fate::Settled => { claim.settled(&settlement()).unwrap(); settled.push((time, amount)); }
+                                Fate::Refused => claim.refused("c", "m").unwrap(),
+                                Fate::InFlight => { claim.unknown("c", "m").unwrap(); in_flight.push((claim, amount)); }
+                            }
+                        }
+                        (begun, fits) => prop_assert!(false, "{:?} though fits is {}", begun, fits),
+                    }
+                }
+                Event::Reconcile(is_settled) => {
+                    if in_flight.is_empty() {
+                        continue;
+                    }
+                    time = time.max(clock);
+                    let (mut claim, amount) = in_flight.remove(0);
+                    claim.presenting("again").unwrap();
+                    if is_settled {
+                        claim.settled(&settlement()).unwrap();
+                        settled.push((time, amount));
+                    } else {
+                        claim.refused("c", "m").unwrap();
+                    }
+                }
+            }
+            let now = time.max(clock);
+            let held: u64 = in_flight.iter().map(|(_, amount)| amount).sum();
+            for budget in bench.ledger.budgets(&policy).unwrap().iter().filter(|budget| budget.currency.code() == "EUR") {
+                let (_, seconds, limit) = budgets.iter().find(|(window, ..)| *window == budget.window).unwrap();
+                let spent: u64 = settled.iter().filter(|(at, _)| now - at <= *seconds).map(|(_, amount)| amount).sum();
+                prop_assert_eq!((budget.settled_minor, budget.reserved_minor), (spent, held));
+                prop_assert_eq!(budget.left_minor, limit.saturating_sub(spent + held));
+            }
+        }
+        prop_assert!(bench.ledger.verify(None).unwrap().is_ok());
+    }
+}
