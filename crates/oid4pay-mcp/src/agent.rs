@@ -4,14 +4,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use oid4ac_client::{
-    Client, FileStore, KeyPair, PendingAuthorization, RegisterRequest, Registration, RegistrationAccess, Store,
-    StoreError, SystemClock,
-};
+use oid4ac_client::{Client, FileStore, RegisterRequest, Store, SystemClock};
 use spend_guard::{Filter, Ledger};
 
-use crate::config::{Provided, Settings};
+use crate::config::Settings;
 use crate::errors::Refusal;
+use crate::provided::{Provided, ProvidedStore};
 use crate::purchase::ledger_failed;
 use crate::tools::Name;
 
@@ -103,55 +101,11 @@ impl Agent {
         if provided.client_id.is_none() && provided.keys.is_none() {
             return Ok(Arc::new(files));
         }
-        let registration = provided.client_id.map(|client_id| Registration::existing(&client_id, issuer));
-        Ok(Arc::new(ProvidedStore { files, registration, keys: provided.keys }))
+        Ok(Arc::new(ProvidedStore::new(provided, files, issuer)))
     }
 }
 
 /// One trailing slash is no other server, as long as the operator's spelling is the one used.
 fn same_issuer(a: &str, b: &str) -> bool {
     a.strip_suffix('/').unwrap_or(a) == b.strip_suffix('/').unwrap_or(b)
-}
-
-/// A store whose keys or registration the operator gave through the environment; everything else is on disk.
-struct ProvidedStore {
-    files: FileStore,
-    registration: Option<Registration>,
-    keys: Option<Arc<KeyPair>>,
-}
-
-impl Store for ProvidedStore {
-    fn keys(&self) -> Result<Option<Arc<KeyPair>>, StoreError> {
-        match &self.keys {
-            Some(keys) => Ok(Some(Arc::clone(keys))),
-            None => self.files.keys(),
-        }
-    }
-
-    fn save_keys(&self, keys: &Arc<KeyPair>) -> Result<(), StoreError> {
-        self.files.save_keys(keys)
-    }
-
-    fn registration(&self) -> Result<Option<Registration>, StoreError> {
-        match &self.registration {
-            Some(registration) => Ok(Some(registration.clone())),
-            None => self.files.registration(),
-        }
-    }
-
-    fn save_registration(
-        &self,
-        registration: &Registration,
-        access: Option<RegistrationAccess>,
-    ) -> Result<(), StoreError> {
-        self.files.save_registration(registration, access)
-    }
-
-    fn pending(&self, purchase: &str) -> Result<Option<PendingAuthorization>, StoreError> {
-        self.files.pending(purchase)
-    }
-
-    fn set_pending(&self, purchase: &str, pending: Option<&PendingAuthorization>) -> Result<(), StoreError> {
-        self.files.set_pending(purchase, pending)
-    }
 }

@@ -1,13 +1,11 @@
 //! Settings: a flag beats the environment, the environment beats the default.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::ValueEnum;
-use jose::PrivateKey;
-use oid4ac_client::{Endpoint, KeyPair, Origin};
+use oid4ac_client::{Endpoint, Origin};
 
 /// The options that every command takes.
 #[derive(Clone, Debug, clap::Args)]
@@ -74,36 +72,3 @@ impl Settings {
         })
     }
 }
-
-/// The registration that an operator gave through the environment, in place of files.
-pub(crate) struct Provided {
-    pub(crate) client_id: Option<String>,
-    pub(crate) keys: Option<Arc<KeyPair>>,
-}
-
-impl Provided {
-    /// Reads `OID4PAY_CLIENT_ID`, `OID4PAY_DPOP_PRIVATE_JWK` and `OID4PAY_PKJ_PRIVATE_JWK`. They are no flags, because a
-    /// command line is visible to others.
-    ///
-    /// # Errors
-    ///
-    /// If only one key is given, or one that is not usable. The message holds nothing of a key.
-    pub(crate) fn from_env() -> anyhow::Result<Self> {
-        let variable = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
-        let key = |name: &'static str, jwk: String| {
-            PrivateKey::from_jwk(jwk.as_bytes()).with_context(|| format!("{name} is not usable"))
-        };
-        let keys = match (variable(DPOP_JWK), variable(ASSERTION_JWK)) {
-            (None, None) => None,
-            (Some(dpop), Some(assertion)) => {
-                let pair = KeyPair::new(key(DPOP_JWK, dpop)?, key(ASSERTION_JWK, assertion)?);
-                Some(Arc::new(pair.with_context(|| format!("{DPOP_JWK}, {ASSERTION_JWK}"))?))
-            }
-            _ => bail!("{DPOP_JWK} and {ASSERTION_JWK} go together; only one is set"),
-        };
-        Ok(Self { client_id: variable("OID4PAY_CLIENT_ID"), keys })
-    }
-}
-
-const DPOP_JWK: &str = "OID4PAY_DPOP_PRIVATE_JWK";
-const ASSERTION_JWK: &str = "OID4PAY_PKJ_PRIVATE_JWK";

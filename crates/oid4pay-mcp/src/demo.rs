@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 pub use self::story::{Payment, Signatures, Step, Story};
 
 use self::mcp::{McpServer, ToolAnswer};
-use crate::sandbox_cmd::{StopSignal, description};
+use crate::sandbox_cmd::description;
+use crate::stop::StopSignal;
 
 /// What `demo` takes.
 #[derive(Debug, clap::Args)]

@@ -43,6 +43,9 @@ impl Refusal {
         let refusal = match error {
             Error::Server(server) => from_server(tool, server, code),
             Error::Misuse(misuse @ Misuse::NotRegistered) => Self::in_words(code, misuse.to_string()),
+            Error::Misuse(Misuse::MandateAudience { .. }) => {
+                Self::in_words(code, format!("verify-mandate failed: 422 {code}")).with("sent", false)
+            }
             error => Self::new(code, &error.to_string()),
         };
         refusal.retryable(error.is_retryable())

@@ -6,7 +6,8 @@ use anyhow::Context as _;
 use jose::Signer as _;
 use oid4ac_client::{FileStore, Store as _};
 
-use crate::config::{Provided, Settings};
+use crate::config::Settings;
+use crate::provided::Provided;
 
 /// Prints the public keys, their thumbprints and the registration.
 pub(crate) fn show(settings: &Settings) -> anyhow::Result<()> {

@@ -9,9 +9,11 @@ mod config;
 pub mod demo;
 mod errors;
 mod keys;
+mod provided;
 mod purchase;
 mod sandbox_cmd;
 mod server;
+mod stop;
 mod tools;
 mod waiting;
 

@@ -9,9 +9,9 @@ mod signatures;
 use std::time::Duration;
 
 use oid4ac_client::{
-    Client, Consent, Error, IdempotencyKey, InFlight, LineItem, Order, Outcome, Payment, PresentedMandate,
+    Client, Consent, Error, IdempotencyKey, InFlight, LineItem, LocalError, Order, Outcome, Payment, PresentedMandate,
 };
-use spend_guard::{Begun, Intent, Ledger, LedgerError, Purchase};
+use spend_guard::{Begun, Denial, Intent, Ledger, LedgerError, Purchase, State, Verdict};
 
 use self::journal::IntentJournal;
 pub(crate) use self::signatures::Signatures;
@@ -54,13 +54,7 @@ pub(crate) async fn run(call: Call<'_>) -> Result<Answer, Refusal> {
         Begun::Replay(intent) => (IntentJournal::settled(call.ledger, intent), true),
         Begun::InProgress(intent) => return Err(in_progress(&intent)),
         Begun::AwaitingApproval(intent) => return Ok(Answer::ApprovalRequired { intent, consent: None }),
-        Begun::Denied(denial) => {
-            let (code, message) = match &denial.intent.failure {
-                Some(failure) => (failure.code.as_str(), failure.message.as_str()),
-                None => ("payments_stopped", "payments are stopped on this machine"),
-            };
-            return Err(Refusal::new(code, message).with("intent_id", denial.intent.id.as_str()));
-        }
+        Begun::Denied(denial) => return Err(denied(&denial)),
     };
     let was_in_flight = journal.intent().state.is_in_flight();
     let Some(key) = journal.idempotency_key() else {
@@ -135,9 +129,25 @@ fn unknown(call: &Call<'_>, journal: &IntentJournal<'_>, in_flight: Box<InFlight
 }
 
 /// Whether the intent stays open after an error: because its record could not be written, or because a human has been asked
-/// and only the way to the answer failed.
+/// or a mandate is held, and only the way on failed.
 fn is_worth_resuming(error: &Error, journal: &IntentJournal<'_>) -> bool {
-    matches!(error, Error::Local(_)) || (error.is_retryable() && journal.intent().consent.is_some())
+    let intent = journal.intent();
+    let has_begun = intent.consent.is_some() || intent.state == State::Authorized;
+    match error {
+        Error::Local(LocalError::Journal(_)) => true,
+        Error::Local(_) => has_begun,
+        error => has_begun && error.is_retryable(),
+    }
+}
+
+/// The first rule that denies gives code and sentence.
+fn denied(denial: &Denial) -> Refusal {
+    let finding = denial.evaluation.findings.iter().find(|finding| finding.verdict == Verdict::Deny);
+    let refusal = match finding {
+        Some(finding) => Refusal::new(&finding.code, &finding.message),
+        None => Refusal::new("payments_stopped", "payments are stopped on this machine"),
+    };
+    about(refusal, &denial.intent)
 }
 
 fn in_progress(intent: &Intent) -> Refusal {

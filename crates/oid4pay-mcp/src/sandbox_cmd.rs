@@ -7,6 +7,8 @@ use clap::ValueEnum;
 use sandbox::{ConsentMode, Sandbox, SandboxConfig};
 use serde_json::{Value, json};
 
+use crate::stop::StopSignal;
+
 /// What `sandbox` takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SandboxArgs {
@@ -103,31 +105,4 @@ fn ready_text(sandbox: &Sandbox, tokens: &[String]) -> anyhow::Result<String> {
     }
     writeln!(text, "\nConfiguration for an MCP client:\n\n{client:#}")?;
     Ok(text)
-}
-
-/// The wish of a person or a supervisor that the process ends.
-pub(crate) struct StopSignal {
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-}
-
-impl StopSignal {
-    /// Listens from now on.
-    pub(crate) fn listen() -> std::io::Result<Self> {
-        Ok(Self {
-            #[cfg(unix)]
-            terminate: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?,
-        })
-    }
-
-    /// Waits for it.
-    pub(crate) async fn received(&mut self) {
-        #[cfg(unix)]
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
-        }
-        #[cfg(not(unix))]
-        let _ = tokio::signal::ctrl_c().await;
-    }
 }

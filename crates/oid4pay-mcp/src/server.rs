@@ -12,6 +12,7 @@ use rmcp::transport::stdio_pipes;
 
 use crate::agent::Agent;
 use crate::config::Settings;
+use crate::stop::StopSignal;
 use crate::tools;
 use crate::waiting::Waiting;
 
@@ -21,15 +22,27 @@ use crate::waiting::Waiting;
 ///
 /// When standard output cannot be written or the client speaks no MCP.
 pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
+    let mut stop = StopSignal::listen()?;
     let (input, output) = stdio_pipes();
     let transport = AsyncRwTransport::new_server(input, output).with_max_line_length(MAX_LINE_OCTETS);
-    let service = match (Server { agent: Agent::new(settings) }).serve(transport).await {
-        Ok(service) => service,
-        // A client that leaves before it has said anything is no error.
-        Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
-        Err(error) => return Err(error.into()),
+    let service = tokio::select! {
+        served = (Server { agent: Agent::new(settings) }).serve(transport) => match served {
+            Ok(service) => service,
+            // A client that leaves before it has said anything is no error.
+            Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        },
+        () = stop.received() => return Ok(()),
     };
-    service.waiting().await?;
+    let end = service.cancellation_token();
+    let mut service = std::pin::pin!(service.waiting());
+    tokio::select! {
+        ended = service.as_mut() => drop(ended?),
+        () = stop.received() => {
+            end.cancel();
+            service.await?;
+        }
+    }
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! What checking each signed artefact of a payment gave, for whoever wants to see it.
 
-use oid4ac_client::{Artefact, Error, Payment, Progress, Verdict};
+use oid4ac_client::{Artefact, Error, Payment, Progress, Stage, Verdict};
 use serde::Serialize;
 
 /// One verdict per artefact; those that were not reached are left out.
@@ -39,15 +39,26 @@ impl Signatures {
             key_binding: None,
             receipt: None,
         };
-        if let Some(Error::PeerMisbehaved(misbehaviour)) = error {
-            let invalid = Some(Verdict::Invalid { reason: misbehaviour.why().to_string() });
-            match misbehaviour.what() {
-                Artefact::Offer => signatures.offer = invalid,
-                Artefact::AccessToken => signatures.access_token = invalid,
-                Artefact::Mandate => signatures.mandate = invalid,
-                Artefact::Receipt => signatures.receipt = invalid,
+        let invalid = |reason: String| Some(Verdict::Invalid { reason });
+        match error {
+            Some(Error::PeerMisbehaved(misbehaviour)) => match misbehaviour.what() {
+                Artefact::Offer => signatures.offer = invalid(misbehaviour.why().to_string()),
+                Artefact::AccessToken => signatures.access_token = invalid(misbehaviour.why().to_string()),
+                Artefact::Mandate => signatures.mandate = invalid(misbehaviour.why().to_string()),
+                Artefact::Receipt => signatures.receipt = invalid(misbehaviour.why().to_string()),
                 _ => {}
+            },
+            // A merchant says which of the two it refuses.
+            Some(Error::Server(server)) if server.stage() == Stage::VerifyMandate => {
+                let code = server.error().unwrap_or_default();
+                let said = || invalid(format!("the merchant refused it: {} {code}", server.status()));
+                match code {
+                    "mandate_kb_audience_mismatch" | "mandate_kb_nonce_mismatch" => signatures.key_binding = said(),
+                    _ if code.starts_with("mandate_") => signatures.mandate = said(),
+                    _ => {}
+                }
             }
+            _ => {}
         }
         signatures
     }

@@ -1,0 +1,468 @@
+//! Registering and paying, from the compiled binary: what comes out, what is said when it does not, and that it happens once.
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use http::{Method, Response};
+use sandbox::{LoggedRequest, Party, SandboxConfig, StandingApproval};
+use serde_json::{Value, json};
+use support::{Lifecycle, World, purchase, with};
+
+const SEEDS_MEMBERS: [&str; 7] = [
+    "mandate_id",
+    "mandate_jwt",
+    "presentation",
+    "payment_intent_id",
+    "payment_provider_ref",
+    "settled_at",
+    "receipt_url",
+];
+
+#[tokio::test]
+async fn registers_once_and_leaves_a_second_token_unspent() {
+    let world = World::new().await;
+    let mut server = world.server().await;
+    let first = server.call("agent_register", world.registration()).await;
+    assert_eq!(first.output()["as_url"], world.sandbox.as_origin());
+    assert!(first.text(1).starts_with("Registered at"));
+    let again = server.call("agent_register", world.registration()).await;
+    assert_eq!(again.output(), first.output());
+    assert!(again.text(1).contains("was not used"));
+    // In a new process too.
+    let mut other = world.server().await;
+    assert_eq!(other.call("agent_register", world.registration()).await.output(), first.output());
+    let registrations = world.sandbox.request_count(&Party::AuthorizationServer, &Method::POST, "/oauth/register");
+    assert_eq!(registrations, 1);
+}
+
+#[tokio::test]
+async fn pays_at_both_merchants_with_every_member_of_the_contract() {
+    let world = World::new().await;
+    let mut server = world.registered().await;
+    for (merchant, sku, amount) in [(0, "alpaca-sock-blue-43", 1299), (1, "keyboard-brush", 1190)]
+        .map(|(at, s, a)| (&world.sandbox.merchants()[at], s, a))
+    {
+        let answer = server.call("agent_payment_initiate", purchase(merchant, sku, amount)).await;
+        let output = answer.output();
+        assert_eq!(output["status"], "settled");
+        assert_eq!((&output["offer_verified"], &output["replayed"]), (&json!(true), &json!(false)));
+        for member in SEEDS_MEMBERS {
+            assert!(output[member].is_string(), "{member}: {output:#}");
+        }
+        assert!(!output["mandate_jwt"].as_str().unwrap().contains('~'));
+        assert_eq!(output["receipt_status"], "verified");
+        let signatures = &answer.result["_meta"]["oid4pay/signatures"];
+        for artefact in ["offer", "access_token", "mandate", "key_binding", "receipt"] {
+            assert_eq!(signatures[artefact]["verdict"], "verified", "{artefact}");
+            assert!(!signatures[artefact]["kid"].as_str().unwrap().is_empty());
+        }
+        let settled = world.settlements(merchant).await;
+        assert_eq!(settled.len(), 1);
+        assert_eq!(settled[0]["payment_intent_id"], output["payment_intent_id"]);
+        assert_eq!(settled[0]["idempotency_key"], output["idempotency_key"]);
+        assert_eq!(settled[0]["amount_minor"], amount);
+    }
+}
+
+#[tokio::test]
+async fn pays_without_a_handshake_too() {
+    let world = World::new().await;
+    let mut server = world.server_with(Lifecycle::Inline).await;
+    world.register(&mut server).await;
+    assert_eq!(server.call("agent_payment_initiate", world.socks()).await.output()["status"], "settled");
+}
+
+#[tokio::test]
+async fn the_same_purchase_is_answered_again_and_paid_once() {
+    let world = World::new().await;
+    let mut server = world.registered().await;
+    let first = server.call("agent_payment_initiate", world.socks()).await;
+    world.sandbox.clear_requests();
+    let mut same = world.socks();
+    same["line_items"] = json!([{"sku": "alpaca-sock-blue-43", "qty": 1, "unit_price_minor": 1299, "currency": "eur"}]);
+    same["amount"]["currency"] = json!("eur");
+    same["scope"] = json!("openid payment:initiate");
+    for arguments in [world.socks(), same] {
+        let again = server.call("agent_payment_initiate", arguments.clone()).await;
+        assert_eq!(again.output()["replayed"], true, "{arguments}");
+        for member in SEEDS_MEMBERS {
+            assert_eq!(again.output()[member], first.output()[member], "{member}");
+        }
+        assert_eq!(again.result["_meta"], first.result["_meta"]);
+    }
+    let mut other_process = world.server().await;
+    assert_eq!(other_process.call("agent_payment_initiate", world.socks()).await.output()["replayed"], true);
+    assert!(world.sandbox.requests().is_empty(), "{:?}", world.sandbox.requests());
+    assert_eq!(world.settlements(world.alpacanica()).await.len(), 1);
+
+    let another = with(world.socks(), "/purchase_ref", json!("second pair"));
+    assert_eq!(other_process.call("agent_payment_initiate", another).await.output()["replayed"], false);
+    assert_eq!(world.settlements(world.alpacanica()).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_warm_payment_costs_five_requests() {
+    let world = World::new().await;
+    let mut server = world.registered().await;
+    server.call("agent_payment_initiate", world.socks()).await.output();
+    world.sandbox.clear_requests();
+    let arguments = purchase(world.alpacanica(), "trail-mug-enamel", 1125);
+    server.call("agent_payment_initiate", arguments).await.output();
+    let sent: Vec<_> = world.sandbox.requests().iter().map(|r| format!("{} {}", r.method, r.path)).collect();
+    let expected = [
+        "GET /oid4ac/offer/trail-mug-enamel",
+        "POST /oauth/par",
+        "GET /oauth/authorize",
+        "POST /oauth/token",
+        "POST /verify-mandate",
+    ];
+    assert_eq!(sent, expected);
+}
+
+#[tokio::test]
+async fn two_processes_that_pay_the_same_at_once_settle_once() {
+    let world = World::new().await;
+    let mut one = world.registered().await;
+    let mut two = world.server().await;
+    for round in 0..5 {
+        let arguments = with(world.socks(), "/purchase_ref", json!(format!("round {round}")));
+        let call = json!({"name": "agent_payment_initiate", "arguments": arguments});
+        let (asked_one, asked_two) =
+            tokio::join!(one.ask("tools/call", call.clone()), two.ask("tools/call", call.clone()));
+        let (one, two) = tokio::join!(one.answer_to(asked_one), two.answer_to(asked_two));
+        let (one, two) = (one.unwrap(), two.unwrap());
+        let replayed = |answer: &Value| answer["structuredContent"]["replayed"].as_bool().unwrap();
+        assert_ne!(replayed(&one), replayed(&two), "{one}\n{two}");
+        assert_eq!(one["structuredContent"]["payment_intent_id"], two["structuredContent"]["payment_intent_id"]);
+        assert_eq!(world.settlements(world.alpacanica()).await.len(), round + 1);
+    }
+}
+
+#[tokio::test]
+async fn a_dry_run_asks_for_the_offer_alone() {
+    let world = World::new().await;
+    let mut server = world.registered().await;
+    world.sandbox.clear_requests();
+    let answer = server.call("agent_payment_initiate", with(world.socks(), "/dry_run", json!(true))).await;
+    assert_eq!((&answer.output()["status"], &answer.output()["offer_verified"]), (&json!("dry_run"), &json!(true)));
+    let asked: Vec<_> = world.sandbox.requests().iter().map(|request| request.party.clone()).collect();
+    assert!(!asked.contains(&Party::AuthorizationServer), "{asked:?}");
+    let wrong = with(with(world.socks(), "/amount/amount_minor", json!(1)), "/dry_run", json!(true));
+    assert_eq!(server.call("agent_payment_initiate", wrong).await.code(), "offer_price_mismatch");
+    assert!(world.settlements(world.alpacanica()).await.is_empty());
+}
+
+/// Each refusal with its code, and where the contract has words for it, with those.
+#[tokio::test]
+async fn says_why_a_registration_was_refused() {
+    let world = World::new().await;
+    let mut server = world.server().await;
+    let spent = world.registration();
+    server.call("agent_register", spent.clone()).await.output();
+    let other_redirect = |token: &Value| {
+        with(
+            with(world.registration(), "/setup_token", token.clone()),
+            "/redirect_uris",
+            json!(["https://other.example/cb"]),
+        )
+    };
+    let rows = [
+        (
+            other_redirect(&spent["setup_token"]),
+            "invalid_software_statement",
+            "agent_register failed: invalid_software_statement",
+        ),
+        (
+            other_redirect(&json!("setup_unknown")),
+            "invalid_software_statement",
+            "agent_register failed: invalid_software_statement",
+        ),
+        (
+            with(world.registration(), "/redirect_uris", json!(["ftp://a.example/cb"])),
+            "invalid_redirect_uri",
+            "agent_register failed: invalid_redirect_uri",
+        ),
+        (
+            with(world.registration(), "/client_name", json!("")),
+            "invalid_client_metadata",
+            "agent_register failed: invalid_client_metadata",
+        ),
+        (
+            with(world.registration(), "/as_url", json!("https://as.example")),
+            "as_url_not_configured",
+            "agent_register failed: as_url_not_configured: ",
+        ),
+    ];
+    for (arguments, code, message) in rows {
+        let answer = server.call("agent_register", arguments.clone()).await;
+        assert_eq!(answer.code(), code, "{arguments}");
+        match message.ends_with(": ") {
+            true => assert!(answer.text(0).starts_with(message), "{}", answer.text(0)),
+            false => assert_eq!(answer.text(0), message),
+        }
+        assert!(
+            !answer.result.to_string().contains(arguments["setup_token"].as_str().unwrap()),
+            "the token is not echoed"
+        );
+    }
+    // The registration that was there still pays.
+    assert_eq!(server.call("agent_payment_initiate", world.socks()).await.output()["status"], "settled");
+}
+
+#[tokio::test]
+async fn says_why_a_payment_was_refused_before_anything_was_sent() {
+    let world = World::new().await;
+    let mut server = world.server().await;
+    let unregistered = server.call("agent_payment_initiate", world.socks()).await;
+    assert_eq!(
+        unregistered.text(0),
+        "agent_payment_initiate failed: agent is not registered yet; call agent_register first"
+    );
+    world.register(&mut server).await;
+    world.sandbox.clear_requests();
+    let line = |price: u64| json!([{"sku": "alpaca-sock-blue-43", "qty": 1, "unit_price_minor": price}]);
+    let rows = [
+        (with(world.socks(), "/amount/currency", json!("XXX")), "invalid_currency"),
+        (with(world.socks(), "/amount/currency", json!("ABC")), "invalid_currency"),
+        (with(world.socks(), "/line_items", line(1298)), "invalid_line_items"),
+        (
+            with(world.socks(), "/merchant_verify_url", json!(world.sandbox.merchants()[1].verify_url)),
+            "verify_url_origin",
+        ),
+        (with(world.socks(), "/merchant_url", json!("http://shop.example")), "invalid_url"),
+        (with(world.socks(), "/merchant_url", json!("file:///etc/passwd")), "invalid_url"),
+    ];
+    for (arguments, code) in rows {
+        let answer = server.call("agent_payment_initiate", arguments.clone()).await;
+        assert_eq!(answer.code(), code, "{arguments}");
+    }
+    assert!(world.sandbox.requests().is_empty(), "{:?}", world.sandbox.requests());
+    let private = with(
+        with(world.socks(), "/merchant_url", json!("https://10.0.0.1")),
+        "/merchant_verify_url",
+        json!("https://10.0.0.1/v"),
+    );
+    assert_eq!(server.call("agent_payment_initiate", private).await.code(), "forbidden_address");
+}
+
+#[tokio::test]
+async fn says_what_does_not_agree_with_the_signed_offer() {
+    let world = World::new().await;
+    let mut server = world.registered().await;
+    let item = |sku: &str, amount| purchase(world.alpacanica(), sku, amount);
+    let rows = [
+        (item("alpaca-sock-blue-43", 1300), "offer_price_mismatch"),
+        (item("alpaca-sock-blue-43", 1298), "offer_price_mismatch"),
+        (item("travel-sock-usd-43", 1499), "offer_currency_mismatch"),
+        (item("alpaca-sock-moss-43", 1299), "offer_out_of_stock"),
+        (item("no-such-thing", 1299), "offer_missing"),
+    ];
+    for (arguments, code) in rows {
+        let answer = server.call("agent_payment_initiate", arguments.clone()).await;
+        assert_eq!(answer.code(), code, "{arguments}");
+        assert_eq!(answer.error()["context"]["intent_state"], "failed");
+    }
+    assert!(world.settlements(world.alpacanica()).await.is_empty());
+}
+
+/// A sandbox that answers so, as often as told, where it would have granted what was asked for at this path.
+fn lying(
+    path: &'static str,
+    times: usize,
+    status: u16,
+    content_type: &'static str,
+    body: &'static str,
+) -> SandboxConfig {
+    let told = Arc::new(AtomicUsize::new(0));
+    SandboxConfig::new().changing_answers(move |request: &LoggedRequest, answer: Response<Bytes>| {
+        if request.path != path || !answer.status().is_success() || told.fetch_add(1, Ordering::Relaxed) >= times {
+            return answer;
+        }
+        Response::builder()
+            .status(status)
+            .header("content-type", content_type)
+            .body(Bytes::from_static(body.as_bytes()))
+            .unwrap()
+    })
+}
+
+#[tokio::test]
+async fn tells_servers_refusals_in_the_contracts_words() {
+    const JSON: &str = "application/json";
+    const ALWAYS: usize = usize::MAX;
+    let rows = [
+        (
+            lying("/oauth/par", ALWAYS, 400, JSON, r#"{"error":"invalid_request"}"#),
+            "PAR failed: 400",
+            "invalid_request",
+        ),
+        (
+            lying("/oauth/token", ALWAYS, 400, JSON, r#"{"error":"invalid_grant"}"#),
+            "token failed: 400 invalid_grant",
+            "invalid_grant",
+        ),
+        (
+            lying("/oauth/token", ALWAYS, 400, JSON, r#"{"error":"invalid_target"}"#),
+            "token failed: 400 invalid_target",
+            "invalid_target",
+        ),
+        (
+            lying("/verify-mandate", ALWAYS, 422, JSON, r#"{"error":"mandate_expired"}"#),
+            "verify-mandate failed: 422",
+            "mandate_expired",
+        ),
+        (
+            lying("/verify-mandate", ALWAYS, 422, JSON, r#"{"error":"mandate_kb_nonce_mismatch"}"#),
+            "verify-mandate failed: 422",
+            "mandate_kb_nonce_mismatch",
+        ),
+        (
+            lying("/verify-mandate", ALWAYS, 502, "text/html", "<h1>Bad gateway</h1>"),
+            "verify-mandate failed: 502",
+            "server_error",
+        ),
+        (SandboxConfig::new().standing_approval(StandingApproval::None), "declined: no mandate issued", "declined"),
+    ];
+    for (config, words, code) in rows {
+        let world = World::with(config).await;
+        let mut server = world.registered().await;
+        let answer = server.call("agent_payment_initiate", world.socks()).await;
+        assert_eq!(answer.text(0), format!("agent_payment_initiate failed: {words}"));
+        assert_eq!(answer.code(), code);
+        let in_flight = words.ends_with("502");
+        let context = &answer.error()["context"];
+        assert_eq!(context["intent_state"], if in_flight { "unknown" } else { "failed" }, "{words}: {context}");
+        assert_eq!(context.get("next_step").is_some(), in_flight, "{words}: {context}");
+        assert_eq!(context["mandate_id"].is_string(), words.starts_with("verify"), "{words}");
+    }
+}
+
+#[tokio::test]
+async fn a_merchant_that_answers_html_or_nothing_leaves_no_doubt_behind() {
+    for (content_type, body) in [("text/html", "<h1>hello</h1>"), ("application/json", ""), ("application/json", "{}")]
+    {
+        let world = World::with(lying("/verify-mandate", 3, 200, content_type, body)).await;
+        let mut server = world.registered().await;
+        let answer = server.call("agent_payment_initiate", world.socks()).await;
+        assert_eq!(answer.output()["status"], "unknown", "{body}");
+        assert!(answer.output()["presentation"].is_string());
+        assert_eq!(world.settlements(world.alpacanica()).await.len(), 1, "the merchant had settled");
+        // The same call clears it up, in another process too, and pays nothing more.
+        let mut other = world.server().await;
+        let again = other.call("agent_payment_initiate", world.socks()).await;
+        assert_eq!(again.output()["status"], "settled");
+        assert_eq!(again.output()["idempotency_key"], answer.output()["idempotency_key"]);
+        assert_eq!(world.settlements(world.alpacanica()).await.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn after_a_502_the_same_call_settles_once() {
+    let world = World::with(lying("/verify-mandate", 3, 502, "text/html", "bad gateway")).await;
+    let mut server = world.registered().await;
+    let lost = server.call("agent_payment_initiate", world.socks()).await;
+    assert_eq!(lost.error()["retryable"], true);
+    // What is open is not cut off by a new registration.
+    let anew = with(world.registration(), "/redirect_uris", json!(["https://other.example/cb"]));
+    assert_eq!(server.call("agent_register", anew).await.code(), "intent_not_final");
+    let settled = server.call("agent_payment_initiate", world.socks()).await;
+    assert_eq!(settled.output()["idempotency_key"], lost.error()["context"]["idempotency_key"]);
+    assert_eq!(world.settlements(world.alpacanica()).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_killed_server_is_gone_on_with() {
+    for (path, settles_before) in [("/oauth/par", 0), ("/oauth/token", 0), ("/verify-mandate", 1)] {
+        let reached = Arc::new(tokio::sync::Notify::new());
+        let (told, first) = (Arc::clone(&reached), AtomicUsize::new(0));
+        let config = SandboxConfig::new().changing_answers(move |request, answer| {
+            if request.path == path && answer.status().is_success() && first.fetch_add(1, Ordering::Relaxed) == 0 {
+                told.notify_one();
+                // The server is killed while it waits for this answer.
+                std::thread::sleep(std::time::Duration::from_millis(300));
+            }
+            answer
+        });
+        let world = World::with(config).await;
+        let mut server = world.registered().await;
+        let call = json!({"name": "agent_payment_initiate", "arguments": world.socks()});
+        server.ask("tools/call", call).await;
+        reached.notified().await;
+        server.kill().await;
+        assert_eq!(world.settlements(world.alpacanica()).await.len(), settles_before, "{path}");
+        let mut next = world.server().await;
+        assert_eq!(next.call("agent_payment_initiate", world.socks()).await.output()["status"], "settled", "{path}");
+        assert_eq!(world.settlements(world.alpacanica()).await.len(), 1, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn verify_mandate_takes_a_payment_up_and_never_pays_twice() {
+    let world = World::with(lying("/verify-mandate", 3, 200, "text/html", "lost")).await;
+    let mut server = world.registered().await;
+    let lost = server.call("agent_payment_initiate", world.socks()).await;
+    let present = json!({
+        "merchant_verify_url": world.alpacanica().verify_url,
+        "presentation": lost.output()["presentation"],
+        "line_items": [{"sku": "alpaca-sock-blue-43", "qty": 1}],
+    });
+    let dry = server.call("agent_verify_mandate", with(present.clone(), "/dry_run", json!(true))).await;
+    assert_eq!(dry.output()["idempotency_key"], lost.output()["idempotency_key"]);
+    let taken_up = server.call("agent_verify_mandate", present.clone()).await;
+    let output = taken_up.output();
+    assert_eq!((&output["status"], &output["mandate_id"]), (&json!("settled"), &lost.output()["mandate_id"]));
+    for member in ["verified_at", "verifier_principal_id"] {
+        assert!(output[member].is_string(), "{member}: {output:#}");
+    }
+    assert_eq!(output["spend_cap_remaining_minor"], 0);
+    assert_eq!(output["idempotency_key"], lost.output()["idempotency_key"]);
+    let again = server.call("agent_verify_mandate", present).await;
+    assert_eq!(again.output()["replayed"], true);
+    assert_eq!(server.call("agent_payment_initiate", world.socks()).await.output()["replayed"], true);
+    assert_eq!(world.settlements(world.alpacanica()).await.len(), 1);
+}
+
+#[tokio::test]
+async fn verify_mandate_refuses_in_the_contracts_words() {
+    let world = World::new().await;
+    let mut server = world.registered().await;
+    let paid = server.call("agent_payment_initiate", world.socks()).await;
+    world.sandbox.clear_requests();
+    let present = json!({
+        "merchant_verify_url": world.sandbox.merchants()[1].verify_url,
+        "presentation": paid.output()["presentation"],
+        "line_items": [{"sku": "alpaca-sock-blue-43", "qty": 1}],
+    });
+    let elsewhere = server.call("agent_verify_mandate", present.clone()).await;
+    assert_eq!(elsewhere.text(0), "agent_verify_mandate failed: verify-mandate failed: 422 mandate_audience_mismatch");
+    assert!(world.sandbox.requests().is_empty(), "refused unsent");
+
+    let here = with(present, "/merchant_verify_url", json!(world.alpacanica().verify_url));
+    let other_key = with(here.clone(), "/idempotency_key", json!("another-key-for-the-same-mandate"));
+    let used_up = server.call("agent_verify_mandate", other_key).await;
+    assert_eq!(used_up.text(0), "agent_verify_mandate failed: verify-mandate failed: 422 offer_amount_exceeds_mandate");
+    let forged = with(
+        here.clone(),
+        "/presentation",
+        json!(paid.output()["presentation"].as_str().unwrap().replacen("eyJ", "eyK", 1)),
+    );
+    assert_eq!(server.call("agent_verify_mandate", forged).await.code(), "mandate_invalid");
+    let bad_key = with(here, "/idempotency_key", json!("x".repeat(129)));
+    assert_eq!(server.call("agent_verify_mandate", bad_key).await.code(), "invalid_idempotency_key");
+    assert_eq!(world.settlements(world.alpacanica()).await.len(), 1);
+}
+
+#[tokio::test]
+async fn the_authorization_server_of_the_registration_is_remembered() {
+    let world = World::new().await;
+    let data_dir = world.data_dir();
+    let arguments = ["--data-dir", data_dir.to_str().unwrap()];
+    let mut server = support::Server::start(&arguments, world.home.path()).await;
+    world.register(&mut server).await;
+    drop(server);
+    let mut server = support::Server::start(&arguments, world.home.path()).await;
+    assert_eq!(server.call("agent_payment_initiate", world.socks()).await.output()["status"], "settled");
+}
