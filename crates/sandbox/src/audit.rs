@@ -3,17 +3,18 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use jose::{Clock, PrivateKey, Signer as _, TokenHeader, base64url, sha256, sign_compact};
+use jose::{Clock, TokenHeader, base64url, sha256, sign_compact};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::clock::rfc3339;
+use crate::keys::NamedKey;
 
 /// The chain of one tenant. Entries are only ever appended.
 pub(crate) struct AuditChain {
     tenant_id: &'static str,
     /// Signs heads and nothing else.
-    head_key: PrivateKey,
+    head_key: NamedKey,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
 }
@@ -52,7 +53,7 @@ pub(crate) struct Actor {
 }
 
 impl AuditChain {
-    pub(crate) fn new(tenant_id: &'static str, head_key: PrivateKey, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(tenant_id: &'static str, head_key: NamedKey, clock: Arc<dyn Clock>) -> Self {
         let state = State {
             next_seq: 1,
             head_hash: base64url::encode(&[0; 32]),
@@ -109,7 +110,7 @@ impl AuditChain {
         }
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let newest = state.entries.back()?;
-        let kid = self.head_key.public_key().thumbprint().as_str();
+        let NamedKey { key, kid } = &self.head_key;
         let head = Head {
             v: 1,
             tenant_id: self.tenant_id,
@@ -119,7 +120,7 @@ impl AuditChain {
             signer_kid: kid,
         };
         let payload = serde_json::to_vec(&head).ok()?;
-        sign_compact(&self.head_key, &TokenHeader::new("oid4ac-audit-head+jwt").kid(kid), &payload).ok()
+        sign_compact(key, &TokenHeader::new("oid4ac-audit-head+jwt").kid(kid), &payload).ok()
     }
 }
 

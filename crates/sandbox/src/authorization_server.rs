@@ -24,12 +24,16 @@ use axum::routing::{get, post};
 use dpop::{Htu, MemoryReplayStore};
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, StatusCode};
-use jose::{Alg, Clock, JwkSet, PrivateKey, Rng, Signer as _, UnixSeconds};
+use jose::{Alg, Jwk, PrivateKey, Rng, Signer as _, UnixSeconds};
 
 use crate::audit::{Actor, AuditChain};
+use crate::clock::PartyClock;
 use crate::config::{ConsentMode, SandboxConfig, StandingApproval};
 use crate::error::{Refusal, json};
+use crate::fault::{Befallen, Fault, SKEW_SECONDS};
 use crate::form::Form;
+use crate::keys::{NamedKey, SigningKeys};
+use crate::nonce::NonceRing;
 use crate::principal::Principal;
 use crate::rules::Rules;
 use crate::server::{no_such_method, no_such_path, read_body};
@@ -42,10 +46,10 @@ pub(crate) struct AuthorizationServer {
     endpoints: Endpoints,
     par_htu: Htu,
     token_htu: Htu,
-    signing_key: PrivateKey,
-    /// The signing key and, marked as such and used for nothing else, the key of audit heads.
-    jwks: JwkSet,
-    clock: Arc<dyn Clock>,
+    keys: SigningKeys,
+    /// The public key of audit heads: marked as such, used for nothing else.
+    audit_head_jwk: Jwk,
+    clock: PartyClock,
     rng: Arc<dyn Rng>,
     rules: Rules,
     consent_mode: ConsentMode,
@@ -65,20 +69,16 @@ impl AuthorizationServer {
     pub(crate) fn new(origin: &str, merchants: Vec<String>, config: &SandboxConfig) -> Option<Self> {
         let endpoints = Endpoints::at(origin);
         let rng = Arc::clone(&config.rng);
-        let signing_key = PrivateKey::generate(Alg::EdDsa, rng.as_ref());
         let audit_head_key = PrivateKey::generate(Alg::EdDsa, rng.as_ref());
-        let jwk = |key: &PrivateKey| {
-            let public = key.public_key();
-            public.to_jwk().with_kid(public.thumbprint().as_str()).with_member("alg", "EdDSA").with_member("use", "sig")
-        };
-        let jwks = JwkSet::new(vec![jwk(&signing_key), jwk(&audit_head_key).with_member("oid4ac_use", "audit-head")]);
+        let audit_head_key = NamedKey { kid: by_thumbprint(&audit_head_key, 1), key: audit_head_key };
+        let audit_head_jwk = audit_head_key.to_jwk().with_member("oid4ac_use", "audit-head");
         let audit = AuditChain::new(TENANT_ID, audit_head_key, Arc::clone(&config.clock));
         Some(Self {
             par_htu: Htu::parse(&endpoints.par).ok()?,
             token_htu: Htu::parse(&endpoints.token).ok()?,
-            signing_key,
-            jwks,
-            clock: Arc::clone(&config.clock),
+            keys: SigningKeys::new(Alg::EdDsa, rng.as_ref(), by_thumbprint),
+            audit_head_jwk,
+            clock: PartyClock::new(Arc::clone(&config.clock)),
             rules: config.rules.clone(),
             consent_mode: config.consent_mode,
             standing_approval: config.standing_approval,
@@ -135,6 +135,16 @@ impl AuthorizationServer {
         );
     }
 
+    /// Revokes every mandate that was issued.
+    pub(crate) fn revoke_all_mandates(&self) {
+        let now = self.clock.now();
+        let mut state = self.state();
+        let State { mandates, status_list, .. } = &mut *state;
+        for (_, mandate) in mandates.newest_first(now) {
+            status_list.revoke(mandate.status_index);
+        }
+    }
+
     pub(crate) fn audit(&self) -> &AuditChain {
         &self.audit
     }
@@ -152,10 +162,6 @@ impl AuthorizationServer {
         &self.endpoints.issuer
     }
 
-    fn kid(&self) -> &str {
-        self.signing_key.public_key().thumbprint().as_str()
-    }
-
     fn is_merchant(&self, origin: &str) -> bool {
         self.merchants.iter().any(|merchant| merchant == origin)
     }
@@ -168,6 +174,22 @@ impl AuthorizationServer {
             response.headers_mut().insert(DPOP_NONCE, value);
         }
         response
+    }
+}
+
+impl Befallen for AuthorizationServer {
+    fn befall(&self, fault: Fault) {
+        match fault {
+            Fault::StaleNonce => self.state().nonces = NonceRing::default(),
+            Fault::RotatedKeys => self.keys.rotate(self.rng.as_ref(), by_thumbprint),
+            Fault::ClockSkew => self.clock.set_ahead(SKEW_SECONDS),
+            Fault::Revoked => self.revoke_all_mandates(),
+            _ => {}
+        }
+    }
+
+    fn recover(&self) {
+        self.clock.set_ahead(0);
     }
 }
 
@@ -210,6 +232,11 @@ fn page(status: StatusCode, title: &str, body: &str) -> Response {
         (http::header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     ];
     (status, headers, page).into_response()
+}
+
+/// A key's name is its thumbprint (RFC 7638).
+fn by_thumbprint(key: &PrivateKey, _number: usize) -> String {
+    key.public_key().thumbprint().to_string()
 }
 
 fn created(body: &impl serde::Serialize) -> Response {

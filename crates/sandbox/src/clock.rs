@@ -1,5 +1,8 @@
 //! The system's clock and randomness, the defaults of [`SandboxConfig`](crate::SandboxConfig).
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use jose::{Clock, Rng, UnixSeconds};
 
 /// The system's clock.
@@ -14,6 +17,26 @@ impl Clock for SystemClock {
             .ok()
             .and_then(|elapsed| UnixSeconds::try_from(elapsed.as_secs()).ok())
             .unwrap_or(0)
+    }
+}
+
+/// One party's clock: everybody's, unless a fault sets it wrong.
+pub(crate) struct PartyClock {
+    common: Arc<dyn Clock>,
+    ahead_seconds: AtomicI64,
+}
+
+impl PartyClock {
+    pub(crate) fn new(common: Arc<dyn Clock>) -> Self {
+        Self { common, ahead_seconds: AtomicI64::new(0) }
+    }
+
+    pub(crate) fn now(&self) -> UnixSeconds {
+        self.common.now().saturating_add(self.ahead_seconds.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_ahead(&self, seconds: i64) {
+        self.ahead_seconds.store(seconds, Ordering::Relaxed);
     }
 }
 

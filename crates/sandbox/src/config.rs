@@ -5,6 +5,7 @@ use bytes::Bytes;
 use jose::{Clock, Rng, UnixSeconds};
 
 use crate::clock::{SystemClock, SystemRng};
+use crate::fault::PlannedFault;
 use crate::request_log::LoggedRequest;
 use crate::rules::{Rule, Rules};
 
@@ -20,6 +21,7 @@ pub struct SandboxConfig {
     pub(crate) mandate_ttl_seconds: UnixSeconds,
     pub(crate) rules: Rules,
     pub(crate) change_answer: Option<Arc<ChangeAnswer>>,
+    pub(crate) faults: Vec<PlannedFault>,
 }
 
 /// What a party that lies makes of an answer.
@@ -38,6 +40,7 @@ impl SandboxConfig {
             mandate_ttl_seconds: MAX_MANDATE_TTL_SECONDS,
             rules: Rules::default(),
             change_answer: None,
+            faults: Vec::new(),
         }
     }
 
@@ -84,6 +87,13 @@ impl SandboxConfig {
         self
     }
 
+    /// Plans a fault. It happens once; more than one of a step happen one after the other.
+    #[must_use]
+    pub fn fault(mut self, planned: PlannedFault) -> Self {
+        self.faults.push(planned);
+        self
+    }
+
     /// Sends every answer to a request from outside through `change` before it leaves: a party that lies, so that a test
     /// can see what its client refuses. What the parties tell each other stays true.
     #[must_use]
@@ -117,6 +127,7 @@ impl fmt::Debug for SandboxConfig {
             .field("standing_approval", &self.standing_approval)
             .field("mandate_ttl_seconds", &self.mandate_ttl_seconds)
             .field("rules", &self.rules)
+            .field("faults", &self.faults)
             .finish_non_exhaustive()
     }
 }

@@ -32,7 +32,9 @@ mod config;
 mod directory;
 mod error;
 mod expiring;
+mod fault;
 mod form;
+mod keys;
 mod loopback;
 mod merchant;
 mod nonce;
@@ -44,6 +46,7 @@ mod scope;
 mod server;
 
 pub use config::{ConsentMode, SandboxConfig, StandingApproval};
+pub use fault::{Fault, PlannedFault, Step, UnknownFault};
 pub use request_log::{LoggedRequest, Party};
 pub use rules::Rule;
 pub use running::{MerchantInfo, NoSuchItem, Sandbox, SetupTokensExhausted, StartError, Stock};

@@ -24,11 +24,14 @@ use axum::routing::{get, post};
 use dpop::{Htu, MemoryReplayStore};
 use http::header::CACHE_CONTROL;
 use http::{HeaderValue, StatusCode};
-use jose::{Clock, JwkSet, PrivateKey, Rng, Signer as _};
+use jose::{JwkSet, PrivateKey, Rng};
 
 use crate::authorization_server::AuthorizationServer;
+use crate::clock::PartyClock;
 use crate::config::SandboxConfig;
 use crate::error::json;
+use crate::fault::{Befallen, Fault, SKEW_SECONDS};
+use crate::keys::SigningKeys;
 use crate::nonce::NonceRing;
 use crate::rules::Rules;
 use crate::server::{no_such_method, no_such_path};
@@ -46,14 +49,13 @@ pub(crate) struct Merchant {
     profile: &'static Profile,
     origin: String,
     verify_htu: Htu,
-    key: PrivateKey,
-    kid: String,
+    keys: SigningKeys,
     /// Where mandates come from, over HTTP.
     issuer: Issuer,
     status_lists: StatusLists,
     /// Where settlements are reported, for the audit chain.
     authorization_server: Arc<AuthorizationServer>,
-    clock: Arc<dyn Clock>,
+    clock: PartyClock,
     rng: Arc<dyn Rng>,
     rules: Rules,
     proofs: MemoryReplayStore,
@@ -88,12 +90,11 @@ impl Merchant {
             profile,
             origin: origin.to_owned(),
             verify_htu: Htu::parse(&format!("{origin}{VERIFY_PATH}")).ok()?,
-            key: PrivateKey::generate(profile.alg, config.rng.as_ref()),
-            kid: format!("{}_1", profile.id),
+            keys: SigningKeys::new(profile.alg, config.rng.as_ref(), numbered(profile)),
             issuer: Issuer::new(&authorization_server.endpoints().issuer),
             status_lists: StatusLists::new(),
             authorization_server,
-            clock: Arc::clone(&config.clock),
+            clock: PartyClock::new(Arc::clone(&config.clock)),
             rng: Arc::clone(&config.rng),
             rules: config.rules.clone(),
             proofs: MemoryReplayStore::new(MAX_PROOFS),
@@ -140,11 +141,37 @@ impl Merchant {
     }
 }
 
-/// `GET /.well-known/jwks.json`: one key, for offers, catalogs and receipts.
+impl Befallen for Merchant {
+    fn befall(&self, fault: Fault) {
+        match fault {
+            Fault::StaleNonce => {
+                let mut state = self.state();
+                state.dpop_nonces = NonceRing::default();
+                state.challenges.forget_nonces();
+            }
+            Fault::RotatedKeys => self.keys.rotate(self.rng.as_ref(), numbered(self.profile)),
+            Fault::ClockSkew => self.clock.set_ahead(SKEW_SECONDS),
+            Fault::Revoked => {
+                self.authorization_server.revoke_all_mandates();
+                self.status_lists.forget();
+            }
+            _ => {}
+        }
+    }
+
+    fn recover(&self) {
+        self.clock.set_ahead(0);
+    }
+}
+
+/// Keys are named after the merchant and counted.
+fn numbered(profile: &'static Profile) -> impl Fn(&PrivateKey, usize) -> String {
+    move |_, number| format!("{}_{number}", profile.id)
+}
+
+/// `GET /.well-known/jwks.json`: keys for offers, catalogs and receipts.
 async fn jwks(Extract(merchant): Extract<Arc<Merchant>>) -> Response {
-    let public = merchant.key.public_key();
-    let jwk = public.to_jwk().with_kid(&merchant.kid).with_member("alg", public.alg().name()).with_member("use", "sig");
-    let mut response = json(StatusCode::OK, &JwkSet::new(vec![jwk]));
+    let mut response = json(StatusCode::OK, &JwkSet::new(merchant.keys.to_jwks()));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("max-age=300"));
     response.into_response()
 }

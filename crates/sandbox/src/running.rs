@@ -1,7 +1,6 @@
 use std::io;
 use std::sync::Arc;
 
-use axum::Router;
 use http::Method;
 use serde_json::Value;
 use tokio::sync::watch;
@@ -10,9 +9,10 @@ use tokio::task::JoinSet;
 use crate::authorization_server::{AuthorizationServer, PORTAL_PATH};
 use crate::config::{ConsentMode, SandboxConfig};
 use crate::directory::{Directory, Listing};
+use crate::fault::{Faults, PlannedFault};
 use crate::merchant::{ALPACANICA, BRISTLE_AND_SLATE, Merchant, SETTLEMENTS_PATH, VERIFY_PATH};
 use crate::request_log::{LoggedRequest, Party};
-use crate::server::{Bound, Outside};
+use crate::server::{Bound, Outside, Service};
 
 /// A running sandbox. Dropping it stops it.
 pub struct Sandbox {
@@ -108,7 +108,11 @@ impl Sandbox {
             directory_origin: directory_bound.origin().to_owned(),
             shops: Vec::new(),
             merchants: Vec::new(),
-            outside: Outside { log: Arc::default(), change: config.change_answer.clone() },
+            outside: Outside {
+                log: Arc::default(),
+                faults: Arc::new(Faults::of(config.faults.clone())),
+                change: config.change_answer.clone(),
+            },
             stop,
             servers: JoinSet::new(),
         };
@@ -122,17 +126,21 @@ impl Sandbox {
                 settlements_url: format!("{}{SETTLEMENTS_PATH}", bound.origin()),
             });
             let router = Arc::clone(&merchant).router();
-            sandbox.serve(bound, Party::Merchant(profile.id.to_owned()), router, &stopped);
+            let party = Party::Merchant(profile.id.to_owned());
+            sandbox.serve(bound, Service { party, router, befallen: Some(Arc::clone(&merchant) as _) }, &stopped);
             sandbox.shops.push(merchant);
         }
         let listings = sandbox.shops.iter().map(|shop| Listing::of(shop.profile(), shop.origin())).collect();
-        sandbox.serve(directory_bound, Party::Directory, Directory::new(listings).router(), &stopped);
-        sandbox.serve(as_bound, Party::AuthorizationServer, authorization_server.router(), &stopped);
+        let router = Directory::new(listings).router();
+        sandbox.serve(directory_bound, Service { party: Party::Directory, router, befallen: None }, &stopped);
+        let router = Arc::clone(&authorization_server).router();
+        let befallen = Some(authorization_server as _);
+        sandbox.serve(as_bound, Service { party: Party::AuthorizationServer, router, befallen }, &stopped);
         Ok(sandbox)
     }
 
-    fn serve(&mut self, bound: Bound, party: Party, router: Router, stopped: &watch::Receiver<()>) {
-        self.servers.spawn(bound.serve(party, router, self.outside.clone(), stopped.clone()));
+    fn serve(&mut self, bound: Bound, service: Service, stopped: &watch::Receiver<()>) {
+        self.servers.spawn(bound.serve(service, self.outside.clone(), stopped.clone()));
     }
 
     /// The authorization server's origin, which is its issuer identifier: `http://127.0.0.1:{port}`.
@@ -213,6 +221,11 @@ impl Sandbox {
     pub fn set_stock(&self, merchant_id: &str, sku: &str, stock: Stock) -> Result<(), NoSuchItem> {
         let changed = self.shop(merchant_id).is_some_and(|shop| shop.set_in_stock(sku, stock == Stock::There));
         changed.then_some(()).ok_or(NoSuchItem)
+    }
+
+    /// Plans a fault. It happens once; more than one of a step happen one after the other.
+    pub fn plan_fault(&self, planned: PlannedFault) {
+        self.outside.faults.plan(planned);
     }
 
     fn shop(&self, merchant_id: &str) -> Option<&Arc<Merchant>> {

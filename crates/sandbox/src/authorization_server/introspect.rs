@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State as Extract};
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, StatusCode};
-use jose::{Alg, Signer as _, UnverifiedJws};
+use jose::{Alg, UnverifiedJws};
 use serde_json::{Map, Value, json};
 
 use super::state::{Client, secret_hash};
@@ -72,7 +72,8 @@ impl AuthorizationServer {
 
     /// The claims of an access token that this server signed, whatever has become of it since.
     pub(super) fn own_access_token(&self, token: &str) -> Option<Map<String, Value>> {
-        let jws = UnverifiedJws::parse(token).ok()?.verify(self.signing_key.public_key(), &[Alg::EdDsa], &["at+jwt"]);
-        jws.ok()?.claims().ok()
+        let unverified = UnverifiedJws::parse(token).ok()?;
+        let key = self.keys.find(unverified.unverified_kid()?)?;
+        unverified.verify(&key, &[Alg::EdDsa], &["at+jwt"]).ok()?.claims().ok()
     }
 }

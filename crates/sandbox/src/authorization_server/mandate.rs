@@ -51,13 +51,14 @@ impl AuthorizationServer {
             "consent_evidence": { "ip": "127.0.0.1", "user_agent": "oid4ac-sandbox-wallet" },
         });
         let Value::Object(claims) = claims else { return Err(Refusal::server_error()) };
+        let signer = self.keys.current();
         Issuance::new(claims)
             .disclosable("principal_email")
             .disclosable("principal_country")
             .disclosable("principal_phone")
             .disclosable(["consent_evidence", "ip"])
             .disclosable(["consent_evidence", "user_agent"])
-            .sign(&self.signing_key, &TokenHeader::new("vc+sd-jwt").kid(self.kid()), self.rng.as_ref())
+            .sign(&signer.key, &TokenHeader::new("vc+sd-jwt").kid(&signer.kid), self.rng.as_ref())
             .map_err(|_| Refusal::server_error())
     }
 }

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse as _, Response};
 use http::HeaderValue;
 use http::StatusCode;
 use http::header::CACHE_CONTROL;
+use jose::JwkSet;
 use serde::Serialize;
 
 use super::AuthorizationServer;
@@ -110,7 +111,9 @@ pub(super) async fn metadata(State(server): State<Arc<AuthorizationServer>>) -> 
 
 /// `GET /oauth/jwks.json`.
 pub(super) async fn jwks(State(server): State<Arc<AuthorizationServer>>) -> Response {
-    cacheable(json(StatusCode::OK, &server.jwks))
+    let mut keys = server.keys.to_jwks();
+    keys.push(server.audit_head_jwk.clone());
+    cacheable(json(StatusCode::OK, &JwkSet::new(keys)))
 }
 
 fn cacheable(mut response: Response) -> Response {

@@ -118,14 +118,15 @@ impl AuthorizationServer {
         // Detached content (RFC 7515 appendix F): the payload, which is what is left of the credential without `proof`,
         // is taken out of the middle.
         let payload = serde_json_canonicalizer::to_vec(&credential).ok()?;
-        let jws = sign_compact(&self.signing_key, &TokenHeader::untyped().kid(self.kid()), &payload).ok()?;
+        let signer = self.keys.current();
+        let jws = sign_compact(&signer.key, &TokenHeader::untyped().kid(&signer.kid), &payload).ok()?;
         let (header, rest) = jws.split_once('.')?;
         let (_, signature) = rest.split_once('.')?;
         credential["proof"] = json!({
             "type": "JsonWebSignature2020",
             "created": rfc3339(now),
             "proofPurpose": "assertionMethod",
-            "verificationMethod": format!("{}#{}", self.endpoints.jwks, self.kid()),
+            "verificationMethod": format!("{}#{}", self.endpoints.jwks, signer.kid),
             "jws": format!("{header}..{signature}"),
         });
         serde_json::to_vec(&credential).ok()

@@ -214,8 +214,9 @@ impl AuthorizationServer {
         if let Some(id) = mandate_id {
             claims["mandate_id"] = id.into();
         }
-        let header = TokenHeader::new("at+jwt").kid(self.kid());
-        sign_compact(&self.signing_key, &header, claims.to_string().as_bytes()).map_err(|_| Refusal::server_error())
+        let signer = self.keys.current();
+        let header = TokenHeader::new("at+jwt").kid(&signer.kid);
+        sign_compact(&signer.key, &header, claims.to_string().as_bytes()).map_err(|_| Refusal::server_error())
     }
 
     /// Makes the mandate of a grant. Gives its id and its text.

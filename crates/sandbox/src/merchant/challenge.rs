@@ -41,6 +41,12 @@ impl Challenges {
         }
     }
 
+    /// Forgets every nonce that could still be answered.
+    pub(super) fn forget_nonces(&mut self) {
+        self.open = Expiring::new(MAX_NONCES);
+        self.offers = Expiring::new(MAX_NONCES);
+    }
+
     /// A new challenge for whoever holds that key.
     pub(super) fn issue(&mut self, now: UnixSeconds, rng: &dyn Rng, jkt: Option<String>) -> String {
         let challenge = random_token::<16>(rng);

@@ -30,8 +30,9 @@ impl Merchant {
     /// Signs a receipt.
     pub(super) fn sign_receipt(&self, receipt: &Receipt<'_>) -> Result<String, Refusal> {
         let payload = serde_json::to_vec(receipt).map_err(|_| Refusal::server_error())?;
-        let header = TokenHeader::new("oid4ac-receipt+jwt").kid(&self.kid);
-        sign_compact(&self.key, &header, &payload).map_err(|_| Refusal::server_error())
+        let signer = self.keys.current();
+        let header = TokenHeader::new("oid4ac-receipt+jwt").kid(&signer.kid);
+        sign_compact(&signer.key, &header, &payload).map_err(|_| Refusal::server_error())
     }
 }
 

@@ -48,6 +48,7 @@ impl Merchant {
             }
         };
         let now = self.clock.now();
+        let signer = self.keys.current();
         let mut builder = SignatureBuilder::new("sig1").ok()?;
         for name in ["@method", "@target-uri", "@authority"] {
             builder = builder.component(Component::parse(&format!("{name}{req}")).ok()?);
@@ -60,10 +61,10 @@ impl Merchant {
             .expires(now + content.lifetime_seconds)
             .nonce(content.nonce)
             .ok()?
-            .keyid(&self.kid)
+            .keyid(&signer.kid)
             .ok()?
             .alg()
-            .sign(&response, &self.key)
+            .sign(&response, &signer.key)
             .ok()?;
         headers.insert(SIGNATURE_INPUT, HeaderValue::from_str(signed.signature_input()).ok()?);
         headers.insert(SIGNATURE, HeaderValue::from_str(signed.signature()).ok()?);

@@ -33,6 +33,11 @@ impl StatusLists {
         Self(Mutex::new(HashMap::new()))
     }
 
+    /// Drops every copy, so that the next look is at the list itself.
+    pub(super) fn forget(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Whether the bit is set, by a list no older than a merchant about to charge may rely on.
     pub(super) async fn is_revoked(
         &self,
@@ -178,6 +183,29 @@ mod tests {
         let all = [zlib.finish().unwrap(), raw.finish().unwrap(), bad_crc, trailing, second_member, truncated, bomb];
         for (number, octets) in all.iter().enumerate() {
             assert_eq!(inflate(octets), None, "case {number}");
+        }
+    }
+
+    #[tokio::test]
+    async fn cannot_tell_when_the_list_is_elsewhere_of_another_kind_or_out_of_reach() {
+        // Port 1 answers nobody.
+        let issuer = Issuer::new("http://127.0.0.1:1");
+        let good = CredentialStatus {
+            kind: "StatusList2021Entry".to_owned(),
+            status_purpose: PURPOSE.to_owned(),
+            status_list_index: "7".to_owned(),
+            status_list_credential: "http://127.0.0.1:1/oauth/status-list/1".to_owned(),
+        };
+        let elsewhere = "http://127.0.0.1:12/oauth/status-list/1".to_owned();
+        let cases = [
+            CredentialStatus { status_list_credential: elsewhere, ..good.clone() },
+            CredentialStatus { status_purpose: "suspension".to_owned(), ..good.clone() },
+            CredentialStatus { kind: "Other".to_owned(), ..good.clone() },
+            CredentialStatus { status_list_index: "-1".to_owned(), ..good.clone() },
+            good,
+        ];
+        for (number, status) in cases.iter().enumerate() {
+            assert!(StatusLists::new().is_revoked(0, &issuer, status).await.is_err(), "case {number}");
         }
     }
 }

@@ -76,18 +76,23 @@ impl Answer {
 }
 
 /// One request on a connection of its own.
-pub async fn send(url: &str, mut request: Request<Full<Bytes>>) -> Answer {
+pub async fn send(url: &str, request: Request<Full<Bytes>>) -> Answer {
+    try_send(url, request).await.unwrap()
+}
+
+/// The same, where the answer may fail to come.
+pub async fn try_send(url: &str, mut request: Request<Full<Bytes>>) -> Result<Answer, hyper::Error> {
     let url = url::Url::parse(url).unwrap();
     let address: SocketAddr = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap()).parse().unwrap();
     let path = format!("{}{}", url.path(), url.query().map(|q| format!("?{q}")).unwrap_or_default());
     *request.uri_mut() = path.parse().unwrap();
     request.headers_mut().entry("host").or_insert(address.to_string().parse().unwrap());
     let stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
-    let (parts, body) = sender.send_request(request).await.unwrap().into_parts();
-    let body = body.collect().await.unwrap().to_bytes();
-    Answer { status: parts.status, headers: parts.headers, body }
+    let (parts, body) = sender.send_request(request).await?.into_parts();
+    let body = body.collect().await?.to_bytes();
+    Ok(Answer { status: parts.status, headers: parts.headers, body })
 }
 
 pub async fn get(url: &str) -> Answer {
