@@ -108,3 +108,7 @@ pub use wallet::{
     GivenToken, Granted, HeadVerdict, PaymentRow, PaymentStatus, Payments, PrincipalToken, PrincipalTokenError,
     QueuedDsar, WalletAgent, WalletAgents, WalletScope,
 };
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
