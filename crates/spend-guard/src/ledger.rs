@@ -87,6 +87,8 @@ pub enum Artefact {
     Receipt,
     /// What the agent added.
     Attachment,
+    /// The caller's own record of a step, for going on in another process.
+    Step,
 }
 
 impl Ledger {
@@ -370,8 +372,15 @@ impl Ledger {
 }
 
 impl Artefact {
-    const ALL: [Self; 6] =
-        [Self::Offers, Self::AccessTokenClaims, Self::Mandate, Self::Presentation, Self::Receipt, Self::Attachment];
+    const ALL: [Self; 7] = [
+        Self::Offers,
+        Self::AccessTokenClaims,
+        Self::Mandate,
+        Self::Presentation,
+        Self::Receipt,
+        Self::Attachment,
+        Self::Step,
+    ];
 
     fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|artefact| artefact.as_str() == name)
@@ -385,6 +394,7 @@ impl Artefact {
             Self::Presentation => "presentation",
             Self::Receipt => "receipt",
             Self::Attachment => "attachment",
+            Self::Step => "step",
         }
     }
 }

@@ -1,4 +1,5 @@
 //! The proof of the ledger: what it finds when somebody edits the file.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
 

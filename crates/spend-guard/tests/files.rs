@@ -1,4 +1,5 @@
 //! The files: modes, versions, damage, and directories that cannot be written.
+#![allow(clippy::unwrap_used, reason = "tests")]
 #![cfg(unix)]
 
 mod common;
@@ -79,7 +80,8 @@ fn a_ledger_of_a_newer_version_is_left_alone() {
 
 #[test]
 fn a_damaged_ledger_stops_payments() {
-    let damage: [(&str, fn(&mut Vec<u8>)); 4] = [
+    type Damage = fn(&mut Vec<u8>);
+    let damage: [(&str, Damage); 4] = [
         ("no database", |bytes| bytes[..16].copy_from_slice(b"not a database!!")),
         ("pages overwritten", |bytes| bytes[100..].fill(0xa5)),
         ("cut short", |bytes| bytes.truncate(5000)),

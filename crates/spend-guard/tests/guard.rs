@@ -1,4 +1,6 @@
 //! Policy and ledger together: limits at their edges, approvals, freeze, the policy in force.
+#![allow(clippy::inconsistent_digit_grouping, reason = "major units _ cents")]
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
 

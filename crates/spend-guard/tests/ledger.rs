@@ -1,4 +1,6 @@
 //! One purchase: begun once, repeated, resumed, reconciled, released.
+#![allow(clippy::inconsistent_digit_grouping, reason = "major units _ cents")]
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
 
@@ -321,4 +323,20 @@ fn history_is_filtered_and_paged() {
     assert_eq!(bench.ledger.list(&window).unwrap().intents.len(), 3);
     let none = Filter { merchant: Some("https://other.example".into()), ..Filter::default() };
     assert_eq!(bench.ledger.list(&none).unwrap().intents, []);
+}
+
+#[test]
+fn what_is_kept_with_a_step_is_there_exactly_if_the_step_is() {
+    let bench = bench();
+    let mut claim = claim(bench.ledger.begin(&purchase(500, "a"), None).unwrap());
+    let id = claim.intent().id.clone();
+    let kept = || bench.ledger.artefacts(&id, Artefact::Step).unwrap();
+    claim.keep_with_next_step(Artefact::Step, "premature");
+    claim.presenting("p").unwrap_err();
+    assert_eq!(kept(), [""; 0]);
+    claim.keep_with_next_step(Artefact::Step, "one");
+    assert_eq!(kept(), [""; 0]);
+    authorize(&mut claim);
+    assert_eq!(kept(), ["one"]);
+    assert!(bench.ledger.verify(None).unwrap().is_ok());
 }

@@ -1,4 +1,6 @@
 //! The ledger against two models that are too simple to be wrong: a table of states, and a list of payments.
+#![allow(clippy::inconsistent_digit_grouping, reason = "major units _ cents")]
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
 

@@ -1,4 +1,6 @@
 //! Policy files: what is taken, and where the finger points when one is not.
+#![allow(clippy::inconsistent_digit_grouping, reason = "major units _ cents")]
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use spend_guard::{Currency, InvalidTightening, Policy, RuleAction, Tightening};
 

@@ -1,5 +1,7 @@
 //! Several processes on one ledger, and processes that die. Every child is this test binary, started again to run
 //! [`child`] alone.
+#![allow(clippy::inconsistent_digit_grouping, reason = "major units _ cents")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 #![cfg(unix)]
 
 mod common;

@@ -24,6 +24,7 @@ pub struct Claim {
     intent: Intent,
     evaluation: Evaluation,
     approval_seconds: u32,
+    with_next_step: Vec<(Artefact, String)>,
 }
 
 /// What the offers of a purchase gave.
@@ -66,7 +67,7 @@ impl Claim {
         evaluation: Evaluation,
         approval_seconds: u32,
     ) -> Self {
-        Self { store, lock: Some(lock), intent, evaluation, approval_seconds }
+        Self { store, lock: Some(lock), intent, evaluation, approval_seconds, with_next_step: Vec::new() }
     }
 
     /// The item of a "cheapest" purchase: it takes the place of the cap, is asked of the policy, and reserved.
@@ -269,7 +270,13 @@ impl Claim {
         self.fail(Step::LoseAnswer, code, message)
     }
 
-    /// Keeps `content` with the intent.
+    /// Keeps `content` with the intent in the transaction of the next step: a crash leaves both or neither. If the step
+    /// fails, the content is forgotten with it.
+    pub fn keep_with_next_step(&mut self, kind: Artefact, content: impl Into<String>) {
+        self.with_next_step.push((kind, content.into()));
+    }
+
+    /// Keeps `content` with the intent, now.
     ///
     /// # Errors
     ///
@@ -303,12 +310,16 @@ impl Claim {
         step: Step,
         change: impl FnOnce(&Tx<'_>, &mut Intent) -> Result<Value, Failed>,
     ) -> Result<(), LedgerError> {
+        let kept = std::mem::take(&mut self.with_next_step);
         self.intent = self.store.write(|tx| {
             let mut intent = tx.load(&self.intent.id)?;
             if intent.state.after(step).is_none() {
                 return Err(illegal(&intent, step).into());
             }
             let detail = change(tx, &mut intent)?;
+            for (kind, content) in &kept {
+                tx.attach(&intent.id, *kind, content)?;
+            }
             tx.step(&mut intent, step, detail)?;
             Ok(intent)
         })?;

@@ -228,28 +228,19 @@ impl Tx<'_> {
             let (Some(intent), true) = (intent, told == Some(chain::hash(body.as_bytes()))) else {
                 return Err(Broken::Intent(id).into());
             };
+            let same = |index: usize, wanted: Option<&str>| {
+                row.get_ref(index).is_ok_and(|column| column.as_str_or_null() == Ok(wanted))
+            };
             let releasable = intent.state.after(Step::Expire).is_some();
-            let columns = (
-                row.get(2)?,
-                row.get(3)?,
-                row.get(4)?,
-                row.get(5)?,
-                row.get(6)?,
-                row.get(7)?,
-                row.get(8)?,
-                row.get(9)?,
-            );
-            let wanted: (String, String, bool, String, Option<String>, Option<String>, String, Option<i64>) = (
-                intent.identity.as_str().to_owned(),
-                intent.state.as_str().to_owned(),
-                !intent.state.is_final(),
-                intent.merchant.clone(),
-                intent.declaration.as_ref().map(|declaration| declaration.reference.clone()),
-                intent.mandate.as_ref().map(|mandate| mandate.mandate_id.clone()),
-                intent.idempotency_key.clone(),
-                releasable.then_some(intent.expires_at),
-            );
-            if columns != wanted || intent.id.as_str() != id {
+            let is_told = same(2, Some(intent.identity.as_str()))
+                && same(3, Some(intent.state.as_str()))
+                && row.get(4) == Ok(!intent.state.is_final())
+                && same(5, Some(&intent.merchant))
+                && same(6, intent.declaration.as_ref().map(|declaration| declaration.reference.as_str()))
+                && same(7, intent.mandate.as_ref().map(|mandate| mandate.mandate_id.as_str()))
+                && same(8, Some(&intent.idempotency_key))
+                && row.get(9) == Ok(releasable.then_some(intent.expires_at));
+            if !is_told || intent.id.as_str() != id {
                 return Err(Broken::Intent(id).into());
             }
             count += 1;

@@ -1,5 +1,6 @@
 //! A ledger in a directory of its own, under a clock that stands still.
 #![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(clippy::unwrap_used, reason = "a test helper that fails must fail loudly")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
