@@ -106,6 +106,7 @@ impl Kit {
             .unwrap()
             .store(Arc::new(MemoryStore::default()))
             .http(Arc::clone(&net) as Arc<dyn HttpClient>)
+            .directory(Endpoint::parse(sandbox.discovery_url()).unwrap())
             .build();
         Self { sandbox, client, net }
     }
