@@ -1,3 +1,4 @@
+use core::fmt;
 use std::io;
 use std::sync::Arc;
 
@@ -23,6 +24,16 @@ pub struct Sandbox {
     outside: Outside,
     stop: watch::Sender<()>,
     servers: JoinSet<()>,
+}
+
+impl fmt::Debug for Sandbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sandbox")
+            .field("as_origin", &self.as_origin())
+            .field("discovery_url", &self.directory_origin)
+            .field("merchants", &self.merchants)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Where a merchant is.
@@ -89,14 +100,15 @@ impl Sandbox {
         if config.consent_mode != ConsentMode::Auto {
             return Err(StartError::ConsentMode(config.consent_mode));
         }
-        let port = |offset: u16| match config.port_base {
-            None => Ok(0),
-            Some(base) => base.checked_add(offset).ok_or(StartError::PortBase(base)),
+        let ports = match config.port_base {
+            None => [0; 4],
+            Some(base) if base > u16::MAX - 3 => return Err(StartError::PortBase(base)),
+            Some(base) => [base, base + 1, base + 2, base + 3],
         };
-        let as_bound = Bound::bind(port(0)?).await?;
-        let directory_bound = Bound::bind(port(1)?).await?;
+        let as_bound = Bound::bind(ports[0]).await?;
+        let directory_bound = Bound::bind(ports[1]).await?;
         let merchants_bound =
-            [(&ALPACANICA, Bound::bind(port(2)?).await?), (&BRISTLE_AND_SLATE, Bound::bind(port(3)?).await?)];
+            [(&ALPACANICA, Bound::bind(ports[2]).await?), (&BRISTLE_AND_SLATE, Bound::bind(ports[3]).await?)];
         // Every origin is known before the first party is built.
         let no_origin = || io::Error::from(io::ErrorKind::AddrNotAvailable);
         let origins = merchants_bound.iter().map(|(_, bound)| bound.origin().to_owned()).collect();

@@ -110,17 +110,19 @@ enum Ending {
 impl Handler {
     async fn answer(&self, request: Request<Incoming>) -> Result<Response, Ending> {
         let from_outside = request.headers().get(USER_AGENT).is_none_or(|agent| agent != SANDBOX_AGENT);
-        if !from_outside {
-            return Ok(self.handle(request).await);
-        }
         let Outside { log, faults, change } = &self.outside;
         let asked = LoggedRequest::of(&self.party, request.method(), request.uri().path());
-        log.record(asked.clone());
+        if from_outside {
+            log.record(asked.clone());
+        }
         // A page elsewhere that has its name resolved to 127.0.0.1 would name its own host here.
         let is_host = request.headers().get(HOST).is_some_and(|host| host.as_bytes() == self.authority.as_bytes());
         if !is_host {
             let why = "the Host header must be this server's address and port";
             return Ok(Refusal::new(StatusCode::MISDIRECTED_REQUEST, "misdirected_request", why).into_response());
+        }
+        if !from_outside {
+            return Ok(self.handle(request).await);
         }
         let planned = Step::of(&asked).and_then(|step| faults.take(step));
         let response = match planned {
