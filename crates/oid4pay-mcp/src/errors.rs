@@ -16,7 +16,7 @@ pub(crate) struct Refusal {
     hint: Option<&'static str>,
     context: Map<String, Value>,
     retryable: bool,
-    signatures: Option<Signatures>,
+    signatures: Option<Box<Signatures>>,
 }
 
 impl Refusal {
@@ -75,7 +75,7 @@ impl Refusal {
     /// What was verified before it came to this, and what was not.
     #[must_use]
     pub(crate) fn signatures(mut self, signatures: Signatures) -> Self {
-        self.signatures = Some(signatures);
+        self.signatures = Some(Box::new(signatures));
         self
     }
 
@@ -93,7 +93,7 @@ impl Refusal {
             }
         });
         CallToolResult::error(vec![ContentBlock::text(message), ContentBlock::text(error.to_string())])
-            .with_meta(self.signatures.as_ref().map(signatures_meta))
+            .with_meta(self.signatures.as_deref().map(signatures_meta))
     }
 }
 

@@ -1,4 +1,5 @@
 //! The demonstration: as a command, and against parties that lie.
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 mod support;
 

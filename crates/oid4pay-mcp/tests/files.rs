@@ -1,4 +1,5 @@
 //! Files that are damaged, too open or cut short: a clear refusal, and nothing lost.
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Registering and paying, from the compiled binary: what comes out, what is said when it does not, and that it happens once.
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 mod support;
 

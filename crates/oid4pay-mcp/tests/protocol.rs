@@ -1,4 +1,5 @@
 //! What an MCP client sees of the server, whatever it calls: lifecycles, the list of tools, bad arguments, clean ends.
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 mod support;
 
