@@ -115,6 +115,11 @@ fn fill(file: &Path, rows: u64) {
                 .expect("row");
         }
     }
+    tx.execute_batch(
+        "UPDATE series SET (newest_at, settled_minor, settled_count, begun_count) =
+             (SELECT at, settled_minor, settled_count, begun_count FROM totals WHERE series = id ORDER BY at DESC LIMIT 1)",
+    )
+    .expect("brought up to date");
     tx.commit().expect("committed");
     sql.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).expect("checkpointed");
 }
@@ -124,7 +129,7 @@ fn purchase() -> Purchase {
     let n = NEXT.fetch_add(1, Ordering::Relaxed);
     let items = vec![LineItem { sku: "sock".into(), qty: 1, unit_price_minor: None }];
     let (eur, key) = (Currency::parse("EUR").expect("known"), format!("key-{n:032}"));
-    Purchase::payment("https://as.example", "https://shop-7.example", items, 100, eur, Some(key.clone()), key)
+    Purchase::payment("https://as.example", "https://shop-17.example", items, 100, eur, Some(key.clone()), key)
         .expect("a purchase")
         .agent("agent 3")
 }

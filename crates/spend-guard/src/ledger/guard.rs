@@ -65,7 +65,7 @@ impl Ledger {
     ///
     /// - Any of the errors of opening and reading the file.
     pub fn rules_in_force(&self) -> Result<Rules, LedgerError> {
-        self.store.read(|tx| Ok(tx.in_force()?.rules))
+        self.store.read(|tx| tx.in_force()?.rules(tx))
     }
 
     /// Puts `policy` in force although it is looser. The caller has made sure that the human wants it.
@@ -186,17 +186,16 @@ impl Tx<'_> {
     /// What `policy` allows that the one in force does not.
     fn looser(&self, policy: &Policy) -> Result<Vec<String>, Failed> {
         let in_force = self.in_force()?;
-        Ok(if in_force.hash == policy.hash() { Vec::new() } else { policy.looser_than(&in_force.rules) })
+        Ok(if in_force.hash == policy.hash() { Vec::new() } else { policy.looser_than(&in_force.rules(self)?) })
     }
 
     fn in_force(&self) -> Result<InForce, Failed> {
         let Some(mut entry) = self.newest([POLICY, POLICY])? else {
             let default = Policy::default();
-            return Ok(InForce { rules: default.rules().clone(), hash: default.hash().to_owned() });
+            return Ok(InForce { hash: default.hash().to_owned(), rules: json!(default.file()) });
         };
-        let rules =
-            serde_json::from_value(entry.detail["rules"].take()).map_err(|error| self.corrupt(error.to_string()))?;
-        Ok(InForce { rules, hash: entry.detail["hash"].as_str().unwrap_or_default().to_owned() })
+        let (hash, rules) = (entry.detail["hash"].take(), entry.detail["rules"].take());
+        Ok(InForce { hash: hash.as_str().unwrap_or_default().to_owned(), rules })
     }
 
     fn put_in_force(&self, policy: &Policy, how: &str) -> Result<(), Failed> {
@@ -210,8 +209,15 @@ impl Tx<'_> {
 
 /// The policy the ledger knows.
 struct InForce {
-    rules: Rules,
     hash: String,
+    /// Read only when another policy comes.
+    rules: Value,
+}
+
+impl InForce {
+    fn rules(self, tx: &Tx<'_>) -> Result<Rules, Failed> {
+        serde_json::from_value(self.rules).map_err(|error| tx.corrupt(error.to_string()))
+    }
 }
 
 impl Evaluation {

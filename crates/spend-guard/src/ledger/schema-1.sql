@@ -49,7 +49,7 @@ CREATE TABLE journal (
 CREATE INDEX journal_intent ON journal (intent_id, seq) WHERE intent_id IS NOT NULL;
 CREATE INDEX journal_event ON journal (event, seq) WHERE intent_id IS NULL OR event = 'alert';
 
--- What money is counted by. The series whose other dimensions are empty counts a whole currency.
+-- What money is counted by, and how it stands now. The series whose other dimensions are empty counts a whole currency.
 CREATE TABLE series (
     id             INTEGER PRIMARY KEY,
     currency       TEXT    NOT NULL,
@@ -58,13 +58,17 @@ CREATE TABLE series (
     mcc            TEXT    NOT NULL,
     agent          TEXT    NOT NULL,
     reserved_minor INTEGER NOT NULL DEFAULT 0,
+    settled_minor  INTEGER NOT NULL DEFAULT 0,
+    settled_count  INTEGER NOT NULL DEFAULT 0,
+    begun_count    INTEGER NOT NULL DEFAULT 0,
+    newest_at      INTEGER NOT NULL DEFAULT 0,
     UNIQUE (currency, merchant, category, mcc, agent)
 ) STRICT;
 
 CREATE INDEX series_merchant ON series (merchant);
 
--- Running totals per series, one row per second in which something happened. What lies in a window is the difference
--- of two rows, so its cost does not depend on how much there is.
+-- How a series stood at the end of each second in which something happened. What lies in a window is the difference of two
+-- such standings, so its cost does not depend on how much that is.
 CREATE TABLE totals (
     series        INTEGER NOT NULL REFERENCES series (id),
     at            INTEGER NOT NULL,

@@ -1,7 +1,7 @@
 //! Running totals: what was settled, reserved and begun, per currency and per kind of spending.
 
 use jose::UnixSeconds;
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::{OptionalExtension as _, Row, params};
 
 use super::store::{Failed, Tx};
 use crate::error::LedgerError;
@@ -9,9 +9,19 @@ use crate::intent::Intent;
 use crate::money::Currency;
 use crate::policy::{Scope, Sum, Sums};
 
-/// What one event adds to a series.
-#[derive(Clone, Copy, Default)]
-struct Addition {
+/// How a series stands.
+#[derive(Clone, Copy)]
+struct Series {
+    id: i64,
+    reserved_minor: i64,
+    totals: Totals,
+    /// When the totals last changed.
+    newest_at: UnixSeconds,
+}
+
+/// What happened in a series from its beginning up to some second, that one included.
+#[derive(Clone, Copy, Default, PartialEq)]
+struct Totals {
     settled_minor: i64,
     settled_count: i64,
     begun_count: i64,
@@ -21,129 +31,127 @@ impl Tx<'_> {
     /// Holds the intent's amount back, and counts it as begun.
     pub(crate) fn reserve(&self, intent: &mut Intent) -> Result<(), Failed> {
         let amount = minor(intent.amount_minor)?;
-        for series in self.series_of(intent)? {
-            let (reserved, settled) = (self.reserved(series)?, self.latest(series)?.0);
+        self.change(intent, |series| {
+            series.reserved_minor = series.reserved_minor.checked_add(amount)?;
+            series.totals.begun_count = series.totals.begun_count.checked_add(1)?;
             // Settling must never fail, so the room for it is made sure of here.
-            settled.checked_add(reserved).and_then(|sum| sum.checked_add(amount)).ok_or(LedgerError::SumsExhausted)?;
-            self.set_reserved(series, reserved + amount)?;
-            self.add(series, Addition { begun_count: 1, ..Addition::default() })?;
-        }
+            series.totals.settled_minor.checked_add(series.reserved_minor).map(|_| ())
+        })?;
         intent.reserved = true;
         Ok(())
     }
 
-    /// Gives a reservation back.
+    /// Gives a reservation back, where there is one.
     pub(crate) fn release(&self, intent: &mut Intent) -> Result<(), Failed> {
-        if !intent.reserved {
-            return Ok(());
+        if intent.reserved {
+            let amount = minor(intent.amount_minor)?;
+            self.change(intent, |series| {
+                series.reserved_minor = series.reserved_minor.checked_sub(amount)?;
+                Some(())
+            })?;
+            intent.reserved = false;
         }
-        let amount = minor(intent.amount_minor)?;
-        for series in self.series_of(intent)? {
-            let reserved = self.reserved(series)?;
-            let left = reserved.checked_sub(amount).filter(|left| *left >= 0);
-            self.set_reserved(series, left.ok_or_else(|| self.corrupt("a reservation is missing from its sum"))?)?;
-        }
-        intent.reserved = false;
         Ok(())
     }
 
     /// Turns a reservation into money spent now.
     pub(crate) fn spend(&self, intent: &mut Intent) -> Result<(), Failed> {
-        self.release(intent)?;
-        let settled_minor = minor(intent.amount_minor)?;
-        for series in self.series_of(intent)? {
-            self.add(series, Addition { settled_minor, settled_count: 1, begun_count: 0 })?;
+        let amount = minor(intent.amount_minor)?;
+        self.change(intent, |series| {
+            series.reserved_minor = series.reserved_minor.checked_sub(amount)?;
+            series.totals.settled_minor = series.totals.settled_minor.checked_add(amount)?;
+            series.totals.settled_count = series.totals.settled_count.checked_add(1)?;
+            Some(())
+        })?;
+        intent.reserved = false;
+        Ok(())
+    }
+
+    /// Changes the series of the whole currency, and the one of exactly this kind of spending.
+    fn change(&self, intent: &Intent, change: impl Fn(&mut Series) -> Option<()>) -> Result<(), Failed> {
+        for key in series_keys(intent) {
+            let before = match self.series(key)? {
+                Some(series) => series,
+                None => {
+                    self.sql
+                        .prepare_cached(
+                            "INSERT INTO series (currency, merchant, category, mcc, agent) VALUES (?1, ?2, ?3, ?4, ?5)",
+                        )?
+                        .execute(key)?;
+                    let id = self.sql.last_insert_rowid();
+                    Series { id, reserved_minor: 0, totals: Totals::default(), newest_at: 0 }
+                }
+            };
+            let mut after = before;
+            change(&mut after).ok_or(LedgerError::SumsExhausted)?;
+            let Series { id, reserved_minor, totals, .. } = after;
+            if reserved_minor < 0 {
+                return Err(self.corrupt("a reservation is missing from its sum"));
+            }
+            let Totals { settled_minor, settled_count, begun_count } = totals;
+            let newest_at = if totals == before.totals { before.newest_at } else { self.now };
+            self.sql
+                .prepare_cached(
+                    "UPDATE series SET reserved_minor = ?2, settled_minor = ?3, settled_count = ?4, begun_count = ?5,
+                     newest_at = ?6 WHERE id = ?1",
+                )?
+                .execute([id, reserved_minor, settled_minor, settled_count, begun_count, newest_at])?;
+            if totals != before.totals {
+                self.sql.prepare_cached("INSERT OR REPLACE INTO totals VALUES (?1, ?2, ?3, ?4, ?5)")?.execute([
+                    id,
+                    self.now,
+                    settled_minor,
+                    settled_count,
+                    begun_count,
+                ])?;
+            }
         }
         Ok(())
     }
 
-    /// The series of the whole currency, and the one of exactly this kind of spending; made where they are missing.
-    fn series_of(&self, intent: &Intent) -> Result<[i64; 2], Failed> {
-        let [total, kind] = series_keys(intent);
-        let series = |key: [&str; 5]| {
-            if let Some(id) = self.find_series(key)? {
-                return Ok(id);
-            }
-            self.sql
-                .prepare_cached(
-                    "INSERT INTO series (currency, merchant, category, mcc, agent) VALUES (?1, ?2, ?3, ?4, ?5)",
-                )?
-                .execute(key)?;
-            Ok::<_, Failed>(self.sql.last_insert_rowid())
-        };
-        Ok([series(total)?, series(kind)?])
-    }
-
-    pub(super) fn find_series(&self, key: [&str; 5]) -> Result<Option<i64>, Failed> {
+    fn series(&self, key: [&str; 5]) -> Result<Option<Series>, Failed> {
         Ok(self
             .sql
             .prepare_cached(
-                "SELECT id FROM series WHERE currency = ?1 AND merchant = ?2 AND category = ?3 AND mcc = ?4 AND agent = ?5",
+                "SELECT id, reserved_minor, settled_minor, settled_count, begun_count, newest_at FROM series
+                 WHERE currency = ?1 AND merchant = ?2 AND category = ?3 AND mcc = ?4 AND agent = ?5",
             )?
-            .query_row(key, |row| row.get(0))
+            .query_row(key, |row| Series::read(row))
             .optional()?)
     }
 
-    fn reserved(&self, series: i64) -> Result<i64, Failed> {
-        Ok(self
-            .sql
-            .prepare_cached("SELECT reserved_minor FROM series WHERE id = ?1")?
-            .query_row([series], |row| row.get(0))?)
+    /// The number of a series.
+    pub(super) fn series_id(&self, key: [&str; 5]) -> Result<Option<i64>, Failed> {
+        Ok(self.series(key)?.map(|series| series.id))
     }
 
-    fn set_reserved(&self, series: i64, minor: i64) -> Result<(), Failed> {
-        self.sql.prepare_cached("UPDATE series SET reserved_minor = ?2 WHERE id = ?1")?.execute([series, minor])?;
-        Ok(())
-    }
-
-    fn add(&self, series: i64, addition: Addition) -> Result<(), Failed> {
-        let (settled_minor, settled_count, begun_count) = self.latest(series)?;
-        let sum = |a: i64, b: i64| a.checked_add(b).ok_or(LedgerError::SumsExhausted);
-        self.sql.prepare_cached("INSERT OR REPLACE INTO totals VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(params![
-            series,
-            self.now,
-            sum(settled_minor, addition.settled_minor)?,
-            sum(settled_count, addition.settled_count)?,
-            sum(begun_count, addition.begun_count)?,
-        ])?;
-        Ok(())
-    }
-
-    fn latest(&self, series: i64) -> Result<(i64, i64, i64), Failed> {
-        self.total_at(series, UnixSeconds::MAX)
-    }
-
-    /// The totals of a series up to and including the second `at`.
-    fn total_at(&self, series: i64, at: UnixSeconds) -> Result<(i64, i64, i64), Failed> {
+    /// The totals of a series before the second `since`.
+    fn totals_before(&self, series: i64, since: UnixSeconds) -> Result<Totals, Failed> {
         Ok(self
             .sql
             .prepare_cached(
-                "SELECT settled_minor, settled_count, begun_count FROM totals WHERE series = ?1 AND at <= ?2
+                "SELECT settled_minor, settled_count, begun_count FROM totals WHERE series = ?1 AND at < ?2
                  ORDER BY at DESC LIMIT 1",
             )?
-            .query_row([series, at], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .query_row([series, since], |row| {
+                Ok(Totals { settled_minor: row.get(0)?, settled_count: row.get(1)?, begun_count: row.get(2)? })
+            })
             .optional()?
             .unwrap_or_default())
     }
 
-    /// The series that `scope` covers.
-    fn matching(&self, currency: Currency, scope: &Scope) -> Result<Vec<i64>, Failed> {
-        if scope.is_everything() {
-            let total = self.find_series([currency.code(), "", "", "", ""])?;
-            return Ok(total.into_iter().collect());
-        }
-        let mut statement = self.sql.prepare_cached(
-            "SELECT id, merchant, category, mcc, agent FROM series WHERE currency = ?1 AND merchant <> ''",
-        )?;
-        let mut rows = statement.query([currency.code()])?;
-        let mut matching = Vec::new();
-        while let Some(row) = rows.next()? {
-            let text = |index| row.get_ref(index)?.as_str().map_err(rusqlite::Error::from);
-            if scope.covers(text(1)?, text(2)?, text(3)?, text(4)?) {
-                matching.push(row.get(0)?);
-            }
-        }
-        Ok(matching)
+    /// Adds to `sum` what `series` saw from the second `since` on.
+    fn add_window(&self, sum: &mut Sum, series: &Series, since: UnixSeconds) -> Result<(), Failed> {
+        let before = if series.newest_at < since { series.totals } else { self.totals_before(series.id, since)? };
+        let part = |after: i64, before: i64| {
+            u64::try_from(after - before).map_err(|_| self.corrupt("a running total went down"))
+        };
+        let Totals { settled_minor, settled_count, begun_count } = series.totals;
+        sum.settled_minor = sum.settled_minor.saturating_add(part(settled_minor, before.settled_minor)?);
+        sum.settled_count = sum.settled_count.saturating_add(part(settled_count, before.settled_count)?);
+        sum.begun_count = sum.begun_count.saturating_add(part(begun_count, before.begun_count)?);
+        sum.reserved_minor = sum.reserved_minor.saturating_add(part(series.reserved_minor, 0)?);
+        Ok(())
     }
 }
 
@@ -157,26 +165,37 @@ impl Sums for Tx<'_> {
     fn was_paid(&self, merchant: &str) -> Result<bool, Failed> {
         Ok(self
             .sql
-            .prepare_cached(
-                "SELECT EXISTS (SELECT 1 FROM series WHERE merchant = ?1 AND 0 <
-                     (SELECT settled_count FROM totals WHERE series = id ORDER BY at DESC LIMIT 1))",
-            )?
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM series WHERE merchant = ?1 AND settled_count > 0)")?
             .query_row([merchant], |row| row.get(0))?)
     }
 
     fn sum(&self, currency: Currency, scope: &Scope, since: UnixSeconds) -> Result<Sum, Failed> {
         let mut sum = Sum::default();
-        for series in self.matching(currency, scope)? {
-            let (newest, before) = (self.latest(series)?, self.total_at(series, since - 1)?);
-            let part = |newest: i64, before: i64| {
-                u64::try_from(newest - before).map_err(|_| self.corrupt("a running total went down"))
-            };
-            sum.settled_minor = sum.settled_minor.saturating_add(part(newest.0, before.0)?);
-            sum.settled_count = sum.settled_count.saturating_add(part(newest.1, before.1)?);
-            sum.begun_count = sum.begun_count.saturating_add(part(newest.2, before.2)?);
-            sum.reserved_minor = sum.reserved_minor.saturating_add(part(self.reserved(series)?, 0)?);
+        if scope.is_everything() {
+            if let Some(series) = self.series([currency.code(), "", "", "", ""])? {
+                self.add_window(&mut sum, &series, since)?;
+            }
+            return Ok(sum);
+        }
+        let mut statement = self.sql.prepare_cached(
+            "SELECT id, reserved_minor, settled_minor, settled_count, begun_count, newest_at, merchant, category, mcc, agent
+             FROM series WHERE currency = ?1 AND merchant <> ''",
+        )?;
+        let mut rows = statement.query(params![currency.code()])?;
+        while let Some(row) = rows.next()? {
+            let text = |index| row.get_ref(index)?.as_str().map_err(rusqlite::Error::from);
+            if scope.covers(text(6)?, text(7)?, text(8)?, text(9)?) {
+                self.add_window(&mut sum, &Series::read(row)?, since)?;
+            }
         }
         Ok(sum)
+    }
+}
+
+impl Series {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let totals = Totals { settled_minor: row.get(2)?, settled_count: row.get(3)?, begun_count: row.get(4)? };
+        Ok(Self { id: row.get(0)?, reserved_minor: row.get(1)?, totals, newest_at: row.get(5)? })
     }
 }
 

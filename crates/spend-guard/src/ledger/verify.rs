@@ -57,11 +57,11 @@ pub enum Broken {
     #[error("an artefact of intent {0} is missing, was added or was changed")]
     Artefact(String),
     /// The running totals are not the sums of the intents.
-    #[error("the {what} of series {series} is not the sum of the intents")]
+    #[error("the sums of series {series} are not those of the intents: {what}")]
     Totals {
         /// The number of the series.
         series: i64,
-        /// `row`, `reserved_minor`, `settled_minor`, `settled_count`.
+        /// `row`, `reserved_minor`, `settled_minor`, `settled_count`, `totals`.
         what: &'static str,
     },
 }
@@ -248,7 +248,7 @@ impl Tx<'_> {
                 continue;
             }
             for key in series_keys(&intent) {
-                let series = self.find_series(key)?.ok_or(Broken::Totals { series: 0, what: "row" })?;
+                let series = self.series_id(key)?.ok_or(Broken::Totals { series: 0, what: "row" })?;
                 let sums = sums.entry(series).or_default();
                 match intent.settled_at {
                     Some(at) => sums.settled.push((at, intent.amount_minor)),
@@ -260,9 +260,12 @@ impl Tx<'_> {
     }
 
     fn verify_totals(&self, mut sums: HashMap<i64, Sums>) -> Result<(), Stop> {
-        let mut series = self.sql.prepare("SELECT id, reserved_minor FROM series")?;
-        let mut totals =
-            self.sql.prepare("SELECT at, settled_minor, settled_count FROM totals WHERE series = ?1 ORDER BY at")?;
+        let mut series = self
+            .sql
+            .prepare("SELECT id, reserved_minor, settled_minor, settled_count, begun_count, newest_at FROM series")?;
+        let mut totals = self.sql.prepare(
+            "SELECT at, settled_minor, settled_count, begun_count FROM totals WHERE series = ?1 ORDER BY at",
+        )?;
         let mut rows = series.query([])?;
         while let Some(row) = rows.next()? {
             let (series, reserved): (i64, i64) = (row.get(0)?, row.get(1)?);
@@ -273,7 +276,7 @@ impl Tx<'_> {
             }
             settled.sort_unstable();
             let mut settled = settled.into_iter().peekable();
-            let (mut minor, mut count) = (0u64, 0u64);
+            let (mut minor, mut count, mut last) = (0u64, 0u64, [0; 4]);
             let mut rows = totals.query([series])?;
             while let Some(row) = rows.next()? {
                 let at: i64 = row.get(0)?;
@@ -287,9 +290,11 @@ impl Tx<'_> {
                 if u64::try_from(row.get::<_, i64>(2)?) != Ok(count) {
                     return Err(wrong("settled_count"));
                 }
+                last = [row.get(1)?, row.get(2)?, row.get(3)?, at];
             }
-            if settled.next().is_some() {
-                return Err(wrong("settled_minor"));
+            let ends = [row.get::<_, i64>(2)?, row.get(3)?, row.get(4)?, row.get(5)?];
+            if settled.next().is_some() || last != ends {
+                return Err(wrong("totals"));
             }
         }
         match sums.keys().next() {
