@@ -55,9 +55,8 @@ impl Jwk {
     /// - [`InvalidJwk::PrivateMember`] if it has a private or symmetric member: such a key has leaked, or is a trap.
     /// - [`InvalidJwk::NotForThis`] if `use`, `key_ops` or `alg` says that the key is for something else.
     pub fn from_members(members: Map<String, Value>) -> Result<Self, InvalidJwk> {
-        let read = Members::public(&members)?;
-        let key = read.public_key()?;
-        let kid = read.text("kid")?.map(str::to_owned);
+        let key = PublicKey::from_members(&members)?;
+        let kid = Members(&members).text("kid")?.map(str::to_owned);
         Ok(Self { key, kid, members })
     }
 
@@ -250,10 +249,12 @@ impl<'a> Members<'a> {
 
     /// The members of a key to verify with.
     pub(crate) fn public(members: &'a Map<String, Value>) -> Result<Self, InvalidJwk> {
-        match PRIVATE_MEMBERS.iter().any(|name| members.contains_key(*name)) {
-            true => Err(InvalidJwk::PrivateMember),
-            false => Self::new(members, "verify"),
+        if PRIVATE_MEMBERS.iter().any(|name| members.contains_key(*name)) {
+            return Err(InvalidJwk::PrivateMember);
         }
+        let read = Self::new(members, "verify")?;
+        read.text("kid")?;
+        Ok(read)
     }
 
     /// The octets of the public key; whether they are a point is not checked.
@@ -270,7 +271,7 @@ impl<'a> Members<'a> {
         }
     }
 
-    fn public_key(self) -> Result<PublicKey, InvalidJwk> {
+    pub(crate) fn public_key(self) -> Result<PublicKey, InvalidJwk> {
         PublicKey::from_point(&self.point()?).ok_or(InvalidJwk::NotOnCurve)
     }
 

@@ -1,4 +1,5 @@
 use core::fmt;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
@@ -142,7 +143,7 @@ pub struct UnverifiedJws<'a> {
     payload: &'a str,
     signature: Vec<u8>,
     alg: Alg,
-    header: Map<String, Value>,
+    header: Arc<Map<String, Value>>,
 }
 
 impl<'a> UnverifiedJws<'a> {
@@ -181,7 +182,7 @@ impl<'a> UnverifiedJws<'a> {
             }
         }
         let signature = base64url::decode(signature).map_err(|_| JwsError::Base64Url("signature"))?;
-        Ok(Self { signing_input, payload, signature, alg, header })
+        Ok(Self { signing_input, payload, signature, alg, header: Arc::new(header) })
     }
 
     /// The algorithm that the header names.
@@ -275,7 +276,7 @@ impl<'a> UnverifiedJws<'a> {
         }
         let payload = base64url::decode(self.payload).map_err(|_| JwsError::Base64Url("payload"))?;
         key.verify(self.signing_input.as_bytes(), &self.signature).map_err(|_| JwsError::BadSignature)?;
-        Ok(VerifiedJws { header: self.header.clone(), payload })
+        Ok(VerifiedJws { header: Arc::clone(&self.header), payload })
     }
 
     fn check_alg(&self, key: &PublicKey, allowed: &[Alg]) -> Result<(), JwsError> {
@@ -302,7 +303,7 @@ impl fmt::Debug for UnverifiedJws<'_> {
 /// A JWS whose signature, algorithm and `typ` were checked. `Debug` shows no claim.
 #[derive(Clone, PartialEq)]
 pub struct VerifiedJws {
-    header: Map<String, Value>,
+    header: Arc<Map<String, Value>>,
     payload: Vec<u8>,
 }
 

@@ -2,6 +2,7 @@ use core::fmt;
 use std::sync::OnceLock;
 
 use p256::ecdsa::signature::{Signer as _, Verifier as _};
+use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use crate::{Alg, InvalidJwk, Jwk, Rng, Thumbprint, base64url, jwk};
@@ -155,6 +156,15 @@ enum Public {
 impl PublicKey {
     fn new(point: Public) -> Self {
         Self { point, thumbprint: OnceLock::new() }
+    }
+
+    /// Reads the key from the members of a public JWK (RFC 7517 §4), of which nothing else is kept.
+    ///
+    /// # Errors
+    ///
+    /// - [`InvalidJwk`] as for [`Jwk::from_members`].
+    pub fn from_members(members: &Map<String, Value>) -> Result<Self, InvalidJwk> {
+        jwk::Members::public(members)?.public_key()
     }
 
     /// Takes the 32 octets of RFC 8032 §5.1.5. `None` if they are no point, one of small order, or not the one encoding

@@ -1,6 +1,6 @@
 use core::fmt;
 
-use jose::{Alg, Jwk, PublicKey, Thumbprint, UnixSeconds, UnverifiedJws, VerifiedJws};
+use jose::{Alg, PublicKey, Thumbprint, UnixSeconds, UnverifiedJws, VerifiedJws};
 use serde_json::{Map, Value};
 
 use crate::KeyBindingError;
@@ -207,9 +207,7 @@ fn holder_key(
         Some(_) => return Err(KeyBindingError::MalformedCnf),
     };
     let key = match (jwk, &jkt, known) {
-        (Some(Value::Object(members)), ..) => {
-            Jwk::from_members(members.clone()).map_err(KeyBindingError::HolderKey)?.key().clone()
-        }
+        (Some(Value::Object(members)), ..) => PublicKey::from_members(members).map_err(KeyBindingError::HolderKey)?,
         (Some(_), ..) => return Err(KeyBindingError::MalformedCnf),
         (None, Some(_), known) => match (jws.unverified_jwk()?, known) {
             (Some(jwk), _) => jwk.key().clone(),
