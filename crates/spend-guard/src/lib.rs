@@ -6,6 +6,37 @@
 //!
 //! No network, no floating point, no tokens. The time comes from a [`jose::Clock`].
 //!
+//! # Examples
+//!
+//! ```
+//! use std::sync::Arc;
+//! use spend_guard::{Begun, Currency, Ledger, LineItem, Mandate, Next, Offers, Policy, Purchase, Settlement};
+//!
+//! # let dir = tempfile::tempdir()?;
+//! # let data_dir = dir.path().join("data");
+//! let ledger = Ledger::new(data_dir, Arc::new(|| 1_790_000_000));
+//! let policy = Policy::parse("[currency.EUR]\nday = 30", "policy.toml")?;
+//! let buy = |amount_minor| {
+//!     let socks = LineItem { sku: "sock".into(), qty: 1, unit_price_minor: None };
+//!     let (shop, key) = ("https://shop.example", "128 random bits, as text");
+//!     Purchase::payment("https://as.example", shop, vec![socks], amount_minor, Currency::parse("EUR")?, None, key)
+//!         .map_err(Box::<dyn std::error::Error>::from)
+//! };
+//!
+//! let Begun::New(mut claim) = ledger.begin(&buy(12_99)?, Some(&policy))? else { panic!("it is new and allowed") };
+//! assert_eq!(claim.offers_verified(Offers::Verified { digest: "of the offers" })?, Next::Authorize);
+//! let mandate = Mandate { mandate_id: "m1".into(), cap_minor: 12_99, expires_at: 1_790_000_900 };
+//! claim.mandate_held(mandate, "sd-jwt~disclosure~")?;
+//! claim.presenting("sd-jwt~disclosure~kb-jwt")?;
+//! claim.settled(&Settlement { payment_intent_id: "pi_1".into(), ..Settlement::default() })?;
+//!
+//! // The model asks again: it was paid, and is not paid twice. Another one would go over the budget.
+//! assert!(matches!(ledger.begin(&buy(12_99)?, Some(&policy))?, Begun::Replay(_)));
+//! let Begun::Denied(denial) = ledger.begin(&buy(17_02)?, Some(&policy))? else { panic!("12.99 and 17.02 are over 30") };
+//! assert_eq!(denial.evaluation.findings[0].rule, "currency.EUR.day");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Not covered
 //!
 //! Converting currencies, moving money, asking the human (the caller does; the answer is recorded here), and protecting

@@ -64,8 +64,7 @@ impl fmt::Debug for PurchaseIdentity {
 
 /// A purchase about to be made.
 ///
-/// Made by [`Purchase::payment`], [`Purchase::cheapest`] or [`Purchase::verify`]. The origins are compared as given:
-/// pass them normalised (scheme and host in lower case, no default port, no path).
+/// Made by [`Purchase::payment`], [`Purchase::cheapest`] or [`Purchase::verify`].
 #[derive(Clone, Debug)]
 pub struct Purchase {
     pub(crate) kind: PurchaseKind,
@@ -112,6 +111,7 @@ impl Purchase {
     ///
     /// # Errors
     ///
+    /// - [`InvalidPurchase::Origin`] if `merchant` is no origin as RFC 6454 §6.2 writes it: lower case, ASCII, no path.
     /// - [`InvalidPurchase::Amount`] for 0 or more than [`MAX_AMOUNT_MINOR`].
     /// - [`InvalidPurchase::LineItems`] for no line, an empty SKU, a quantity of 0, or a sum of quantities beyond 2^53 − 1.
     /// - [`InvalidPurchase::IdempotencyKey`] for one under 22 or over 128 characters.
@@ -125,6 +125,7 @@ impl Purchase {
         idempotency_key: impl Into<String>,
     ) -> Result<Self, InvalidPurchase> {
         let (issuer, merchant) = (issuer.into(), merchant.into());
+        check_origin(&merchant)?;
         check_amount(amount_minor)?;
         let merged = merge(&line_items)?;
         let identity = PurchaseIdentity::of(&serde_json::json!({
@@ -152,6 +153,7 @@ impl Purchase {
         idempotency_key: impl Into<String>,
     ) -> Result<Self, InvalidPurchase> {
         let issuer = issuer.into();
+        check_origin(&terms.store)?;
         check_amount(terms.cap_minor)?;
         let identity =
             PurchaseIdentity::of(&serde_json::json!({"v": "oid4ac-cheapest-1", "issuer": issuer, "arguments": terms}));
@@ -183,6 +185,8 @@ impl Purchase {
         idempotency_key: impl Into<String>,
     ) -> Result<Self, InvalidPurchase> {
         let (issuer, key) = (issuer.into(), idempotency_key.into());
+        let merchant = merchant.into();
+        check_origin(&merchant)?;
         check_amount(amount_minor)?;
         merge(&line_items)?;
         if key.is_empty() || key.len() > MAX_KEY {
@@ -191,7 +195,7 @@ impl Purchase {
         let identity = PurchaseIdentity::of(&serde_json::json!({
             "v": "oid4ac-verify-1", "issuer": issuer, "mandate_id": mandate.mandate_id, "idempotency_key": key,
         }));
-        let bare = Self::bare(PurchaseKind::Verify, identity, issuer, merchant.into(), amount_minor, currency);
+        let bare = Self::bare(PurchaseKind::Verify, identity, issuer, merchant, amount_minor, currency);
         Ok(Self { mandate: Some(mandate), line_items, idempotency_key: key, ..bare })
     }
 
@@ -260,6 +264,9 @@ impl Purchase {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidPurchase {
+    /// The merchant is no origin in its one normal form, and rules and repetitions could miss it.
+    #[error("the merchant is not an origin: scheme://host[:port] in lower case, without a path")]
+    Origin,
     /// The amount is 0 or too large.
     #[error("the amount is not between 1 and {MAX_AMOUNT_MINOR} minor units")]
     Amount,
@@ -269,6 +276,22 @@ pub enum InvalidPurchase {
     /// Too short to be unguessable, or longer than a merchant takes.
     #[error("the idempotency key is shorter than {MIN_KEY} or longer than {MAX_KEY} characters")]
     IdempotencyKey,
+}
+
+/// An origin in ASCII serialisation. Whether its host exists is nothing that matters here; that it has one spelling is.
+fn check_origin(origin: &str) -> Result<(), InvalidPurchase> {
+    let (scheme, authority) = origin.split_once("://").ok_or(InvalidPurchase::Origin)?;
+    let is_plain = |part: &str, others: &[u8]| {
+        let allowed = |octet: u8| octet.is_ascii_lowercase() || octet.is_ascii_digit() || others.contains(&octet);
+        !part.is_empty() && part.bytes().all(allowed)
+    };
+    let has_default_port =
+        matches!((scheme, authority.rsplit_once(':')), ("https", Some((_, "443"))) | ("http", Some((_, "80"))));
+    if is_plain(scheme, b"+-.") && is_plain(authority, b"-._~:[]") && !has_default_port {
+        Ok(())
+    } else {
+        Err(InvalidPurchase::Origin)
+    }
 }
 
 pub(crate) fn check_amount(amount_minor: u64) -> Result<(), InvalidPurchase> {

@@ -77,6 +77,33 @@ fn impossible_purchases_are_refused() {
 }
 
 #[test]
+fn a_merchant_has_one_spelling() {
+    let make = |shop: &str| Purchase::payment(ISSUER, shop, vec![socks(1)], 1, eur(), None, key()).map(|_| ());
+    for good in
+        [SHOP, "https://shop.example:8443", "http://127.0.0.1:1", "http://[::1]:80801", "https://xn--bcher-kva.example"]
+    {
+        assert_eq!(make(good), Ok(()), "{good}");
+    }
+    for bad in [
+        "",
+        "shop.example",
+        "https://",
+        "https://shop.example/",
+        "https://SHOP.example",
+        "HTTPS://shop.example",
+        "https://shop.example:443",
+        "http://127.0.0.1:80",
+        "https://user@shop.example",
+        "https://shop.example?x",
+        "https://bücher.example",
+        "https://shop.example ",
+        "https://shop*.example",
+    ] {
+        assert_eq!(make(bad), Err(InvalidPurchase::Origin), "{bad}");
+    }
+}
+
+#[test]
 fn only_one_drives_an_intent_at_a_time() {
     let bench = bench();
     let first = claim(bench.ledger.begin(&purchase(1299, "a"), None).unwrap());

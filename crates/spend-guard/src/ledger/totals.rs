@@ -116,7 +116,7 @@ impl Tx<'_> {
                 "SELECT id, reserved_minor, settled_minor, settled_count, begun_count, newest_at FROM series
                  WHERE currency = ?1 AND merchant = ?2 AND category = ?3 AND mcc = ?4 AND agent = ?5",
             )?
-            .query_row(key, |row| Series::read(row))
+            .query_row(key, Series::read)
             .optional()?)
     }
 
@@ -179,9 +179,10 @@ impl Sums for Tx<'_> {
         }
         let mut statement = self.sql.prepare_cached(
             "SELECT id, reserved_minor, settled_minor, settled_count, begun_count, newest_at, merchant, category, mcc, agent
-             FROM series WHERE currency = ?1 AND merchant <> ''",
+             FROM series WHERE currency = ?1 AND merchant <> '' AND merchant >= ?2 AND merchant < ?3",
         )?;
-        let mut rows = statement.query(params![currency.code()])?;
+        let (first, last) = scope.merchant_range();
+        let mut rows = statement.query(params![currency.code(), first, last])?;
         while let Some(row) = rows.next()? {
             let text = |index| row.get_ref(index)?.as_str().map_err(rusqlite::Error::from);
             if scope.covers(text(6)?, text(7)?, text(8)?, text(9)?) {

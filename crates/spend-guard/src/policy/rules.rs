@@ -171,6 +171,15 @@ impl Scope {
         self.merchants.is_empty() && self.categories.is_empty() && self.mccs.is_empty() && self.agents.is_empty()
     }
 
+    /// Two texts between which every merchant lies that it covers, and no empty one.
+    pub(crate) fn merchant_range(&self) -> (&str, String) {
+        let prefix = |glob: &'_ String| glob.find(['*', '?']).unwrap_or(glob.len());
+        let prefixes = || self.merchants.iter().map(|glob| &glob[..prefix(glob)]);
+        // Origins are ASCII, so this character sorts after every continuation of a prefix.
+        let last = prefixes().map(|prefix| format!("{prefix}{}", char::MAX)).max();
+        (prefixes().min().unwrap_or_default(), last.unwrap_or_else(|| char::MAX.into()))
+    }
+
     /// Whether it covers spending of this kind; an unknown category, code or agent is the empty text.
     pub(crate) fn covers(&self, merchant: &str, category: &str, mcc: &str, agent: &str) -> bool {
         let has = |list: &[String], value: &str| list.is_empty() || list.iter().any(|entry| entry == value);
@@ -208,4 +217,38 @@ pub(crate) fn matches_glob(glob: &str, text: &str) -> bool {
         }
     }
     glob[g..].iter().all(|octet| *octet == b'*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_glob_matches_as_a_naive_one_does() {
+        fn naive(glob: &[u8], text: &[u8]) -> bool {
+            match (glob.split_first(), text.split_first()) {
+                (None, None) => true,
+                (Some((b'*', rest)), _) if naive(rest, text) => true,
+                (Some((b'*', _)), Some((_, text))) => naive(glob, text),
+                (Some((g, glob)), Some((t, text))) => (*g == b'?' || g == t) && naive(glob, text),
+                _ => false,
+            }
+        }
+        use proptest::prelude::*;
+        proptest!(|(glob in "[ab*?]{0,7}", text in "[ab]{0,9}")| {
+            prop_assert_eq!(matches_glob(&glob, &text), naive(glob.as_bytes(), text.as_bytes()));
+        });
+    }
+
+    #[test]
+    fn every_merchant_a_scope_covers_lies_in_its_range() {
+        use proptest::prelude::*;
+        proptest!(|(merchants in proptest::collection::vec("[ab*?]{1,4}", 0..3), merchant in "[ab~]{1,6}")| {
+            let scope = Scope { merchants, ..Scope::default() };
+            let (first, last) = scope.merchant_range();
+            if scope.covers(&merchant, "", "", "") {
+                prop_assert!(first <= merchant.as_str() && merchant < last, "{first:?} {merchant:?} {last:?}");
+            }
+        });
+    }
 }
