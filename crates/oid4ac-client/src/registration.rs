@@ -1,6 +1,7 @@
 //! Dynamic client registration (RFC 7591).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
 use http::header::AUTHORIZATION;
@@ -12,7 +13,7 @@ use crate::metadata::MANDATE_TYPE;
 use crate::nonce::Role;
 use crate::secret::{SecretText, SetupToken};
 use crate::send::{Call, sensitive};
-use crate::store::RegistrationAccess;
+use crate::store::{RegistrationAccess, SessionLock};
 use crate::{Artefact, Client, Error, Incompatibility, KeyPair, Misbehaviour, Registration, Stage, Why};
 
 /// What an agent registers with.
@@ -103,12 +104,15 @@ impl Client {
     /// - [`Error::Local`] if keys or registration could not be kept; an earlier registration is untouched then.
     /// - [`Error::Transport`]; after [`may_have_arrived`](crate::TransportError::may_have_arrived) the token may be spent.
     pub async fn register(&self, request: &RegisterRequest) -> Result<Registered, Error> {
-        let keys = self.inner.store.keys()?;
-        if let (Some(_), Some(registration)) = (&keys, self.inner.store.registration()?)
-            && request.is_covered_by(&registration)
-        {
+        if let Some(registration) = self.covering(request)? {
             return Ok(Registered::Before(registration));
         }
+        // Two at once would register two pairs of keys, and keep one's keys with the other's client id.
+        let _alone = self.lock_registration().await?;
+        if let Some(registration) = self.covering(request)? {
+            return Ok(Registered::Before(registration));
+        }
+        let keys = self.inner.store.keys()?;
         let metadata = self.metadata().await?;
         let endpoint = metadata.registration_endpoint.as_ref();
         let endpoint = endpoint.ok_or(Incompatibility::MissingMember("registration_endpoint"))?;
@@ -153,6 +157,23 @@ impl Client {
         };
         self.inner.store.save_registration(&registration, access)?;
         Ok(Registered::Now(registration))
+    }
+
+    /// The registration that the store has, if it gives all that is asked for.
+    fn covering(&self, request: &RegisterRequest) -> Result<Option<Registration>, Error> {
+        let store = &self.inner.store;
+        let registration = store.registration()?.filter(|registration| request.is_covered_by(registration));
+        Ok(if registration.is_some() && store.keys()?.is_some() { registration } else { None })
+    }
+
+    /// Waits until no other process registers. A lock dies with its holder, whose requests end in time.
+    async fn lock_registration(&self) -> Result<SessionLock, Error> {
+        loop {
+            match self.inner.store.try_lock_session()? {
+                Some(lock) => return Ok(lock),
+                None => tokio::time::sleep(WAIT).await,
+            }
+        }
     }
 
     fn client_metadata<'a>(
@@ -226,3 +247,4 @@ struct Reply {
 }
 
 const MAX_CLIENT_ID: usize = 256;
+const WAIT: Duration = Duration::from_millis(50);

@@ -40,6 +40,20 @@ async fn registers_once_and_leaves_a_second_token_unspent() {
 }
 
 #[tokio::test]
+async fn two_processes_that_register_at_once_end_up_as_one_agent() {
+    let world = World::new().await;
+    let (mut one, mut two) = tokio::join!(world.server(), world.server());
+    let call = || json!({"name": "agent_register", "arguments": world.registration()});
+    let (asked_one, asked_two) = tokio::join!(one.ask("tools/call", call()), two.ask("tools/call", call()));
+    let (answer_one, answer_two) = tokio::join!(one.answer_to(asked_one), two.answer_to(asked_two));
+    assert_eq!(answer_one.unwrap()["structuredContent"], answer_two.unwrap()["structuredContent"]);
+    for server in [&mut one, &mut two] {
+        let reference = with(world.socks(), "/purchase_ref", json!(server.pid().to_string()));
+        assert_eq!(server.call("agent_payment_initiate", reference).await.output()["status"], "settled");
+    }
+}
+
+#[tokio::test]
 async fn pays_at_both_merchants_with_every_member_of_the_contract() {
     let world = World::new().await;
     let mut server = world.registered().await;

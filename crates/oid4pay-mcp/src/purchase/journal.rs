@@ -73,7 +73,7 @@ impl<'a> IntentJournal<'a> {
         let failed = |error: LedgerError| JournalError::new("the ledger cannot be written", error);
         if is_kept(step) {
             let text = serde_json::to_string(step).map_err(|error| JournalError::new("a step is no JSON", error))?;
-            claim.attach(Artefact::Attachment, &text).map_err(failed)?;
+            claim.keep_with_next_step(Artefact::Step, text);
         }
         match step {
             Step::OffersVerified(offers) => {
@@ -113,7 +113,7 @@ impl Journal for IntentJournal<'_> {
         let failed = |error: LedgerError| JournalError::new("the ledger cannot be read", error);
         let id = self.intent().id;
         let mut progress = Progress::default();
-        for text in self.ledger.artefacts(&id, Artefact::Attachment).map_err(failed)? {
+        for text in self.ledger.artefacts(&id, Artefact::Step).map_err(failed)? {
             let step = serde_json::from_str(&text).map_err(|error| JournalError::new("a step is damaged", error))?;
             progress.apply(step);
         }
