@@ -37,6 +37,9 @@ use crate::purchase::{Purchase, PurchaseKind};
 /// Making one costs nothing: the file is opened, and where needed created or brought up to date, by the first method that
 /// reads or writes it. Methods block on the disk, for about the time of one `fsync`; while other processes write, for
 /// longer, up to half a minute.
+///
+/// Its time never goes back: with a clock that was set back, it stands still until the clock has caught up. One that ran
+/// ahead for a while therefore makes windows let go later than they could, never earlier.
 #[derive(Clone)]
 pub struct Ledger {
     store: Arc<Store>,
@@ -192,6 +195,29 @@ impl Ledger {
     /// - Any of the errors of opening and reading the file.
     pub fn find(&self, purchase: &Purchase) -> Result<Option<Intent>, LedgerError> {
         self.store.read(|tx| tx.repeated(purchase))
+    }
+
+    /// The newest intent that was declared under `reference`.
+    ///
+    /// # Errors
+    ///
+    /// - Any of the errors of opening and reading the file.
+    pub fn find_declared(&self, reference: &str) -> Result<Option<Intent>, LedgerError> {
+        self.store
+            .read(|tx| tx.one("SELECT body FROM intents WHERE declared = ?1 ORDER BY seq DESC LIMIT 1", [reference]))
+    }
+
+    /// Expires what was never presented and has had its time, as every [`Ledger::begin`] does: for a list of what is open
+    /// that shall be true now.
+    ///
+    /// # Errors
+    ///
+    /// - Any of the errors of opening and writing the file.
+    pub fn expire(&self) -> Result<(), LedgerError> {
+        let mut retired = Vec::new();
+        self.store.write(|tx| tx.expire_others(None, &mut retired))?;
+        retired.into_iter().for_each(Lock::retire);
+        Ok(())
     }
 
     /// The newest artefact of that kind.

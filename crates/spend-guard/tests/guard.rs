@@ -258,6 +258,12 @@ fn alerts_are_kept() {
     drop(bench.ledger.begin(&purchase(50_01, "eighth"), Some(&policy)).unwrap());
     assert_eq!(codes(&bench)[3..], ["large_payment", "budget_threshold", "unlike_before"]);
     assert_eq!(bench.ledger.alerts(1).unwrap()[0].alert.severity, Severity::Warning);
+    // What is denied was no payment, and says nothing but that there are too many.
+    bench.clock.advance(61);
+    for n in 0..9 {
+        denied(bench.ledger.begin(&purchase(200_00 + n, "denied"), Some(&policy)).unwrap());
+    }
+    assert_eq!(codes(&bench).len(), 6);
 }
 
 #[test]
@@ -511,6 +517,8 @@ fn a_declaration_holds_no_money_and_ends_with_its_time() {
     }
     assert_eq!(spoke(&bench, 50_00, &policy), [""; 0]);
     bench.clock.advance(1800);
+    bench.ledger.expire().unwrap();
+    assert_eq!(bench.ledger.find_declared("5").unwrap().unwrap().state, State::Expired);
     let Begun::New(claim) = bench.ledger.begin(&purchase(49_00, "3"), Some(&policy)).unwrap() else { panic!() };
     assert_eq!(claim.intent().declaration, None);
     assert!(matches!(

@@ -18,6 +18,7 @@ CREATE TABLE intents (
 -- Two processes can never hold two open intents for one purchase.
 CREATE UNIQUE INDEX intents_open ON intents (identity) WHERE open = 1;
 CREATE UNIQUE INDEX intents_declared ON intents (declared) WHERE declared IS NOT NULL AND open = 1;
+CREATE INDEX intents_reference ON intents (declared, seq) WHERE declared IS NOT NULL;
 CREATE INDEX intents_identity ON intents (identity, seq);
 CREATE INDEX intents_mandate ON intents (mandate_id, idempotency_key) WHERE mandate_id IS NOT NULL;
 CREATE INDEX intents_expiry ON intents (expires_at) WHERE expires_at IS NOT NULL;

@@ -176,10 +176,12 @@ impl Policy {
             }
         }
         let verdict = found.0.iter().map(|finding| finding.verdict).max().unwrap_or(Verdict::Allow);
-        let alerts = match request.amount_minor {
+        let mut alerts = match request.amount_minor {
             Some(amount) if request.own_minor == 0 => self.alerts(request, amount, sums)?,
             _ => Vec::new(),
         };
+        // What is denied is no payment; only that there are too many of them still matters.
+        alerts.retain(|alert| verdict != Verdict::Deny || alert.severity == Severity::Critical);
         Ok(Evaluation { verdict, findings: found.0, alerts })
     }
 

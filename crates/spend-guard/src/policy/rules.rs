@@ -134,7 +134,8 @@ pub struct Scope {
 }
 
 impl Default for Rules {
-    /// EUR, USD and GBP, each within [`Limits::standard`].
+    /// EUR, USD and GBP, and in each, in major units: 100 per transaction, above 50 a human is asked and told, 200 an hour,
+    /// 500 a day.
     fn default() -> Self {
         let standard = ["EUR", "USD", "GBP"].iter().filter_map(|code| Currency::parse(code).ok());
         Self {
