@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{Method, Response};
 use sandbox::{LoggedRequest, Party, SandboxConfig, StandingApproval};
 use serde_json::{Value, json};
-use support::{Lifecycle, World, purchase, with};
+use support::{Lifecycle, Server, World, purchase, with};
 
 const SEEDS_MEMBERS: [&str; 7] = [
     "mandate_id",
@@ -471,13 +471,16 @@ async fn verify_mandate_refuses_in_the_contracts_words() {
 }
 
 #[tokio::test]
-async fn the_authorization_server_of_the_registration_is_remembered() {
-    let world = World::new().await;
-    let data_dir = world.data_dir();
+async fn the_authorization_server_last_registered_at_is_remembered() {
+    let worlds = [World::new().await, World::new().await];
+    let data_dir = worlds[0].data_dir();
     let arguments = ["--data-dir", data_dir.to_str().unwrap()];
-    let mut server = support::Server::start(&arguments, world.home.path()).await;
-    world.register(&mut server).await;
-    drop(server);
-    let mut server = support::Server::start(&arguments, world.home.path()).await;
-    assert_eq!(server.call("agent_payment_initiate", world.socks()).await.output()["status"], "settled");
+    for world in &worlds {
+        let mut server = Server::start(&arguments, world.home.path()).await;
+        world.register(&mut server).await;
+        drop(server);
+        let mut server = Server::start(&arguments, world.home.path()).await;
+        assert_eq!(server.call("agent_payment_initiate", world.socks()).await.output()["status"], "settled");
+        assert_eq!(world.settlements(world.alpacanica()).await.len(), 1);
+    }
 }

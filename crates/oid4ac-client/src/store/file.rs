@@ -40,14 +40,17 @@ impl FileStore {
         Self { root: folder.to_owned(), issuer: issuer.to_owned(), keys: Mutex::new(None) }
     }
 
-    /// The issuer whose registration the folder's own `client.json` holds, for a program that was told no issuer.
+    /// The issuer that was last registered at, for a program that was told none.
     ///
     /// # Errors
     ///
     /// - [`StoreError`] if the file is there and cannot be used.
     pub fn registered_issuer(folder: &Path) -> Result<Option<String>, StoreError> {
         let dir = PrivateDir::new(folder);
-        Ok(read_json::<Registration>(&dir, CLIENT)?.map(|registration| registration.as_url))
+        match Session::read(&dir)?.last_registered_at {
+            Some(issuer) => Ok(Some(issuer)),
+            None => Ok(read_json::<Registration>(&dir, CLIENT)?.map(|registration| registration.as_url)),
+        }
     }
 
     /// The folder in which this issuer's files are, or will be.
@@ -121,9 +124,16 @@ impl Store for FileStore {
     ) -> Result<(), StoreError> {
         self.change_session(|session| session.registration = access.as_ref().map(AccessWire::from))?;
         let dir = self.dir()?;
-        let _lock = dir.lock()?;
-        dir.back_up(CLIENT)?;
-        write_json(&dir, CLIENT, registration)
+        {
+            let _lock = dir.lock()?;
+            dir.back_up(CLIENT)?;
+            write_json(&dir, CLIENT, registration)?;
+        }
+        let top = PrivateDir::new(&self.root);
+        let _lock = top.lock()?;
+        let mut session = Session::read(&top)?;
+        session.last_registered_at = Some(self.issuer.clone());
+        session.write(&top)
     }
 
     fn pending(&self, purchase: &str) -> Result<Option<PendingAuthorization>, StoreError> {
@@ -181,6 +191,9 @@ struct KeysFile<'a> {
 struct Session {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     issuer: Option<String>,
+    /// In the folder itself, where another issuer's files are in one below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last_registered_at: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     registration: Option<AccessWire>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
