@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use oid4ac_client::{Client, FileStore, RegisterRequest, Store, SystemClock};
+use oid4ac_client::{AddressPolicy, Client, FileStore, RegisterRequest, ReqwestClient, Store, SystemClock};
 use spend_guard::{Filter, Ledger};
 
 use crate::config::Settings;
@@ -63,8 +63,14 @@ impl Agent {
             return Ok(client.clone());
         }
         let mut builder = Client::builder(issuer).map_err(|error| Refusal::from_client(tool, &error))?;
-        if let Some(directory) = &self.settings.directory {
-            builder = builder.trusted_origin(directory.clone());
+        match (&self.settings.as_origin, &self.settings.directory) {
+            (Some(_), Some(directory)) => builder = builder.trusted_origin(directory.clone()),
+            (Some(_), None) => {}
+            // The issuer is the agent's word, which opens no way into this machine or its network.
+            (None, directory) => {
+                let http = ReqwestClient::new(AddressPolicy::GlobalOnly, directory.clone());
+                builder = builder.http(Arc::new(http));
+            }
         }
         let client = builder.store(self.store(issuer)?).build();
         clients.insert(issuer.to_owned(), client.clone());

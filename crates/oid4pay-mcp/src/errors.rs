@@ -154,7 +154,9 @@ fn hint(code: &str) -> Option<&'static str> {
         "idempotency_conflict" => "Leave out idempotency_key: this one belongs to another payment.",
         "store_failed" => "Mend the file as the message says; nothing in it was changed.",
         "not_connected" | "connection_lost" | "timed_out" => "Call again with the same arguments.",
-        "forbidden_address" => "The host is not one on the public internet. Check the URL.",
+        "forbidden_address" => {
+            "The host is not on the public internet. An operator who means it sets --as-origin to a server of the same kind."
+        }
         _ => return None,
     })
 }

@@ -470,17 +470,28 @@ async fn verify_mandate_refuses_in_the_contracts_words() {
     assert_eq!(world.settlements(world.alpacanica()).await.len(), 1);
 }
 
+/// Without `--as-origin` the issuer is the agent's word, and no loopback address is reached for it.
 #[tokio::test]
-async fn the_authorization_server_last_registered_at_is_remembered() {
-    let worlds = [World::new().await, World::new().await];
-    let data_dir = worlds[0].data_dir();
+async fn an_agents_own_as_url_leads_to_no_loopback_address() {
+    let world = World::new().await;
+    let data_dir = world.data_dir();
     let arguments = ["--data-dir", data_dir.to_str().unwrap()];
-    for world in &worlds {
-        let mut server = Server::start(&arguments, world.home.path()).await;
-        world.register(&mut server).await;
-        drop(server);
-        let mut server = Server::start(&arguments, world.home.path()).await;
-        assert_eq!(server.call("agent_payment_initiate", world.socks()).await.output()["status"], "settled");
-        assert_eq!(world.settlements(world.alpacanica()).await.len(), 1);
+    let mut server = Server::start(&arguments, world.home.path()).await;
+    for url in [
+        world.sandbox.as_origin(),
+        "https://localhost",
+        "https://[::1]:9",
+        "https://169.254.169.254",
+        "https://10.1.2.3",
+    ] {
+        let answer = server.call("agent_register", with(world.registration(), "/as_url", json!(url))).await;
+        assert_eq!(answer.code(), "forbidden_address", "{url}");
     }
+    assert_eq!(server.call("agent_payment_initiate", world.socks()).await.code(), "not_registered");
+    assert!(world.sandbox.requests().is_empty());
+    // Once registered there by an operator's word, it is remembered, and still not reached without it.
+    drop(world.registered().await);
+    world.sandbox.clear_requests();
+    assert_eq!(server.call("agent_payment_initiate", world.socks()).await.code(), "forbidden_address");
+    assert!(world.sandbox.requests().is_empty());
 }
