@@ -133,7 +133,8 @@ fn two_issuers_share_no_keys_and_no_registration() {
     assert_ne!(first.keys().unwrap().unwrap().dpop().public_key(), second.keys().unwrap().unwrap().dpop().public_key());
     assert_eq!(first.registration().unwrap().unwrap().client_id, "one");
     assert_eq!(second.registration().unwrap().unwrap().client_id, "two");
-    assert_eq!(FileStore::registered_issuer(&folder).unwrap().as_deref(), Some("https://as.example"));
+    // A program that is told no issuer goes where the agent registered last.
+    assert_eq!(FileStore::registered_issuer(&folder).unwrap().as_deref(), Some("https://other.example"));
 }
 
 #[test]
