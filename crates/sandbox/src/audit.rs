@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use jose::{Clock, TokenHeader, base64url, sha256, sign_compact};
+use jose::{Clock, TokenHeader, UnixSeconds, base64url, sha256, sign_compact};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -23,6 +23,8 @@ struct State {
     next_seq: u64,
     head_hash: String,
     last_monotonic_ns: u64,
+    /// The head that was last signed, and when.
+    signed_head: Option<(UnixSeconds, String)>,
     entries: VecDeque<Entry>,
 }
 
@@ -34,7 +36,10 @@ pub(crate) struct Entry {
     prev_hash: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     entry_hash: String,
-    ts: String,
+    pub(crate) ts: String,
+    /// The same as a number, for comparing.
+    #[serde(skip)]
+    pub(crate) at: UnixSeconds,
     /// A decimal string: RFC 8785 has no integers beyond 2^53 − 1.
     ts_monotonic_ns: String,
     tenant_id: &'static str,
@@ -58,6 +63,7 @@ impl AuditChain {
             next_seq: 1,
             head_hash: base64url::encode(&[0; 32]),
             last_monotonic_ns: 0,
+            signed_head: None,
             entries: VecDeque::new(),
         };
         Self { tenant_id, head_key, clock, state: Mutex::new(state) }
@@ -76,6 +82,7 @@ impl AuditChain {
             prev_hash: state.head_hash.clone(),
             entry_hash: String::new(),
             ts: rfc3339(now),
+            at: now,
             ts_monotonic_ns: state.last_monotonic_ns.to_string(),
             tenant_id: self.tenant_id,
             actor,
@@ -97,7 +104,16 @@ impl AuditChain {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).entries.iter().rev().cloned().collect()
     }
 
-    /// A signed statement of where the chain ends now. `None` while it is empty.
+    /// The newest `limit` of those entries that are wanted, newest first; and whether there are more.
+    pub(crate) fn select(&self, limit: usize, wanted: impl Fn(&Entry) -> bool) -> (Vec<Entry>, bool) {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut wanted = state.entries.iter().rev().filter(|entry| wanted(entry));
+        let page = wanted.by_ref().take(limit).cloned().collect();
+        (page, wanted.next().is_some())
+    }
+
+    /// A signed statement of where the chain ends, made anew once an hour when it is asked for. `None` while the chain is
+    /// empty.
     pub(crate) fn signed_head(&self) -> Option<String> {
         #[derive(Serialize)]
         struct Head<'a> {
@@ -108,7 +124,13 @@ impl AuditChain {
             signed_at: String,
             signer_kid: &'a str,
         }
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.now();
+        if let Some((at, head)) = &state.signed_head
+            && (0..HEAD_SECONDS).contains(&(now - at))
+        {
+            return Some(head.clone());
+        }
         let newest = state.entries.back()?;
         let NamedKey { key, kid } = &self.head_key;
         let head = Head {
@@ -116,11 +138,13 @@ impl AuditChain {
             tenant_id: self.tenant_id,
             head_seq: newest.seq,
             head_entry_hash: &newest.entry_hash,
-            signed_at: rfc3339(self.clock.now()),
+            signed_at: rfc3339(now),
             signer_kid: kid,
         };
         let payload = serde_json::to_vec(&head).ok()?;
-        sign_compact(key, &TokenHeader::new("oid4ac-audit-head+jwt").kid(kid), &payload).ok()
+        let head = sign_compact(key, &TokenHeader::new("oid4ac-audit-head+jwt").kid(kid), &payload).ok()?;
+        state.signed_head = Some((now, head.clone()));
+        Some(head)
     }
 }
 
@@ -143,3 +167,4 @@ pub(crate) fn jcs_sha256(value: &impl Serialize) -> String {
 }
 
 const MAX_ENTRIES: usize = 100_000;
+const HEAD_SECONDS: UnixSeconds = 3600;

@@ -1,5 +1,6 @@
 //! The authorization server, which is strict: what `oid4ac` says a server checks, it checks.
 
+mod audit_query;
 mod authorization_details;
 mod authorize;
 mod client_auth;
@@ -9,11 +10,15 @@ mod mandate;
 mod metadata;
 mod par;
 mod portal;
+mod privacy;
+mod rate_limit;
 mod registration;
+mod resource;
 mod revoke;
 mod state;
 mod status_list;
 mod token;
+mod wallet;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -57,7 +62,7 @@ pub(crate) struct AuthorizationServer {
     mandate_ttl_seconds: UnixSeconds,
     /// The origins of the merchants it issues mandates for.
     merchants: Vec<String>,
-    principal: Principal,
+    principals: [Principal; 2],
     started_at: UnixSeconds,
     audit: AuditChain,
     proofs: MemoryReplayStore,
@@ -84,7 +89,7 @@ impl AuthorizationServer {
             standing_approval: config.standing_approval,
             mandate_ttl_seconds: config.mandate_ttl_seconds,
             merchants,
-            principal: Principal::demo(rng.as_ref()),
+            principals: Principal::demo(rng.as_ref()),
             started_at: config.clock.now(),
             audit,
             proofs: MemoryReplayStore::new(MAX_PROOFS),
@@ -105,6 +110,10 @@ impl AuthorizationServer {
             .route("/oauth/token", post(token::token))
             .route("/oauth/introspect", post(introspect::introspect))
             .route("/oauth/revoke", post(revoke::revoke))
+            .route("/wallet/agents", get(wallet::agents))
+            .route("/wallet/agents/{agent_client_id}/revoke", post(wallet::revoke))
+            .route("/audit/principal/range", get(audit_query::range))
+            .route("/privacy/dsar", post(privacy::dsar))
             .route(PORTAL_PATH, get(portal::portal))
             .route("/oauth/status-list/{list_id}", get(status_list::status_list))
             .method_not_allowed_fallback(no_such_method)
@@ -112,10 +121,20 @@ impl AuthorizationServer {
             .with_state(self)
     }
 
-    /// A new one-shot setup token for the demo principal.
-    pub(crate) fn mint_setup_token(&self) -> Result<String, Refusal> {
+    /// The principals; the first is the one of every demonstration.
+    pub(crate) fn principals(&self) -> &[Principal] {
+        &self.principals
+    }
+
+    /// The principal of this id.
+    pub(crate) fn principal(&self, id: &str) -> Option<&Principal> {
+        self.principals.iter().find(|principal| principal.id == id)
+    }
+
+    /// A new one-shot setup token for a principal.
+    pub(crate) fn mint_setup_token(&self, principal_id: &str) -> Result<String, Refusal> {
         let now = self.clock.now();
-        registration::mint_setup_token(self, &mut self.state(), now)
+        registration::mint_setup_token(self, &mut self.state(), now, principal_id)
     }
 
     /// A merchant's word that a payment was settled, for the audit chain of the principal who paid.
@@ -168,8 +187,12 @@ impl AuthorizationServer {
 
     /// The response to a request that takes a DPoP proof: it always brings the nonce for the next one (RFC 9449 §8.2).
     fn with_nonce(&self, result: Result<Response, Refusal>) -> Response {
+        self.with_nonce_of(|state| &mut state.nonces, result)
+    }
+
+    fn with_nonce_of(&self, ring: fn(&mut State) -> &mut NonceRing, result: Result<Response, Refusal>) -> Response {
         let mut response = result.unwrap_or_else(Refusal::into_response);
-        let nonce = self.state().nonces.current(self.clock.now(), self.rng.as_ref());
+        let nonce = ring(&mut self.state()).current(self.clock.now(), self.rng.as_ref());
         if let Ok(value) = HeaderValue::from_str(nonce.as_str()) {
             response.headers_mut().insert(DPOP_NONCE, value);
         }
@@ -180,7 +203,10 @@ impl AuthorizationServer {
 impl Befallen for AuthorizationServer {
     fn befall(&self, fault: Fault) {
         match fault {
-            Fault::StaleNonce => self.state().nonces = NonceRing::default(),
+            Fault::StaleNonce => {
+                let mut state = self.state();
+                (state.nonces, state.resource_nonces) = (NonceRing::default(), NonceRing::default());
+            }
             Fault::RotatedKeys => self.keys.rotate(self.rng.as_ref(), by_thumbprint),
             Fault::ClockSkew => self.clock.set_ahead(SKEW_SECONDS),
             Fault::Revoked => self.revoke_all_mandates(),

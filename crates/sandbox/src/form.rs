@@ -59,4 +59,14 @@ pub(crate) fn has_media_type(headers: &HeaderMap, wanted: &str) -> bool {
     value.split(';').next().is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case(wanted))
 }
 
+/// The header's value if it is there once; an error if it is there twice or is not text.
+pub(crate) fn only_header<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, ()> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => value.to_str().map(Some).map_err(|_| ()),
+        (Some(_), Some(_)) => Err(()),
+    }
+}
+
 const MAX_PARAMETERS: usize = 64;

@@ -44,9 +44,11 @@ mod rules;
 mod running;
 mod scope;
 mod server;
+mod wallet;
 
 pub use config::{ConsentMode, SandboxConfig, StandingApproval};
 pub use fault::{Fault, PlannedFault, Step, UnknownFault};
 pub use request_log::{LoggedRequest, Party};
 pub use rules::Rule;
 pub use running::{MerchantInfo, NoSuchItem, Sandbox, SetupTokensExhausted, StartError, Stock};
+pub use wallet::{DisputeStatus, PrincipalInfo, WalletError};

@@ -1,4 +1,4 @@
-//! The human who pays.
+//! The humans who pay.
 
 use jose::Rng;
 
@@ -8,19 +8,32 @@ use crate::clock::random_hex;
 #[derive(Clone)]
 pub(crate) struct Principal {
     pub(crate) id: String,
+    pub(crate) name: &'static str,
     pub(crate) email: &'static str,
     pub(crate) country: &'static str,
     pub(crate) phone: &'static str,
 }
 
 impl Principal {
-    /// The person of every demonstration. The telephone number is of a range kept free for stories.
-    pub(crate) fn demo(rng: &dyn Rng) -> Self {
-        Self {
-            id: format!("principal_{}", random_hex::<8>(rng)),
-            email: "robin@example.com",
-            country: "NL",
-            phone: "+31 85 000 0000",
-        }
+    /// The person of every demonstration, and another who must never see the first one's data. The telephone numbers are
+    /// of ranges kept free for stories.
+    pub(crate) fn demo(rng: &dyn Rng) -> [Self; 2] {
+        let id = || format!("principal_{}", random_hex::<8>(rng));
+        [
+            Self {
+                id: id(),
+                name: "Robin de Wit",
+                email: "robin@example.com",
+                country: "NL",
+                phone: "+31 85 000 0000",
+            },
+            Self {
+                id: id(),
+                name: "Kim Lindqvist",
+                email: "kim@example.com",
+                country: "SE",
+                phone: "+46 70 174 06 05",
+            },
+        ]
     }
 }

@@ -151,6 +151,17 @@ rules! {
     /// Only the owner learns about a token.
     IntrospectClient = "introspect.client",
 
+    /// A token sent to the wallet, audit or privacy endpoint is a principal's, live, for this server and this key.
+    ResourceAccessToken = "resource.access_token",
+    /// A proof sent there holds.
+    ResourceProof = "resource.proof",
+    /// A token sent there has the scope.
+    ResourceScope = "resource.scope",
+    /// A token sent there is of the principal whose agent sends it.
+    ResourcePrincipal = "resource.principal",
+    /// A principal asks only so often.
+    ResourceRate = "resource.rate",
+
     /// A token sent to a merchant is one for this merchant, this key and this mandate.
     MerchantAccessToken = "merchant.access_token",
     /// A proof sent to a merchant holds.

@@ -193,7 +193,8 @@ impl Sandbox {
     ///
     /// - [`SetupTokensExhausted`] if a hundred thousand are open.
     pub fn setup_token(&self) -> Result<String, SetupTokensExhausted> {
-        self.authorization_server.mint_setup_token().map_err(|_| SetupTokensExhausted)
+        let principal = &self.authorization_server.principals()[0];
+        self.authorization_server.mint_setup_token(&principal.id).map_err(|_| SetupTokensExhausted)
     }
 
     /// The newest ten thousand requests from outside, oldest first. What the sandbox's parties ask each other (a
@@ -238,6 +239,10 @@ impl Sandbox {
     /// Plans a fault. It happens once; more than one of a step happen one after the other.
     pub fn plan_fault(&self, planned: PlannedFault) {
         self.outside.faults.plan(planned);
+    }
+
+    pub(crate) fn authorization_server(&self) -> &AuthorizationServer {
+        &self.authorization_server
     }
 
     fn shop(&self, merchant_id: &str) -> Option<&Arc<Merchant>> {

@@ -50,8 +50,8 @@ impl AuthorizationServer {
         let request_uri = form.required("request_uri")?;
         let now = self.clock.now();
         let mut state = self.state();
-        let client = state.clients.get(client_id).cloned();
-        let client = client.ok_or_else(|| Refusal::invalid_request("the client is unknown"))?;
+        let client = state.client(client_id);
+        let client = client.ok_or_else(|| Refusal::invalid_request("the client is unknown or was revoked"))?;
         let pushed = state
             .pushed
             .get_mut(now, &secret_hash(request_uri))

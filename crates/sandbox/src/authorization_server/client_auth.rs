@@ -39,8 +39,8 @@ impl AuthorizationServer {
         let Some(client_id) = form.get("client_id").map(str::to_owned).or_else(|| unverified_issuer(assertion)) else {
             return refuse("no client is named");
         };
-        let Some(client) = self.state().clients.get(&client_id).cloned() else {
-            return refuse("the client is unknown");
+        let Some(client) = self.state().client(&client_id) else {
+            return refuse("the client is unknown or was revoked");
         };
 
         let unverified = UnverifiedJws::parse(assertion)
@@ -92,6 +92,7 @@ impl AuthorizationServer {
             .assertions
             .insert(now, seen, exp.min(now + MAX_LIFETIME + MAX_SKEW), ())
             .map_err(|_| Refusal::unavailable("temporarily_unavailable", "too many assertions are remembered"))?;
+        state.note_use(now, &client.client_id);
         Ok(client)
     }
 

@@ -21,6 +21,7 @@ impl AuthorizationServer {
     /// Signs the mandate: issuer-signed JWT and disclosures, ending in `~`.
     pub(super) fn sign_mandate(&self, mandate: &NewMandate<'_>) -> Result<String, Refusal> {
         let now = self.clock.now();
+        let principal = self.principal(mandate.grant.subject()).ok_or_else(Refusal::server_error)?;
         let list = &self.endpoints.status_list;
         let mut details = serde_json::to_value(mandate.request).map_err(|_| Refusal::server_error())?;
         details["capabilities"] = json!(["payment:initiate"]);
@@ -44,9 +45,9 @@ impl AuthorizationServer {
                 "statusListIndex": mandate.status_index.to_string(),
                 "statusListCredential": list,
             },
-            "principal_email": self.principal.email,
-            "principal_country": self.principal.country,
-            "principal_phone": self.principal.phone,
+            "principal_email": principal.email,
+            "principal_country": principal.country,
+            "principal_phone": principal.phone,
             // Where the standing approval was given: in this process.
             "consent_evidence": { "ip": "127.0.0.1", "user_agent": "oid4ac-sandbox-wallet" },
         });

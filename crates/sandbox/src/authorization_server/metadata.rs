@@ -25,6 +25,9 @@ pub(crate) struct Endpoints {
     pub(crate) registration: String,
     pub(crate) jwks: String,
     pub(crate) status_list: String,
+    pub(crate) wallet_agents: String,
+    pub(crate) dsar: String,
+    pub(crate) audit: String,
 }
 
 impl Endpoints {
@@ -40,6 +43,9 @@ impl Endpoints {
             registration: at("/oauth/register"),
             jwks: at("/oauth/jwks.json"),
             status_list: at("/oauth/status-list/1"),
+            wallet_agents: at("/wallet/agents"),
+            dsar: at("/privacy/dsar"),
+            audit: at("/audit/principal/range"),
         }
     }
 }
@@ -74,6 +80,9 @@ pub(super) async fn metadata(State(server): State<Arc<AuthorizationServer>>) -> 
         resources_supported: Vec<&'a str>,
         authorization_details_types_supported: [&'a str; 1],
         oid4ac_consent_modes_supported: [&'a str; 1],
+        wallet_agents_endpoint: &'a str,
+        dsar_endpoint: &'a str,
+        audit_endpoint: &'a str,
     }
     let endpoints = &server.endpoints;
     let mut resources: Vec<&str> = server.merchants.iter().map(String::as_str).collect();
@@ -105,6 +114,9 @@ pub(super) async fn metadata(State(server): State<Arc<AuthorizationServer>>) -> 
         resources_supported: resources,
         authorization_details_types_supported: ["oid4ac_mandate"],
         oid4ac_consent_modes_supported: [server.consent_mode.name()],
+        wallet_agents_endpoint: &endpoints.wallet_agents,
+        dsar_endpoint: &endpoints.dsar,
+        audit_endpoint: &endpoints.audit,
     };
     cacheable(json(StatusCode::OK, &metadata))
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use url::{Host, Url};
 
-use super::state::{CAPACITY, Client, State, secret_hash};
+use super::state::{Agent, CAPACITY, Client, SetupToken, State, secret_hash};
 use super::{AuthorizationServer, MAX_BODY, created};
 use crate::clock::random_hex;
 use crate::error::Refusal;
@@ -40,11 +40,13 @@ pub(super) fn mint_setup_token(
     server: &AuthorizationServer,
     state: &mut State,
     now: UnixSeconds,
+    principal_id: &str,
 ) -> Result<String, Refusal> {
     let token = format!("setup_{}", random_hex::<16>(server.rng.as_ref()));
+    let entry = SetupToken { principal_id: principal_id.to_owned(), used: false };
     state
         .setup_tokens
-        .insert(now, secret_hash(&token), now + SETUP_TOKEN_SECONDS, false)
+        .insert(now, secret_hash(&token), now + SETUP_TOKEN_SECONDS, entry)
         .map_err(|_| Refusal::unavailable("temporarily_unavailable", "too many setup tokens are open"))?;
     Ok(token)
 }
@@ -53,13 +55,21 @@ impl AuthorizationServer {
     fn register(&self, headers: &HeaderMap, metadata: &Map<String, Value>) -> Result<Response, Refusal> {
         let now = self.clock.now();
         let token = setup_token(headers, metadata)?;
-        self.check_setup_token(&self.state(), now, token)?;
+        let principal_id = {
+            let state = self.state();
+            self.check_setup_token(&state, now, token)?;
+            let token = state.setup_tokens.get(now, &secret_hash(token));
+            token.map_or_else(|| self.principals[0].id.clone(), |token| token.principal_id.clone())
+        };
         let asked = self.read_metadata(metadata)?;
 
         let client_id = format!("agent_{}", random_hex::<8>(self.rng.as_ref()));
         let client = Arc::new(Client {
             client_id: client_id.clone(),
-            principal_id: self.principal.id.clone(),
+            principal_id: principal_id.clone(),
+            client_name: asked.client_name.map(str::to_owned),
+            purpose: asked.purpose.map(str::to_owned),
+            registered_at: now,
             redirect_uris: asked.redirect_uris.iter().map(|&uri| uri.to_owned()).collect(),
             scope: asked.scope.clone(),
             may_refresh: asked.grant_types.contains(&"refresh_token"),
@@ -71,18 +81,18 @@ impl AuthorizationServer {
             let mut state = self.state();
             // Looked at again under the same lock that spends it: of two registrations with one token, one succeeds.
             self.check_setup_token(&state, now, token)?;
-            if state.clients.len() >= CAPACITY {
+            if state.agents.len() >= CAPACITY {
                 return Err(Refusal::unavailable("temporarily_unavailable", "too many clients are registered"));
             }
-            if let Some(used) = state.setup_tokens.get_mut(now, &secret_hash(token)) {
-                *used = true;
+            if let Some(token) = state.setup_tokens.get_mut(now, &secret_hash(token)) {
+                token.used = true;
             }
-            state.clients.insert(client_id.clone(), client);
+            state.agents.insert(client_id.clone(), Agent { client, last_used_at: None, revoked_at: None });
         }
         Ok(created(&Registered {
             client_id: &client_id,
             client_id_issued_at: now,
-            principal_id: &self.principal.id,
+            principal_id: &principal_id,
             client_name: asked.client_name,
             purpose: asked.purpose,
             redirect_uris: &asked.redirect_uris,
@@ -102,10 +112,10 @@ impl AuthorizationServer {
 
     fn check_setup_token(&self, state: &State, now: UnixSeconds, token: &str) -> Result<(), Refusal> {
         let refuse = |why: &'static str| Refusal::bad_request("invalid_software_statement", why);
-        let used = state.setup_tokens.get(now, &secret_hash(token));
+        let used = state.setup_tokens.get(now, &secret_hash(token)).map(|token| token.used);
         self.rules
             .require(Rule::SetupTokenKnown, used.is_some(), || refuse("the setup token is unknown or expired"))?;
-        self.rules.require(Rule::SetupTokenOnce, used != Some(&true), || refuse("the setup token was used before"))
+        self.rules.require(Rule::SetupTokenOnce, used != Some(true), || refuse("the setup token was used before"))
     }
 
     /// Checks every member that means something here; others are dropped (RFC 7591 §2).

@@ -4,17 +4,23 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use jose::{Jwk, PublicKey, UnixSeconds, sha256};
+use serde::Serialize;
 
 use super::grant::{Code, Family, FamilyId, Pushed};
+use super::rate_limit::Calls;
 use super::status_list::StatusList;
 use crate::expiring::Expiring;
 use crate::nonce::NonceRing;
 use crate::scope::Scope;
 
-/// A registered client. It never changes: a new registration is a new client.
+/// A registered client. What it registered never changes: a new registration is a new client.
+#[derive(Clone)]
 pub(super) struct Client {
     pub(super) client_id: String,
     pub(super) principal_id: String,
+    pub(super) client_name: Option<String>,
+    pub(super) purpose: Option<String>,
+    pub(super) registered_at: UnixSeconds,
     pub(super) redirect_uris: Vec<String>,
     pub(super) scope: Scope,
     pub(super) may_refresh: bool,
@@ -23,7 +29,26 @@ pub(super) struct Client {
     pub(super) dpop_key: PublicKey,
 }
 
-/// SHA-256 of a setup token, request URI, code or refresh token.
+/// A client, and what became of it.
+pub(super) struct Agent {
+    pub(super) client: Arc<Client>,
+    pub(super) last_used_at: Option<UnixSeconds>,
+    pub(super) revoked_at: Option<UnixSeconds>,
+}
+
+/// A one-shot setup token.
+pub(super) struct SetupToken {
+    pub(super) principal_id: String,
+    pub(super) used: bool,
+}
+
+/// A token that the portal gave to a principal: no client's, bound to no key.
+pub(super) struct PortalToken {
+    pub(super) principal_id: String,
+    pub(super) scope: Scope,
+}
+
+/// SHA-256 of a setup token, portal token, request URI, code or refresh token.
 pub(super) type SecretHash = [u8; 32];
 
 pub(super) fn secret_hash(secret: &str) -> SecretHash {
@@ -39,14 +64,19 @@ pub(super) struct LiveAccessToken {
 pub(super) struct LiveMandate {
     pub(super) client_id: String,
     pub(super) status_index: usize,
+    pub(super) expires_at: UnixSeconds,
 }
 
 pub(super) struct State {
-    /// Setup token → whether it was used.
-    pub(super) setup_tokens: Expiring<SecretHash, bool>,
-    pub(super) clients: HashMap<String, Arc<Client>>,
+    pub(super) setup_tokens: Expiring<SecretHash, SetupToken>,
+    pub(super) portal_tokens: Expiring<SecretHash, PortalToken>,
+    pub(super) agents: HashMap<String, Agent>,
     pub(super) assertions: Expiring<(String, String), ()>,
+    /// Of the authorization server proper.
     pub(super) nonces: NonceRing,
+    /// Of its wallet, audit and privacy endpoints, which are a resource server.
+    pub(super) resource_nonces: NonceRing,
+    pub(super) calls: Calls,
     pub(super) pushed: Expiring<SecretHash, Pushed>,
     pub(super) codes: Expiring<SecretHash, Code>,
     pub(super) families: Expiring<FamilyId, Family>,
@@ -62,9 +92,12 @@ impl State {
     pub(super) fn new() -> Self {
         Self {
             setup_tokens: Expiring::new(CAPACITY),
-            clients: HashMap::new(),
+            portal_tokens: Expiring::new(CAPACITY),
+            agents: HashMap::new(),
             assertions: Expiring::new(CAPACITY),
             nonces: NonceRing::default(),
+            resource_nonces: NonceRing::default(),
+            calls: Calls::default(),
             pushed: Expiring::new(CAPACITY),
             codes: Expiring::new(CAPACITY),
             families: Expiring::new(CAPACITY),
@@ -81,6 +114,19 @@ impl State {
         FamilyId(self.next_family)
     }
 
+    /// The client of this id, unless it was revoked.
+    pub(super) fn client(&self, client_id: &str) -> Option<Arc<Client>> {
+        let agent = self.agents.get(client_id).filter(|agent| agent.revoked_at.is_none())?;
+        Some(Arc::clone(&agent.client))
+    }
+
+    /// Notes that an agent showed itself.
+    pub(super) fn note_use(&mut self, now: UnixSeconds, client_id: &str) {
+        if let Some(agent) = self.agents.get_mut(client_id) {
+            agent.last_used_at = Some(now);
+        }
+    }
+
     /// The client that a mandate was issued to, while it lives.
     pub(super) fn mandate_holder(&self, mandate_id: &str) -> Option<String> {
         // Whoever settles has checked the mandate's own times.
@@ -94,16 +140,21 @@ impl State {
             return None;
         }
         family.revoked = true;
-        let revoked = RevokedFamily {
+        let mut revoked = RevokedFamily {
             client_id: family.grant.client_id.clone(),
             subject: family.grant.subject.clone(),
             mandate_id: family.mandate_id.clone(),
+            cascade: Cascade {
+                refresh_tokens_revoked: u64::from(family.refresh.is_some_and(|(_, expires_at)| now < expires_at)),
+                ..Cascade::default()
+            },
         };
         for jti in core::mem::take(&mut family.access_tokens) {
-            self.access_tokens.remove(now, &jti);
+            revoked.cascade.access_tokens_revoked += u64::from(self.access_tokens.remove(now, &jti).is_some());
         }
         if let Some(mandate) = revoked.mandate_id.as_ref().and_then(|id| self.mandates.get(now, id)) {
             self.status_list.revoke(mandate.status_index);
+            revoked.cascade.mandates_revoked = u64::from(now < mandate.expires_at);
         }
         Some(revoked)
     }
@@ -114,6 +165,23 @@ pub(super) struct RevokedFamily {
     pub(super) client_id: String,
     pub(super) subject: super::grant::Subject,
     pub(super) mandate_id: Option<String>,
+    pub(super) cascade: Cascade,
+}
+
+/// What was still good when it was revoked.
+#[derive(Clone, Copy, Default, Serialize)]
+pub(super) struct Cascade {
+    pub(super) mandates_revoked: u64,
+    pub(super) refresh_tokens_revoked: u64,
+    pub(super) access_tokens_revoked: u64,
+}
+
+impl core::ops::AddAssign for Cascade {
+    fn add_assign(&mut self, other: Self) {
+        self.mandates_revoked += other.mandates_revoked;
+        self.refresh_tokens_revoked += other.refresh_tokens_revoked;
+        self.access_tokens_revoked += other.access_tokens_revoked;
+    }
 }
 
 pub(super) const CAPACITY: usize = 100_000;

@@ -13,7 +13,7 @@ use super::authorization_details::MandateRequest;
 use super::client_auth::fits_challenge;
 use super::grant::{Family, FamilyId, Grant, Subject};
 use super::mandate::NewMandate;
-use super::state::{Client, LiveAccessToken, LiveMandate, RevokedFamily, State, secret_hash};
+use super::state::{Cascade, Client, LiveAccessToken, LiveMandate, RevokedFamily, State, secret_hash};
 use super::{AuthorizationServer, read_form};
 use crate::audit::Actor;
 use crate::clock::random_hex;
@@ -230,7 +230,8 @@ impl AuthorizationServer {
         let id = format!("mandate_{}", random_hex::<8>(self.rng.as_ref()));
         let status_index = state.status_list.allocate(self.rng.as_ref()).ok_or_else(full)?;
         let text = self.sign_mandate(&NewMandate { id: &id, grant, request, status_index })?;
-        let live = LiveMandate { client_id: grant.client_id.clone(), status_index };
+        let expires_at = now + self.mandate_ttl_seconds;
+        let live = LiveMandate { client_id: grant.client_id.clone(), status_index, expires_at };
         state.mandates.insert(now, id.clone(), now + Family::LIFETIME_SECONDS, live).map_err(|_| full())?;
         self.audit.append(
             "oid4ac.mandate.issued",
@@ -246,14 +247,15 @@ impl AuthorizationServer {
     }
 
     /// Revokes everything that grew out of one code.
-    pub(super) fn revoke_family(&self, state: &mut State, family: FamilyId, reason: &str) {
+    pub(super) fn revoke_family(&self, state: &mut State, family: FamilyId, reason: &str) -> Cascade {
         let now = self.clock.now();
-        if let Some(RevokedFamily { client_id, subject: Subject::Principal(principal_id), mandate_id }) =
-            state.revoke_family(now, family)
-        {
+        let Some(revoked) = state.revoke_family(now, family) else { return Cascade::default() };
+        let RevokedFamily { client_id, subject, mandate_id, cascade } = revoked;
+        if let Subject::Principal(principal_id) = subject {
             let actor = Actor { principal_id, agent_client_id: Some(client_id) };
             self.audit.append("oid4ac.token.revoked", actor, json!({ "reason": reason, "mandate_id": mandate_id }));
         }
+        cascade
     }
 
     fn require_resource(&self, same: bool) -> Result<(), Refusal> {

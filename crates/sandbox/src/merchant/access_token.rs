@@ -13,6 +13,7 @@ use super::mandate::Mandate;
 use crate::authorization_server::DPOP;
 use crate::claims;
 use crate::error::Refusal;
+use crate::form::only_header;
 use crate::rules::Rule;
 
 /// What a request proved about its sender, apart from the presentation.
@@ -31,14 +32,15 @@ impl Sender {
 impl Merchant {
     /// Checks token and proof where they are sent. `None` where neither is.
     pub(super) async fn check_sender(&self, headers: &HeaderMap) -> Result<Option<Sender>, Refusal> {
-        let token = match only(headers, AUTHORIZATION.as_str()).map_err(|()| invalid_token("there are two tokens"))? {
-            None => None,
-            Some(value) => match value.split_once(' ') {
-                Some((scheme, token)) if scheme.eq_ignore_ascii_case("dpop") => Some(token.trim()),
-                _ => return Err(invalid_token("the access token must come under the DPoP scheme")),
-            },
-        };
-        let proof = only(headers, DPOP.as_str()).map_err(|()| invalid_proof("there are two DPoP proofs"))?;
+        let token =
+            match only_header(headers, AUTHORIZATION.as_str()).map_err(|()| invalid_token("there are two tokens"))? {
+                None => None,
+                Some(value) => match value.split_once(' ') {
+                    Some((scheme, token)) if scheme.eq_ignore_ascii_case("dpop") => Some(token.trim()),
+                    _ => return Err(invalid_token("the access token must come under the DPoP scheme")),
+                },
+            };
+        let proof = only_header(headers, DPOP.as_str()).map_err(|()| invalid_proof("there are two DPoP proofs"))?;
         let proof = match (proof, token) {
             (Some(proof), _) => proof,
             (None, None) => return Ok(None),
@@ -119,16 +121,6 @@ impl Merchant {
         let is_bound = claims::confirmation(&claims) == Some(proof.jkt().as_str());
         require(is_bound, "the access token is bound to another key")?;
         Ok(claims)
-    }
-}
-
-/// The header's value if it is there once; an error if it is there twice or is not text.
-fn only<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, ()> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (None, _) => Ok(None),
-        (Some(value), None) => value.to_str().map(Some).map_err(|_| ()),
-        (Some(_), Some(_)) => Err(()),
     }
 }
 

@@ -107,6 +107,22 @@ pub async fn post_json(url: &str, headers: &[(&str, &str)], body: &Value) -> Ans
     send(url, request.body(Full::from(body.to_string())).unwrap()).await
 }
 
+/// Any method, with a JSON body or without.
+pub async fn call(method: &str, url: &str, headers: &[(&str, &str)], body: Option<&Value>) -> Answer {
+    let mut request = Request::builder().method(method).uri("/");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let body = match body {
+        None => Full::default(),
+        Some(body) => {
+            request = request.header("content-type", "application/json");
+            Full::from(body.to_string())
+        }
+    };
+    send(url, request.body(body).unwrap()).await
+}
+
 pub type Form = Vec<(String, String)>;
 
 pub fn form(pairs: &[(&str, &str)]) -> Form {
@@ -164,8 +180,13 @@ impl World {
     }
 
     pub async fn agent(&self) -> Agent<'_> {
+        self.agent_of(0).await
+    }
+
+    /// An agent of the n-th principal's.
+    pub async fn agent_of(&self, principal: usize) -> Agent<'_> {
         let mut agent = Agent::new(self);
-        let token = self.sandbox.setup_token().unwrap();
+        let token = self.sandbox.setup_token_for(&self.sandbox.principals()[principal].id).unwrap();
         let answer = post_json(&self.url("/oauth/register"), &[], &agent.registration(&token)).await;
         assert_eq!(answer.status, 201, "{:?}", answer.body);
         agent.client_id = answer.json()["client_id"].as_str().unwrap().to_owned();
@@ -293,9 +314,13 @@ impl<'w> Agent<'w> {
     }
 
     pub fn proof(&self, url: &str, access_token: Option<&str>) -> String {
+        self.proof_for("POST", url, access_token)
+    }
+
+    pub fn proof_for(&self, method: &str, url: &str, access_token: Option<&str>) -> String {
         let htu = Htu::parse(url).unwrap();
         let nonce = self.nonce(url).map(|nonce| Nonce::parse(&nonce).unwrap());
-        let mut request = ProofRequest::new("POST", &htu, self.world.clock.now());
+        let mut request = ProofRequest::new(method, &htu, self.world.clock.now());
         if let Some(nonce) = &nonce {
             request = request.nonce(nonce);
         }
@@ -454,6 +479,52 @@ impl<'w> Agent<'w> {
             let proof = self.proof(url, Some(&tokens.access_token));
             let answer = post_json(url, &[("authorization", &authorization), ("dpop", &proof)], &body).await;
             self.note_nonce(url, &answer);
+            if answer.status != 401 || answer.json()["error"] != "use_dpop_nonce" {
+                return answer;
+            }
+        }
+        panic!("no nonce was good enough");
+    }
+
+    /// A token for the principal's own data.
+    pub async fn session(&self, scope: &str) -> Tokens {
+        let verifier = random_token::<32>(&SystemRng);
+        let challenge = base64url::encode(&sha256(verifier.as_bytes()));
+        let resource = self.world.sandbox.as_origin();
+        let pushed = form(&[
+            ("response_type", "code"),
+            ("scope", scope),
+            ("state", &random_token::<16>(&SystemRng)),
+            ("code_challenge", &challenge),
+            ("code_challenge_method", "S256"),
+            ("redirect_uri", REDIRECT_URI),
+            ("resource", resource),
+        ]);
+        let pushed = self.post("/oauth/par", &pushed).await;
+        assert_eq!(pushed.status, 201, "{:?}", pushed.body);
+        let answer = self.authorize(pushed.json()["request_uri"].as_str().unwrap()).await;
+        let code = answer.location_param("code").unwrap();
+        let redeem = form(&[
+            ("grant_type", "authorization_code"),
+            ("code", &code),
+            ("code_verifier", &verifier),
+            ("redirect_uri", REDIRECT_URI),
+            ("resource", resource),
+        ]);
+        let answer = self.post("/oauth/token", &redeem).await;
+        assert_eq!(answer.status, 200, "{:?}", answer.body);
+        let text = |name: &str| answer.json()[name].as_str().unwrap_or_default().to_owned();
+        Tokens { access_token: text("access_token"), refresh_token: text("refresh_token"), mandate: String::new() }
+    }
+
+    /// A call with a token under the DPoP scheme, and the dance for the nonce.
+    pub async fn call(&self, method: &str, path: &str, token: &str, body: Option<&Value>) -> Answer {
+        let url = self.world.url(path);
+        for _ in 0..2 {
+            let proof = self.proof_for(method, url.split('?').next().unwrap(), Some(token));
+            let answer =
+                call(method, &url, &[("authorization", &format!("DPoP {token}")), ("dpop", &proof)], body).await;
+            self.note_nonce(&url, &answer);
             if answer.status != 401 || answer.json()["error"] != "use_dpop_nonce" {
                 return answer;
             }
