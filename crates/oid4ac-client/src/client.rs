@@ -9,8 +9,8 @@ use crate::metadata::Metadata;
 use crate::nonce::NonceCache;
 use crate::status_list::StatusList;
 use crate::{
-    Endpoint, Error, HttpClient, KeyPair, MemoryStore, Misuse, Origin, Registration, ReqwestClient, Store, SystemClock,
-    SystemRng,
+    Endpoint, Error, HeldMandate, HttpClient, KeyPair, MemoryStore, Misuse, Origin, Registration, ReqwestClient, Store,
+    SystemClock, SystemRng,
 };
 
 /// An agent's client at one authorization server.
@@ -119,6 +119,11 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
+    /// Whether the mandate is bound to this agent's key.
+    pub(crate) fn holds(&self, mandate: &HeldMandate) -> bool {
+        mandate.jkt.as_deref() == Some(self.minter.jkt().as_str())
+    }
+
     /// Presenting a mandate takes an Ed25519 key (KB-JWTs are EdDSA only).
     pub(crate) fn check_can_pay(&self) -> Result<(), Misuse> {
         match self.keys.dpop().public_key().alg() {

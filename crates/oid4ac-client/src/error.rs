@@ -142,6 +142,9 @@ pub enum Misuse {
         /// Origin of the verify URL.
         verify: String,
     },
+    /// The line items given with a presentation are not its mandate's.
+    #[error("line_items are not those of the mandate: nothing was sent")]
+    MandateLineItems,
     /// The line items do not make up the purchase.
     #[error("line_items: {0}")]
     LineItems(LineItemsError),
@@ -175,6 +178,7 @@ impl Misuse {
             Self::AgentClientId => "invalid_agent_client_id",
             Self::PrincipalToken(error) => error.code(),
             Self::MandateAudience { .. } => "mandate_audience_mismatch",
+            Self::MandateLineItems => "mandate_line_items_mismatch",
             Self::LineItems(_) => "invalid_line_items",
             Self::ConsentMode(_) => "unsupported_consent_mode",
             Self::DpopKeyCannotPay => "dpop_key_cannot_pay",

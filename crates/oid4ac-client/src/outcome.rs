@@ -106,6 +106,11 @@ pub enum Verdict {
     },
     /// There was nothing to check: no offer, no receipt, an opaque token.
     Absent,
+    /// It could not be checked now: the keys could not be had.
+    Unchecked {
+        /// What was in the way.
+        reason: String,
+    },
     /// It does not hold.
     Invalid {
         /// Which rule it breaks.

@@ -33,13 +33,16 @@ impl Client {
         }
         let agent = self.agent()?;
         agent.check_can_pay()?;
-        if let Some(mandate) = progress.mandate.take().filter(|mandate| self.is_presentable(mandate, &progress)) {
+        if let Some(mandate) = progress.mandate.take().filter(|mandate| self.is_presentable(&agent, mandate, &progress))
+        {
             return self.present_order(&agent, order, &mandate, &progress, None, journal).await;
         }
         let metadata = self.metadata().await?;
+        let key = order.idempotency_key().as_str();
         let authorization = match progress.consent.take() {
-            Some(_) => self.poll(&agent, order.idempotency_key().as_str()).await?,
-            None => {
+            Some(_) if self.inner.store.pending(key)?.is_some() => self.poll(&agent, key).await?,
+            // Also where consent was given and what it brought was lost on the way: it has to be asked for again.
+            _ => {
                 Self::check_consent_mode(&metadata, order.consent_mode_hint())?;
                 let offers = self.check_offers(order).await?;
                 journal.record(Step::OffersVerified(offers.clone()))?;
@@ -49,7 +52,7 @@ impl Client {
                 authorization
             }
         };
-        let forget = || self.inner.store.set_pending(order.idempotency_key().as_str(), None);
+        let forget = || self.inner.store.set_pending(key, None);
         match authorization {
             Authorization::Pending(consent) => {
                 journal.record(Step::ConsentPending(consent.clone()))?;
@@ -65,10 +68,11 @@ impl Client {
                 Ok(Outcome::ConsentExpired)
             }
             Authorization::Granted(grant) => {
-                let offers = progress.offers.clone().unwrap_or(CheckedOffers::NONE);
-                let issued = self.issue(&agent, &metadata, order, &offers, &grant, journal).await;
+                // A code is sent once. Should we end here, it is lost, and must not be sent by another process.
                 forget()?;
-                let Some((mandate, token)) = issued? else {
+                let offers = progress.offers.clone().unwrap_or(CheckedOffers::NONE);
+                let issued = self.issue(&agent, &metadata, order, &offers, &grant, journal).await?;
+                let Some((mandate, token)) = issued else {
                     journal.record(Step::Declined)?;
                     return Ok(Outcome::Declined);
                 };
@@ -125,22 +129,25 @@ impl Client {
             merchant: order.merchant(),
             verify_url: order.verify_url(),
             currency: order.amount().currency(),
+            amount_minor: Some(order.amount().amount_minor()),
             line_items: order.line_items(),
             offer_id: order.offer_id(),
             idempotency_key: order.idempotency_key(),
             mandate,
             offers: progress.offers.as_ref(),
             access_token,
-            as_given: None,
+            // Keys that were replaced since cannot sign for it: what was sent is sent again, and the merchant remembers it.
+            as_given: progress.presentation.as_deref().filter(|_| !agent.holds(mandate)),
             earlier: earlier(progress),
         };
         self.present(Some(agent), &presentment, journal).await
     }
 
     /// A mandate that was presented is presented again whatever its age, for the merchant may have settled. One that never
-    /// was is of use only while it lives.
-    fn is_presentable(&self, mandate: &HeldMandate, progress: &Progress) -> bool {
-        progress.may_have_settled() || mandate.expires_at - self.now() > MANDATE_MARGIN_SECONDS
+    /// was is of use only while it lives, and to the key it is bound to.
+    fn is_presentable(&self, agent: &Agent, mandate: &HeldMandate, progress: &Progress) -> bool {
+        let lives = mandate.expires_at - self.now() > MANDATE_MARGIN_SECONDS;
+        progress.may_have_settled() || (lives && agent.holds(mandate))
     }
 }
 

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use http::StatusCode;
 use http::header::RETRY_AFTER;
-use jose::{Alg, base64url, sha256};
+use jose::{Alg, PublicKey, SignError, Signer as _, base64url, sha256};
 use sd_jwt::{HeldSdJwt, KeyBinder};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::client::Agent;
 use crate::nonce::Role;
@@ -26,6 +27,8 @@ pub(crate) struct Presentment<'a> {
     pub(crate) merchant: &'a Origin,
     pub(crate) verify_url: &'a Endpoint,
     pub(crate) currency: Currency,
+    /// What was asked for; not known of a mandate that came from elsewhere.
+    pub(crate) amount_minor: Option<u64>,
     pub(crate) line_items: &'a [LineItem],
     pub(crate) offer_id: Option<&'a str>,
     pub(crate) idempotency_key: &'a IdempotencyKey,
@@ -61,6 +64,9 @@ enum Reading {
 
 impl Client {
     /// Presents until the outcome is known or the attempts are used up; always under the one idempotency key.
+    ///
+    /// Once a request may have arrived, nothing but a merchant's settlement or final refusal ends the purchase: whatever
+    /// else goes wrong leaves it [`Outcome::Unknown`].
     pub(crate) async fn present(
         &self,
         agent: Option<&Agent>,
@@ -69,73 +75,76 @@ impl Client {
     ) -> Result<Outcome, Error> {
         let mut earlier = of.earlier;
         let mut rounds = Rounds::default();
-        let mut as_given = of.as_given.map(str::to_owned);
-        loop {
-            let merchant_nonce = self.merchant_nonce(of);
-            let (presentation, merchant_nonce, key_binding) = match as_given.take() {
-                Some(given) => (given, None, Verdict::Absent),
-                None => {
-                    let agent = agent.ok_or(Misuse::NotRegistered)?;
-                    let bound = self.bind(agent, of, &merchant_nonce)?;
-                    let verdict = self.check_key_binding(agent, of, &bound);
-                    (bound, Some(merchant_nonce), verdict)
-                }
+        let mut as_given = of.as_given;
+        let last = loop {
+            let made = match as_given {
+                Some(given) => Ok(Made { text: given.to_owned(), merchant_nonce: None, key_binding: Verdict::Absent }),
+                None => self.make(agent, of, earlier),
+            };
+            let made = match made {
+                Ok(made) => made,
+                Err(error) if earlier == Earlier::MayHaveSettled => break error,
+                Err(error) => return Err(error),
             };
             // From the moment this is on disk, a crash leaves the purchase as one that may have been paid.
-            journal.record(Step::Presenting { presentation: presentation.clone() })?;
-            let sent = self.send_presentation(agent, of, &presentation, merchant_nonce.as_deref()).await;
-            let last = match sent {
+            journal.record(Step::Presenting { presentation: made.text.clone() })?;
+            let answer = match self.send_presentation(agent, of, &made).await {
+                Ok(answer) => answer,
                 Err(error @ Error::Transport { .. }) => {
                     earlier = Earlier::MayHaveSettled;
-                    if rounds.next_attempt() {
-                        self.pause(rounds.backoff()).await;
-                        continue;
+                    if !rounds.next_attempt() {
+                        break error;
                     }
-                    error
+                    tokio::time::sleep(rounds.backoff()).await;
+                    continue;
                 }
+                Err(error) if earlier == Earlier::MayHaveSettled => break error,
                 Err(error) => return Err(error),
-                Ok(answer) => {
-                    self.keep_challenge(of.merchant, &answer);
-                    match self.judge(of, &answer, earlier).await {
-                        Reading::Settled(mut settlement) => {
-                            settlement.key_binding = key_binding;
-                            return self.settled(of, presentation, *settlement, journal);
-                        }
-                        Reading::Refused => {
-                            let error = answer.server_error();
-                            let code = error.error().unwrap_or_default().to_owned();
-                            journal.record(Step::Refused { status: error.status(), code })?;
-                            return Err(error.into());
-                        }
-                        Reading::Challenge if Self::may_rebind(agent, of) && rounds.next_challenge() => continue,
-                        Reading::Challenge if earlier == Earlier::NoneSent => {
-                            // Not a verdict on the purchase, but nothing was charged either.
-                            return Err(answer.server_error().into());
-                        }
-                        Reading::InProgress(seconds) if rounds.next_wait(seconds) => {
-                            earlier = Earlier::MayHaveSettled;
-                            self.pause(Duration::from_secs(seconds)).await;
-                            continue;
-                        }
-                        Reading::Challenge | Reading::InProgress(_) => unclear(&answer),
-                        Reading::Unclear => {
-                            earlier = Earlier::MayHaveSettled;
-                            if rounds.next_attempt() {
-                                self.pause(rounds.backoff()).await;
-                                continue;
-                            }
-                            unclear(&answer)
-                        }
-                    }
-                }
             };
-            journal.record(Step::Unknown { reason: last.code().to_owned() })?;
-            return Ok(Outcome::Unknown(Box::new(InFlight {
-                mandate: of.mandate.clone(),
-                idempotency_key: of.idempotency_key.clone(),
-                last,
-            })));
-        }
+            self.keep_challenge(of.merchant, &answer);
+            let pause = match self.judge(of, &answer, earlier).await {
+                Reading::Settled(mut settlement) => {
+                    settlement.key_binding = made.key_binding;
+                    return settled(of, made.text, *settlement, journal);
+                }
+                Reading::Refused => {
+                    let error = answer.server_error();
+                    let code = error.error().unwrap_or_default().to_owned();
+                    journal.record(Step::Refused { status: error.status(), code })?;
+                    return Err(error.into());
+                }
+                Reading::Challenge if may_rebind(agent, of) && rounds.next_challenge() => {
+                    as_given = None;
+                    continue;
+                }
+                // No verdict on the purchase, but this presentation, the only one, was not taken.
+                Reading::Challenge if earlier == Earlier::NoneSent => return Err(answer.server_error().into()),
+                Reading::Challenge => break unclear(&answer),
+                Reading::InProgress(seconds) if rounds.next_wait(seconds) => Duration::from_secs(seconds),
+                Reading::InProgress(_) => break unclear(&answer),
+                Reading::Unclear if rounds.next_attempt() => rounds.backoff(),
+                Reading::Unclear => break unclear(&answer),
+            };
+            earlier = Earlier::MayHaveSettled;
+            tokio::time::sleep(pause).await;
+        };
+        journal.record(Step::Unknown { reason: last.code().to_owned() })?;
+        Ok(Outcome::Unknown(Box::new(InFlight {
+            mandate: of.mandate.clone(),
+            idempotency_key: of.idempotency_key.clone(),
+            last,
+        })))
+    }
+
+    /// A presentation of our own, for the newest challenge, checked as a merchant would check it.
+    fn make(&self, agent: Option<&Agent>, of: &Presentment<'_>, earlier: Earlier) -> Result<Made, Error> {
+        let agent = agent.ok_or(Misuse::NotRegistered)?;
+        let merchant_nonce = self.merchant_nonce(of, earlier);
+        let text = self.bind(agent, of, &merchant_nonce)?;
+        // A damaged key file must not show for the first time at the merchant.
+        let key = check_key_binding(agent, of, &text).ok_or(SignError::new())?;
+        let key_binding = Verdict::by(None, key);
+        Ok(Made { text, merchant_nonce: Some(merchant_nonce), key_binding })
     }
 
     /// The mandate with nothing disclosed and a KB-JWT for this merchant and challenge.
@@ -148,37 +157,16 @@ impl Client {
         Ok(binder.bind(nothing, of.merchant.as_str(), &nonce, self.now())?)
     }
 
-    /// Checks what was just signed as a merchant would: a damaged key file must not show for the first time there.
-    fn check_key_binding(&self, agent: &Agent, of: &Presentment<'_>, presentation: &str) -> Verdict {
-        use jose::Signer as _;
-        let check = || {
-            let key = agent.keys.dpop().public_key();
-            let kb_jwt = presentation.rsplit('~').next()?;
-            let jws = jose::UnverifiedJws::parse(kb_jwt).ok()?;
-            let verified = jws.verify_carrying_key(key, profile::KEY_BINDING, &["kb+jwt"]).ok()?;
-            let claims = verified.claims().ok()?;
-            let presented = presentation.len() - kb_jwt.len();
-            let sd_hash = base64url::encode(&sha256(&presentation.as_bytes()[..presented]));
-            let same = |name: &str, value: &str| claims.get(name).and_then(serde_json::Value::as_str) == Some(value);
-            (same("aud", of.merchant.as_str()) && same("sd_hash", &sd_hash)).then_some(key)
-        };
-        match check() {
-            Some(key) => Verdict::by(None, key),
-            None => Verdict::invalid("our own KB-JWT does not verify"),
-        }
-    }
-
     async fn send_presentation(
         &self,
         agent: Option<&Agent>,
         of: &Presentment<'_>,
-        presentation: &str,
-        merchant_nonce: Option<&str>,
+        made: &Made,
     ) -> Result<Answer, Error> {
         let body = Body {
-            presentation,
+            presentation: &made.text,
             line_items: of.line_items,
-            merchant_nonce,
+            merchant_nonce: made.merchant_nonce.as_deref(),
             offer_id: of.offer_id,
             idempotency_key: of.idempotency_key.as_str(),
         };
@@ -205,39 +193,48 @@ impl Client {
         match (status.as_u16(), code) {
             (401 | 422, "mandate_nonce_required" | "mandate_kb_nonce_mismatch") => Reading::Challenge,
             (409, "idempotency_in_progress") => Reading::InProgress(retry_after(answer)),
-            // Not recorded by a merchant, so it says nothing of an earlier presentation; nor is it one of this.
-            (429, _) => Reading::Unclear,
-            (400..=499, _) if earlier == Earlier::NoneSent => Reading::Refused,
-            // Decided only after the idempotency record was looked up, and so after a settlement would have been found.
-            (422, code) if DECIDED_AFTER_THE_RECORD.contains(&code) => Reading::Refused,
+            (status, _) if earlier == Earlier::NoneSent && NOT_CARRIED_OUT.contains(&status) => Reading::Refused,
+            (422, code) if DECIDED_AFTER_THE_RECORD.contains(&code) && self.is_on_record(of) => Reading::Refused,
             _ => Reading::Unclear,
         }
     }
 
-    /// A 200 settles only with `payment_intent_id` and `settled_at`, and for the mandate that was presented.
+    /// Whether the merchant still has the record of a settlement under this mandate, had there been one. Only then does
+    /// its finding none mean that there was none.
+    fn is_on_record(&self, of: &Presentment<'_>) -> bool {
+        let issued_at = of.mandate.expires_at - profile::MANDATE_MAX_LIFE_SECONDS;
+        self.now() < issued_at + RECORDS_LIVE_SECONDS
+    }
+
+    /// A 200 settles only with `payment_intent_id` and `settled_at`, and for the mandate that was presented. A member that
+    /// is not needed for that and is not what it should be counts as absent.
     async fn read_settlement(&self, of: &Presentment<'_>, answer: &Answer) -> Option<Settlement> {
-        let wire: SettlementWire = serde_json::from_slice(answer.body()).ok()?;
-        if wire.mandate_id != of.mandate.mandate_id {
+        let wire: Map<String, Value> = serde_json::from_slice(answer.body()).ok()?;
+        let text = |name: &str| wire.get(name).and_then(Value::as_str);
+        if text("mandate_id") != Some(of.mandate.mandate_id.as_str()) {
             return None;
         }
-        let shown = |text: Option<String>| text.map(|text| clean(&text, MAX_SHOWN)).filter(|text| !text.is_empty());
+        let shown = |name: &str| text(name).map(|text| clean(text, MAX_SHOWN)).filter(|text| !text.is_empty());
+        let short = |name: &str, max: usize| text(name).filter(|text| text.len() <= max).map(str::to_owned);
         let mut settlement = Settlement {
-            mandate_id: wire.mandate_id,
-            verified_at: shown(wire.verified_at),
-            verifier_principal_id: shown(wire.verifier_principal_id),
-            spend_cap_remaining_minor: wire.spend_cap_remaining_minor,
-            payment_intent_id: shown(wire.payment_intent_id)?,
-            payment_provider_ref: shown(wire.payment_provider_ref),
-            settled_at: shown(wire.settled_at)?,
-            receipt_url: wire.receipt_url.filter(|url| url.len() <= MAX_URL && Endpoint::parse(url).is_ok()),
-            receipt_jws: wire.receipt_jws.filter(|jws| jws.len() <= MAX_RECEIPT),
+            mandate_id: of.mandate.mandate_id.clone(),
+            verified_at: shown("verified_at"),
+            verifier_principal_id: shown("verifier_principal_id"),
+            spend_cap_remaining_minor: wire.get("spend_cap_remaining_minor").and_then(Value::as_u64),
+            payment_intent_id: shown("payment_intent_id")?,
+            payment_provider_ref: shown("payment_provider_ref"),
+            settled_at: shown("settled_at")?,
+            receipt_url: short("receipt_url", MAX_URL).filter(|url| Endpoint::parse(url).is_ok()),
+            receipt_jws: short("receipt_jws", MAX_RECEIPT),
             receipt: Verdict::Absent,
             key_binding: Verdict::Absent,
         };
         if let Some(jws) = settlement.receipt_jws.clone() {
             settlement.receipt = match self.check_receipt(of, &settlement, &jws).await {
                 Ok(verdict) => verdict,
-                Err(error) => Verdict::invalid(error),
+                Err(error @ Error::PeerMisbehaved(_)) => Verdict::invalid(error),
+                // The keys could not be had: that says nothing of the receipt.
+                Err(error) => Verdict::Unchecked { reason: error.to_string() },
             };
         }
         Some(settlement)
@@ -260,49 +257,32 @@ impl Client {
             ("currency", of.currency.code()),
             ("settled_at", settled.settled_at.as_str()),
         ];
-        let text = |name: &str| claims.get(name).and_then(serde_json::Value::as_str);
+        let text = |name: &str| claims.get(name).and_then(Value::as_str);
         if let Some((name, _)) = expected.into_iter().find(|(name, value)| text(name) != Some(value)) {
             return Err(refused(Why::Mismatch(name)).into());
         }
         if text("offer_digest") != of.mandate.offer_digest.as_deref() {
             return Err(refused(Why::Mismatch("offer_digest")).into());
         }
-        let amount = claims.get("amount_minor").and_then(serde_json::Value::as_u64);
-        if amount.is_none_or(|amount| amount == 0 || amount > of.mandate.cap_minor) {
+        let amount = claims.get("amount_minor").and_then(Value::as_u64);
+        let right = |amount: u64| match of.amount_minor {
+            Some(asked) => amount == asked,
+            None => (1..=of.mandate.cap_minor).contains(&amount),
+        };
+        if !amount.is_some_and(right) {
             return Err(refused(Why::Mismatch("amount_minor")).into());
         }
-        if !claims.get("iat").is_some_and(serde_json::Value::is_i64) {
+        if !claims.get("iat").is_some_and(Value::is_i64) {
             return Err(refused(Why::Member("iat")).into());
         }
         Ok(Verdict::by(jwk.kid(), jwk.key()))
     }
 
-    fn settled(
-        &self,
-        of: &Presentment<'_>,
-        presentation: String,
-        settlement: Settlement,
-        journal: &dyn Journal,
-    ) -> Result<Outcome, Error> {
-        journal.record(Step::Settled(Box::new(settlement.clone())))?;
-        Ok(Outcome::Settled(Box::new(Payment {
-            offers: of.offers.cloned(),
-            mandate: of.mandate.clone(),
-            presentation,
-            settlement,
-        })))
-    }
-
-    /// A mandate bound to another key can only be presented as its holder made it.
-    fn may_rebind(agent: Option<&Agent>, of: &Presentment<'_>) -> bool {
-        agent.is_some_and(|agent| of.mandate.jkt.as_deref() == Some(agent.minter.jkt().as_str()))
-    }
-
     /// The last unused challenge, else the nonce of the first line's offer, else nothing, which a merchant answers with a
     /// challenge.
-    fn merchant_nonce(&self, of: &Presentment<'_>) -> String {
+    fn merchant_nonce(&self, of: &Presentment<'_>, earlier: Earlier) -> String {
         let mut challenges = self.inner.challenges.lock().unwrap_or_else(PoisonError::into_inner);
-        let offer_nonce = || match of.earlier {
+        let offer_nonce = || match earlier {
             Earlier::NoneSent => of.offers.and_then(|offers| offers.nonce.clone()),
             // Accepted once per mandate, which may have happened.
             Earlier::MayHaveSettled => None,
@@ -324,10 +304,45 @@ impl Client {
             challenges.insert(merchant.clone(), challenge);
         }
     }
+}
 
-    async fn pause(&self, time: Duration) {
-        tokio::time::sleep(time).await;
-    }
+/// A presentation about to be sent.
+struct Made {
+    text: String,
+    /// In the clear for the merchant to look up; not known for one that was made elsewhere.
+    merchant_nonce: Option<String>,
+    key_binding: Verdict,
+}
+
+fn settled(
+    of: &Presentment<'_>,
+    presentation: String,
+    settlement: Settlement,
+    journal: &dyn Journal,
+) -> Result<Outcome, Error> {
+    journal.record(Step::Settled(Box::new(settlement.clone())))?;
+    Ok(Outcome::Settled(Box::new(Payment {
+        offers: of.offers.cloned(),
+        mandate: of.mandate.clone(),
+        presentation,
+        settlement,
+    })))
+}
+
+/// A mandate bound to another key can only be presented as its holder made it.
+fn may_rebind(agent: Option<&Agent>, of: &Presentment<'_>) -> bool {
+    agent.is_some_and(|agent| agent.holds(of.mandate))
+}
+
+/// The key that the KB-JWT verifies by, if all of it is as this merchant will want it.
+fn check_key_binding<'a>(agent: &'a Agent, of: &Presentment<'_>, presentation: &str) -> Option<&'a PublicKey> {
+    let key = agent.keys.dpop().public_key();
+    let kb_jwt = presentation.rsplit('~').next()?;
+    let jws = jose::UnverifiedJws::parse(kb_jwt).ok()?;
+    let claims = jws.verify_carrying_key(key, profile::KEY_BINDING, &["kb+jwt"]).ok()?.claims().ok()?;
+    let presented = &presentation.as_bytes()[..presentation.len() - kb_jwt.len()];
+    let same = |name: &str, value: &str| claims.get(name).and_then(Value::as_str) == Some(value);
+    (same("aud", of.merchant.as_str()) && same("sd_hash", &base64url::encode(&sha256(presented)))).then_some(key)
 }
 
 /// `nonce` = b64url(SHA-256(merchant nonce ‖ offer digest)), the digest being empty where the mandate has none.
@@ -388,32 +403,21 @@ struct Body<'a> {
 }
 
 #[derive(Deserialize)]
-struct SettlementWire {
-    mandate_id: String,
-    verified_at: Option<String>,
-    verifier_principal_id: Option<String>,
-    spend_cap_remaining_minor: Option<u64>,
-    payment_intent_id: Option<String>,
-    payment_provider_ref: Option<String>,
-    settled_at: Option<String>,
-    receipt_url: Option<String>,
-    receipt_jws: Option<String>,
-}
-
-#[derive(Deserialize)]
 struct ChallengeBody {
     challenge_nonce: Option<String>,
 }
 
-/// What a merchant looks at only when it has found no settlement under the idempotency key.
-const DECIDED_AFTER_THE_RECORD: [&str; 5] = [
-    "mandate_expired",
-    "mandate_not_yet_valid",
-    "mandate_status_revoked",
-    "offer_amount_exceeds_mandate",
-    "offer_out_of_stock",
-];
+/// Answers to a first presentation that say it was not carried out. Not among them: what a gateway says of a server that
+/// may still be at work (408, 425, 429, 499), a misdirected request, and a conflict, which proves that our key was used.
+const NOT_CARRIED_OUT: [u16; 10] = [400, 401, 403, 404, 405, 406, 410, 413, 415, 422];
 
+/// What a merchant looks at only when it has found no settlement under the idempotency key, and what stays true of a
+/// request that is still on its way. That the cap is used up is not among them: the mandate covers the amount, so somebody
+/// has used it.
+const DECIDED_AFTER_THE_RECORD: [&str; 2] = ["mandate_expired", "mandate_status_revoked"];
+
+/// Merchants keep records for 7 days at least; an hour is left for clocks that differ.
+const RECORDS_LIVE_SECONDS: i64 = 7 * 86_400 - 3_600;
 const MAX_ATTEMPTS: u32 = 3;
 const MAX_WAIT_SECONDS: u64 = 10;
 const TOKEN_MARGIN_SECONDS: i64 = 30;

@@ -131,6 +131,11 @@ impl Client {
         if let Some(outcome) = finished(&mut progress) {
             return outcome;
         }
+        let mut asked: Vec<_> = line_items.iter().map(|line| (line.sku().to_owned(), u64::from(line.qty()))).collect();
+        asked.sort();
+        if asked != presented.line_items {
+            return Err(Misuse::MandateLineItems.into());
+        }
         let agent = match self.agent() {
             Ok(agent) => Some(agent),
             Err(Error::Misuse(Misuse::NotRegistered)) => None,
@@ -143,6 +148,7 @@ impl Client {
             merchant: &presented.merchant,
             verify_url: &presented.verify_url,
             currency: presented.amount.currency(),
+            amount_minor: None,
             line_items,
             offer_id: offer_id.or(presented.offer_id.as_deref()),
             idempotency_key,

@@ -7,7 +7,7 @@ use jose::Alg;
 use kit::{Act, Kit, SOCK};
 use oid4ac_client::{
     Client, Error, FileJournal, Journal as _, LineItem, MemoryJournal, Misuse, Outcome, Payment, RegisterRequest,
-    Registered, SetupToken, Stage, Step, TransportError,
+    Registered, SetupToken, Stage, Step, SystemClock, TransportError,
 };
 use sandbox::SandboxConfig;
 
@@ -238,4 +238,136 @@ async fn the_issuer_must_be_the_configured_one_byte_for_byte() {
     let token = SetupToken::new(kit.sandbox.setup_token().unwrap());
     let error = client.register(&RegisterRequest::new(token, [kit::CALLBACK])).await.unwrap_err();
     assert_eq!(error.code(), "metadata_invalid");
+}
+
+/// Settles at the merchant and answers this instead of its answer.
+fn settle_but_answer(net: &kit::Hostile, status: u16, body: &'static str) {
+    net.lie(move |endpoint, _| match endpoint.url().path() {
+        "/verify-mandate" => Act::Change(Box::new(move |real| match real.status().as_u16() {
+            200 => kit::answer(status, "application/json", body),
+            _ => real,
+        })),
+        _ => Act::Pass,
+    });
+}
+
+#[tokio::test]
+async fn what_a_gateway_says_of_a_server_at_work_is_no_refusal() {
+    for status in [408, 409, 425, 429, 499, 500, 502, 503, 504, 302] {
+        let kit = Kit::new().await;
+        let (order, journal) = (kit.socks(), MemoryJournal::default());
+        settle_but_answer(&kit.net, status, "{\"error\":\"idempotency_conflict\"}");
+        let outcome = kit.client.pay(&order, &journal).await.unwrap();
+        assert!(matches!(outcome, Outcome::Unknown(_)), "{status}: {outcome:?}");
+        kit.net.be_honest();
+        settled(kit.client.pay(&order, &journal).await.unwrap());
+        assert_eq!(kit.settlements(&kit.merchant(Alg::EdDsa)).await.len(), 1, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_used_up_cap_is_no_refusal_of_what_may_have_settled() {
+    let kit = Kit::new().await;
+    let (order, journal) = (kit.socks(), MemoryJournal::default());
+    let count = std::sync::atomic::AtomicU32::new(0);
+    kit.net.lie(move |endpoint, _| match endpoint.url().path() {
+        "/verify-mandate" if count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0 => Act::LoseAnswer,
+        "/verify-mandate" => {
+            Act::Answer(kit::answer(422, "application/json", "{\"error\":\"offer_amount_exceeds_mandate\"}"))
+        }
+        _ => Act::Pass,
+    });
+    assert!(matches!(kit.client.pay(&order, &journal).await.unwrap(), Outcome::Unknown(_)));
+}
+
+#[tokio::test]
+async fn expired_is_a_refusal_only_while_the_merchant_would_still_know_of_a_settlement() {
+    for (days, is_final) in [(1, true), (8, false)] {
+        let offset = std::sync::Arc::new(std::sync::atomic::AtomicI64::new(0));
+        let clock = std::sync::Arc::clone(&offset);
+        let now = move || jose::Clock::now(&SystemClock) + clock.load(std::sync::atomic::Ordering::Relaxed);
+        let kit = Kit::new().await;
+        let client = kit.client_with_clock(std::sync::Arc::new(now)).await;
+        let (order, journal) = (kit.socks(), MemoryJournal::default());
+        kit.net.lie(|endpoint, _| match endpoint.url().path() {
+            "/verify-mandate" => Act::Fail(TransportError::Lost),
+            _ => Act::Pass,
+        });
+        assert!(matches!(client.pay(&order, &journal).await.unwrap(), Outcome::Unknown(_)));
+        offset.store(days * 86_400, std::sync::atomic::Ordering::Relaxed);
+        kit.net.lie(|endpoint, _| match endpoint.url().path() {
+            "/verify-mandate" => Act::Answer(kit::answer(422, "application/json", "{\"error\":\"mandate_expired\"}")),
+            _ => Act::Pass,
+        });
+        match client.pay(&order, &journal).await {
+            Ok(Outcome::Unknown(_)) => assert!(!is_final, "{days} days"),
+            Err(Error::Server(error)) => assert!(is_final && error.error() == Some("mandate_expired"), "{days} days"),
+            other => panic!("{days} days: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_settlement_with_an_odd_optional_member_is_a_settlement() {
+    let kit = Kit::new().await;
+    kit.net.lie(|endpoint, _| match endpoint.url().path() {
+        "/verify-mandate" => Act::Change(Box::new(|answer| {
+            kit::with_json(answer, |reply| {
+                if reply.contains_key("settled_at") {
+                    reply.insert("spend_cap_remaining_minor".into(), serde_json::json!(0.5));
+                    reply.insert("receipt_url".into(), serde_json::json!(["x"]));
+                }
+            })
+        })),
+        _ => Act::Pass,
+    });
+    let payment = settled(kit.client.pay(&kit.socks(), &MemoryJournal::default()).await.unwrap());
+    assert_eq!((payment.settlement.spend_cap_remaining_minor, payment.settlement.receipt_url), (None, None));
+    assert!(payment.settlement.receipt.is_verified());
+}
+
+/// Settles at the merchant, and gives the journal as a process leaves it that is killed before the answer comes.
+async fn killed_while_charging(kit: &Kit, order: &oid4ac_client::Order) -> MemoryJournal {
+    settled(kit.client.pay(&kit.socks(), &MemoryJournal::default()).await.unwrap());
+    let journal = MemoryJournal::default();
+    settled(kit.client.pay(order, &journal).await.unwrap());
+    let left = MemoryJournal::default();
+    let before = journal.steps().into_iter().take_while(|step| !matches!(step, Step::Settled(_)));
+    before.for_each(|step| left.record(step).unwrap());
+    left
+}
+
+#[tokio::test]
+async fn an_agent_without_keys_presents_again_what_it_was_given() {
+    let kit = Kit::new().await;
+    let order = kit.socks();
+    let presentation = killed_while_charging(&kit, &order).await.progress().unwrap().presentation.unwrap();
+    let stranger = kit.stranger();
+    let presented = stranger.read_presentation(&presentation, order.verify_url().as_str()).await.unwrap();
+    let key = order.idempotency_key();
+    let count = std::sync::atomic::AtomicU32::new(0);
+    kit.net.lie(move |endpoint, _| match endpoint.url().path() {
+        "/verify-mandate" if count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0 => Act::LoseAnswer,
+        _ => Act::Pass,
+    });
+    let lines = order.line_items();
+    let outcome = stranger.verify_mandate(&presented, lines, None, key, &MemoryJournal::default()).await.unwrap();
+    settled(outcome);
+    assert_eq!(kit.settlements(&kit.merchant(Alg::EdDsa)).await.len(), 2);
+
+    let other = [LineItem::new(SOCK, 2)];
+    let error = stranger.verify_mandate(&presented, &other, None, key, &MemoryJournal::default()).await.unwrap_err();
+    assert!(matches!(error, Error::Misuse(Misuse::MandateLineItems)));
+}
+
+#[tokio::test]
+async fn replaced_keys_do_not_keep_an_unknown_purchase_from_being_cleared_up() {
+    let kit = Kit::new().await;
+    let order = kit.socks();
+    let journal = killed_while_charging(&kit, &order).await;
+    let other = kit.stranger();
+    let token = SetupToken::new(kit.sandbox.setup_token().unwrap());
+    other.register(&RegisterRequest::new(token, [kit::CALLBACK])).await.unwrap();
+    settled(other.pay(&order, &journal).await.unwrap());
+    assert_eq!(kit.settlements(&kit.merchant(Alg::EdDsa)).await.len(), 2);
 }

@@ -56,7 +56,12 @@ impl FileStore {
     /// The folder in which this issuer's files are, or will be.
     fn dir(&self) -> Result<PrivateDir, StoreError> {
         let top = PrivateDir::new(&self.root);
-        match Session::read(&top)?.issuer {
+        // A `session.json` that was lost leaves the registration to tell whose keys these are.
+        let owner = match Session::read(&top)?.issuer {
+            Some(issuer) => Some(issuer),
+            None => read_json::<Registration>(&top, CLIENT)?.map(|registration| registration.as_url),
+        };
+        match owner {
             Some(issuer) if issuer != self.issuer => {
                 let name = jose::base64url::encode(&jose::sha256(self.issuer.as_bytes())[..15]);
                 Ok(PrivateDir::new(&self.root.join("issuers").join(name)))
@@ -66,12 +71,18 @@ impl FileStore {
     }
 
     fn change_session(&self, change: impl FnOnce(&mut Session)) -> Result<(), StoreError> {
-        let dir = self.dir()?;
-        let _lock = dir.lock()?;
-        let mut session = Session::read(&dir)?;
-        session.issuer = Some(self.issuer.clone());
-        change(&mut session);
-        session.write(&dir)
+        loop {
+            let dir = self.dir()?;
+            let _lock = dir.lock()?;
+            // Another issuer's process may have claimed the folder between our look and our lock.
+            if self.dir()?.path(SESSION) != dir.path(SESSION) {
+                continue;
+            }
+            let mut session = Session::read(&dir)?;
+            session.issuer = Some(self.issuer.clone());
+            change(&mut session);
+            return session.write(&dir);
+        }
     }
 }
 
@@ -147,7 +158,12 @@ impl Store for FileStore {
         }
         self.change_session(|session| {
             match pending {
-                Some(pending) => session.pending.insert(purchase.to_owned(), PendingWire::from(pending)),
+                Some(pending) => {
+                    // What nobody came back for is not kept for ever.
+                    let long_ago = pending.consent.expires_at - KEEP_PENDING_SECONDS;
+                    session.pending.retain(|_, other| other.consent.expires_at > long_ago);
+                    session.pending.insert(purchase.to_owned(), PendingWire::from(pending))
+                }
                 None => session.pending.remove(purchase),
             };
         })
@@ -346,4 +362,5 @@ fn where_in_file(error: &serde_json::Error) -> String {
 const KEYS: &str = "keys.json";
 const CLIENT: &str = "client.json";
 const SESSION: &str = "session.json";
+const KEEP_PENDING_SECONDS: i64 = 86_400;
 const SESSION_LOCK: &str = "session.lock";

@@ -187,9 +187,9 @@ impl Client {
             }
             Err(error) => return Err(error),
         };
-        let tokens = self.redeem(agent, metadata, &request, &grant).await;
+        // A code is sent once. Should we end here, it is lost, and must not be sent by another process.
         self.inner.store.set_pending(&key, None)?;
-        let tokens = tokens?;
+        let tokens = self.redeem(agent, metadata, &request, &grant).await?;
         if tokens.scope.as_deref().is_some_and(|granted| !granted.split(' ').any(|granted| granted == scope.as_str())) {
             self.revoke(agent, metadata, &tokens).await;
             return Ok(Granted::InsufficientScope(scope));

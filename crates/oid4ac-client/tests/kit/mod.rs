@@ -75,6 +75,22 @@ impl HttpClient for Hostile {
     }
 }
 
+/// A transport that is honest until it is told otherwise.
+pub fn hostile(real: ReqwestClient) -> Arc<Hostile> {
+    Arc::new(Hostile { real, lie: Mutex::new(Arc::new(|_, _| Act::Pass)), sent: Mutex::default() })
+}
+
+/// One pair of socks, under a new key.
+pub fn order(merchant: &MerchantInfo, amount_minor: u64) -> Order {
+    order_of(merchant, amount_minor, vec![LineItem::new(SOCK, 1)])
+}
+
+fn order_of(merchant: &MerchantInfo, amount_minor: u64, lines: Vec<LineItem>) -> Order {
+    let amount = Money::new(amount_minor, Currency::parse("EUR").unwrap()).unwrap();
+    let key = IdempotencyKey::generate(&SystemRng);
+    Order::new(&merchant.origin, &merchant.verify_url, amount, lines, CALLBACK, key).unwrap()
+}
+
 pub struct Kit {
     pub sandbox: Sandbox,
     pub client: Client,
@@ -97,11 +113,7 @@ impl Kit {
     pub async fn unregistered(config: SandboxConfig) -> Self {
         let sandbox = Sandbox::start(config).await.unwrap();
         let issuer = Origin::of(sandbox.as_origin()).unwrap();
-        let net = Arc::new(Hostile {
-            real: ReqwestClient::for_issuer(&issuer, []),
-            lie: Mutex::new(Arc::new(|_, _| Act::Pass)),
-            sent: Mutex::default(),
-        });
+        let net = hostile(ReqwestClient::for_issuer(&issuer, []));
         let client = Client::builder(sandbox.as_origin())
             .unwrap()
             .store(Arc::new(MemoryStore::default()))
@@ -123,9 +135,7 @@ impl Kit {
     }
 
     pub fn order(&self, merchant: &MerchantInfo, amount_minor: u64, lines: Vec<LineItem>) -> Order {
-        let amount = Money::new(amount_minor, Currency::parse("EUR").unwrap()).unwrap();
-        let key = IdempotencyKey::generate(&SystemRng);
-        Order::new(&merchant.origin, &merchant.verify_url, amount, lines, CALLBACK, key).unwrap()
+        order_of(merchant, amount_minor, lines)
     }
 
     /// What the merchant says it settled.
@@ -210,5 +220,21 @@ impl Kit {
         let fits = |item: &&Value| item["in_stock"] == true && item["currency"] == "EUR";
         let item = catalog["items"].as_array().unwrap().iter().find(fits).unwrap().clone();
         (item["sku"].as_str().unwrap().to_owned(), item["unit_price_minor"].as_u64().unwrap())
+    }
+}
+
+impl Kit {
+    /// Another client on the same wire, with nothing in its store.
+    pub fn stranger(&self) -> Client {
+        Client::builder(self.sandbox.as_origin()).unwrap().http(Arc::clone(&self.net) as Arc<dyn HttpClient>).build()
+    }
+
+    /// A registered client of its own, with this clock.
+    pub async fn client_with_clock(&self, clock: Arc<dyn jose::Clock>) -> Client {
+        let http = Arc::clone(&self.net) as Arc<dyn HttpClient>;
+        let client = Client::builder(self.sandbox.as_origin()).unwrap().http(http).clock(clock).build();
+        let token = SetupToken::new(self.sandbox.setup_token().unwrap());
+        client.register(&RegisterRequest::new(token, [CALLBACK])).await.unwrap();
+        client
     }
 }
