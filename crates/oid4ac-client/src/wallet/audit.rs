@@ -100,7 +100,7 @@ pub enum HeadVerdict {
     Verified {
         /// The last entry signed for.
         head_seq: u64,
-        /// When it was signed.
+        /// When it was signed, in seconds since the epoch.
         signed_at: i64,
         /// Whether the entry was at hand to be compared.
         compared: bool,
@@ -257,7 +257,12 @@ impl Client {
             return Err(refused(Why::Mismatch("tenant_id")).into());
         }
         let head_seq = number("head_seq")?;
-        let signed_at = i64::try_from(number("signed_at")?).map_err(|_| refused(Why::Member("signed_at")))?;
+        // RFC 3339, as every member whose name ends in `_at`; a number is taken for seconds.
+        let signed_at = match claims.get("signed_at") {
+            Some(Value::String(text)) => text.parse().ok().map(jiff::Timestamp::as_second),
+            other => other.and_then(Value::as_i64),
+        };
+        let signed_at = signed_at.ok_or_else(|| refused(Why::Member("signed_at")))?;
         let hash = text("head_entry_hash")?;
         let named = entries.iter().find(|entry| entry.seq == head_seq);
         match named.is_none_or(|entry| entry.entry_hash == hash) {

@@ -75,22 +75,6 @@ impl HttpClient for Hostile {
     }
 }
 
-/// A transport that is honest until it is told otherwise.
-pub fn hostile(real: ReqwestClient) -> Arc<Hostile> {
-    Arc::new(Hostile { real, lie: Mutex::new(Arc::new(|_, _| Act::Pass)), sent: Mutex::default() })
-}
-
-/// One pair of socks, under a new key.
-pub fn order(merchant: &MerchantInfo, amount_minor: u64) -> Order {
-    order_of(merchant, amount_minor, vec![LineItem::new(SOCK, 1)])
-}
-
-fn order_of(merchant: &MerchantInfo, amount_minor: u64, lines: Vec<LineItem>) -> Order {
-    let amount = Money::new(amount_minor, Currency::parse("EUR").unwrap()).unwrap();
-    let key = IdempotencyKey::generate(&SystemRng);
-    Order::new(&merchant.origin, &merchant.verify_url, amount, lines, CALLBACK, key).unwrap()
-}
-
 pub struct Kit {
     pub sandbox: Sandbox,
     pub client: Client,
@@ -113,7 +97,11 @@ impl Kit {
     pub async fn unregistered(config: SandboxConfig) -> Self {
         let sandbox = Sandbox::start(config).await.unwrap();
         let issuer = Origin::of(sandbox.as_origin()).unwrap();
-        let net = hostile(ReqwestClient::for_issuer(&issuer, []));
+        let net = Arc::new(Hostile {
+            real: ReqwestClient::for_issuer(&issuer, []),
+            lie: Mutex::new(Arc::new(|_, _| Act::Pass)),
+            sent: Mutex::default(),
+        });
         let client = Client::builder(sandbox.as_origin())
             .unwrap()
             .store(Arc::new(MemoryStore::default()))
@@ -135,7 +123,9 @@ impl Kit {
     }
 
     pub fn order(&self, merchant: &MerchantInfo, amount_minor: u64, lines: Vec<LineItem>) -> Order {
-        order_of(merchant, amount_minor, lines)
+        let amount = Money::new(amount_minor, Currency::parse("EUR").unwrap()).unwrap();
+        let key = IdempotencyKey::generate(&SystemRng);
+        Order::new(&merchant.origin, &merchant.verify_url, amount, lines, CALLBACK, key).unwrap()
     }
 
     /// What the merchant says it settled.
