@@ -81,17 +81,19 @@ impl Agent {
     /// only they can clear it up.
     pub(crate) fn check_may_register(&self, client: &Client, request: &RegisterRequest) -> Result<(), Refusal> {
         let registration = client.registration().map_err(|error| Refusal::from_client(Name::Register, &error))?;
-        let Some(registration) = registration.filter(|registration| !request.is_covered_by(registration)) else {
+        let registration = registration.filter(|registration| !request.is_covered_by(registration));
+        if registration.is_none() && !self.changes_issuer(client)? {
             return Ok(());
-        };
+        }
         let provided = Provided::from_env().map_err(|error| Refusal::new("keys_unusable", &format!("{error:#}")))?;
         if provided.client_id.is_some() {
             let sentence = "the operator has set OID4PAY_CLIENT_ID, so this agent is registered and cannot be anew";
-            return Err(Refusal::new("registration_configured", sentence).with("client_id", registration.client_id));
+            let client_id = registration.map(|registration| registration.client_id);
+            return Err(Refusal::new("registration_configured", sentence).with("client_id", client_id));
         }
         let open = Filter { open: Some(true), limit: Filter::MOST, ..Filter::default() };
         let open = self.ledger.list(&open).map_err(|error| ledger_failed(&error))?;
-        match open.intents.iter().find(|intent| intent.issuer == client.issuer()) {
+        match open.intents.first() {
             None => Ok(()),
             Some(intent) => {
                 Err(Refusal::new("intent_not_final", "a payment is open, and a new registration would cut it off")
@@ -99,6 +101,17 @@ impl Agent {
                     .with("intent_state", intent.state.as_str()))
             }
         }
+    }
+
+    /// Whether registering there makes another server the one that payments are authorized by. A payment that is open at
+    /// the old one would then be taken for a new purchase.
+    fn changes_issuer(&self, client: &Client) -> Result<bool, Refusal> {
+        if self.settings.as_origin.is_some() {
+            return Ok(false);
+        }
+        let registered = FileStore::registered_issuer(&self.settings.data_dir)
+            .map_err(|error| Refusal::from_client(Name::Register, &error.into()))?;
+        Ok(registered.is_some_and(|issuer| issuer != client.issuer()))
     }
 
     fn store(&self, issuer: &str) -> Result<Arc<dyn Store>, Refusal> {

@@ -151,7 +151,7 @@ fn hint(code: &str) -> Option<&'static str> {
         "mandate_expired" | "mandate_status_revoked" => "A new mandate is needed: call agent_payment_initiate.",
         "mandate_audience_mismatch" => "Present the mandate at the merchant it was issued for.",
         "mandate_line_items_mismatch" => "Give the line items of the payment.",
-        "idempotency_conflict" => "Leave out idempotency_key: this one belongs to another payment.",
+        "idempotency_conflict" => "Give no idempotency_key of your own: the one stored with the purchase is used.",
         "store_failed" => "Mend the file as the message says; nothing in it was changed.",
         "not_connected" | "connection_lost" | "timed_out" => "Call again with the same arguments.",
         "forbidden_address" => {

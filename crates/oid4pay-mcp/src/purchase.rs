@@ -26,7 +26,7 @@ pub(crate) enum Answer {
     /// A human has to decide; the call did not wait longer.
     ApprovalRequired { intent: Intent, consent: Option<Consent> },
     /// It could not be told whether the merchant settled.
-    Unknown { intent: Intent, in_flight: Box<InFlight>, presentation: Option<String> },
+    Unknown { intent: Intent, in_flight: Box<InFlight> },
 }
 
 /// What is to be done under an intent.
@@ -124,8 +124,7 @@ fn unknown(call: &Call<'_>, journal: &IntentJournal<'_>, in_flight: Box<InFlight
         let refusal = refusal.signatures(journal.signatures(Some(&in_flight.last)));
         return Err(with_intent(refusal, journal));
     }
-    let presentation = journal.presentation();
-    Ok(Answer::Unknown { intent: journal.intent(), in_flight, presentation })
+    Ok(Answer::Unknown { intent: journal.intent(), in_flight })
 }
 
 /// Whether the intent stays open after an error: because its record could not be written, or because a human has been asked
@@ -178,6 +177,7 @@ fn about(refusal: Refusal, intent: &Intent) -> Refusal {
 pub(crate) fn ledger_failed(error: &LedgerError) -> Refusal {
     let code = match error {
         LedgerError::Invalid(_) => "invalid_arguments",
+        LedgerError::OtherKey { .. } => "idempotency_conflict",
         LedgerError::Busy { .. } => "ledger_busy",
         _ => "ledger_failed",
     };

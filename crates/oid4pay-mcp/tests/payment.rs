@@ -363,7 +363,7 @@ async fn a_merchant_that_answers_html_or_nothing_leaves_no_doubt_behind() {
         let mut server = world.registered().await;
         let answer = server.call("agent_payment_initiate", world.socks()).await;
         assert_eq!(answer.output()["status"], "unknown", "{body}");
-        assert!(answer.output()["presentation"].is_string());
+        assert!(answer.output().get("presentation").is_none(), "it may not be spent");
         assert_eq!(world.settlements(world.alpacanica()).await.len(), 1, "the merchant had settled");
         // The same call clears it up, in another process too, and pays nothing more.
         let mut other = world.server().await;
@@ -421,7 +421,7 @@ async fn verify_mandate_takes_a_payment_up_and_never_pays_twice() {
     let lost = server.call("agent_payment_initiate", world.socks()).await;
     let present = json!({
         "merchant_verify_url": world.alpacanica().verify_url,
-        "presentation": lost.output()["presentation"],
+        "presentation": world.presentation(&lost),
         "line_items": [{"sku": "alpaca-sock-blue-43", "qty": 1}],
     });
     let dry = server.call("agent_verify_mandate", with(present.clone(), "/dry_run", json!(true))).await;
@@ -457,8 +457,8 @@ async fn verify_mandate_refuses_in_the_contracts_words() {
 
     let here = with(present, "/merchant_verify_url", json!(world.alpacanica().verify_url));
     let other_key = with(here.clone(), "/idempotency_key", json!("another-key-for-the-same-mandate"));
-    let used_up = server.call("agent_verify_mandate", other_key).await;
-    assert_eq!(used_up.text(0), "agent_verify_mandate failed: verify-mandate failed: 422 offer_amount_exceeds_mandate");
+    assert_eq!(server.call("agent_verify_mandate", other_key).await.code(), "idempotency_conflict");
+    assert!(!world.sandbox.requests().iter().any(|request| request.path == "/verify-mandate"), "refused unsent");
     let forged = with(
         here.clone(),
         "/presentation",

@@ -49,6 +49,13 @@ pub enum LedgerError {
         /// The ledger.
         path: PathBuf,
     },
+    /// The mandate, or the idempotency key, belongs to another purchase that is open or settled: presenting one under the
+    /// other's could charge twice, or keep that purchase from ever being cleared up.
+    #[error("the mandate is held by intent {id} under another idempotency key, or the key is that intent's")]
+    OtherKey {
+        /// The intent that has it.
+        id: IntentId,
+    },
     /// Other processes held the ledger for too long.
     #[error("other processes kept {} busy; try again", path.display())]
     Busy {

@@ -177,14 +177,18 @@ impl Ledger {
         self.store.read(|tx| tx.load(id))
     }
 
-    /// The newest intent that holds the mandate `mandate_id`.
+    /// The newest intent, open or settled, that holds a mandate of `issuer` for `merchant`.
     ///
     /// # Errors
     ///
     /// - Any of the errors of opening and reading the file.
-    pub fn find_by_mandate(&self, mandate_id: &str) -> Result<Option<Intent>, LedgerError> {
-        self.store
-            .read(|tx| tx.one("SELECT body FROM intents WHERE mandate_id = ?1 ORDER BY seq DESC LIMIT 1", [mandate_id]))
+    pub fn find_by_mandate(
+        &self,
+        issuer: &str,
+        merchant: &str,
+        mandate_id: &str,
+    ) -> Result<Option<Intent>, LedgerError> {
+        self.store.read(|tx| tx.held(issuer, merchant, mandate_id))
     }
 
     /// Whether `purchase` was made before, is under way, or neither. For a caller that must know before it fetches a

@@ -168,9 +168,9 @@ impl Purchase {
 
     /// The presentation of a mandate that exists. `amount_minor` and `merchant` come from the verified mandate.
     ///
-    /// The identity is the hash of issuer, mandate and idempotency key: the same mandate under another key can be charged
-    /// again where its cap allows, so that is another purchase. An intent that made this mandate under this key is found
-    /// first, whatever its kind, and is not counted twice.
+    /// The identity is the hash of issuer, mandate and idempotency key. An intent that holds this mandate is found first,
+    /// whatever its kind, and is not counted twice; under another key than its own it is refused, as
+    /// [`LedgerError::OtherKey`](crate::LedgerError::OtherKey).
     ///
     /// # Errors
     ///

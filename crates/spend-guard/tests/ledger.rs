@@ -204,7 +204,10 @@ fn a_mandate_that_ran_out_unpresented_is_replaced() {
     claim.mandate_held(mandate("second"), "second~").unwrap();
     assert_eq!(claim.intent().mandate.as_ref().unwrap().mandate_id, "second");
     assert_eq!(bench.ledger.artefact(&claim.intent().id, Artefact::Mandate).unwrap().unwrap(), "second~");
-    assert_eq!(bench.ledger.find_by_mandate("second").unwrap().unwrap().id, claim.intent().id);
+    let (issuer, merchant) = (claim.intent().issuer.clone(), claim.intent().merchant.clone());
+    let found = |issuer: &str, merchant: &str| bench.ledger.find_by_mandate(issuer, merchant, "second").unwrap();
+    assert_eq!(found(&issuer, &merchant).unwrap().id, claim.intent().id);
+    assert!(found("https://other.example", &merchant).is_none() && found(&issuer, "https://other.example").is_none());
 }
 
 #[test]
@@ -262,10 +265,13 @@ fn presenting_a_mandate_of_this_ledger_is_not_counted_twice() {
     bench.clock.advance(30 * 24 * 3600);
     let Begun::Replay(found) = bench.ledger.begin(&verify(&paid.idempotency_key), None).unwrap() else { panic!() };
     assert_eq!(found.id, paid.id);
-    // Under another key the merchant may charge again: that is another purchase.
-    let other = claim(bench.ledger.begin(&verify("another-key"), None).unwrap());
-    assert_ne!(other.intent().id, paid.id);
-    assert_eq!(other.intent().idempotency_key, "another-key");
+    // Under another key the merchant would charge again where the cap allows it.
+    let other_key = bench.ledger.begin(&verify("another-key"), None).unwrap_err();
+    assert!(matches!(other_key, LedgerError::OtherKey { id } if id == paid.id));
+    // And under this key another mandate would keep this purchase from being cleared up.
+    let other = Purchase::verify(ISSUER, SHOP, vec![socks(1)], 500, eur(), mandate("other"), &paid.idempotency_key);
+    let other_mandate = bench.ledger.begin(&other.unwrap(), None).unwrap_err();
+    assert!(matches!(other_mandate, LedgerError::OtherKey { id } if id == paid.id));
 }
 
 #[test]

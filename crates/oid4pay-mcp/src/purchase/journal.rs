@@ -43,11 +43,6 @@ impl<'a> IntentJournal<'a> {
         IdempotencyKey::parse(&self.intent().idempotency_key)
     }
 
-    /// The last presentation that was, or was about to be, sent.
-    pub(super) fn presentation(&self) -> Option<String> {
-        self.ledger.artefact(&self.intent().id, Artefact::Presentation).ok().flatten()
-    }
-
     /// Ends the intent without a payment, and gives its reservation back. Where that cannot be written, the next call for
     /// the same purchase goes on with it.
     pub(super) fn close(&self, code: &str, message: &str) {

@@ -26,15 +26,13 @@ pub(super) fn answered(answer: &Answer, settlement: impl Fn(&Payment) -> Value) 
     match answer {
         Answer::Settled { intent, payment, replayed } => settled(intent, payment, *replayed, settlement(payment)),
         Answer::ApprovalRequired { intent, consent } => approval_required(intent, consent.as_ref()),
-        Answer::Unknown { intent, in_flight, presentation } => {
-            let mut output = json!({
+        // Without the presentation: it may not have been spent, and presenting it again is this tool's part.
+        Answer::Unknown { intent, in_flight } => {
+            let output = json!({
                 "status": "unknown",
                 "mandate_id": in_flight.mandate.mandate_id,
                 "next_step": NEXT_IN_FLIGHT,
             });
-            if let Some(presentation) = presentation {
-                output["presentation"] = json!(presentation);
-            }
             let sentence = format!(
                 "It could not be told whether {} settled the payment of {} ({}). {NEXT_IN_FLIGHT}",
                 intent.merchant,

@@ -49,7 +49,7 @@ async fn verify(agent: &Agent, arguments: Arguments, waiting: Waiting) -> Result
         .map_err(|error| Refusal::from_client(Name::VerifyMandate, &error))?;
     let line_items: Vec<_> = arguments.line_items.into_iter().map(args::LineItem::into_client).collect();
     let ledger = agent.ledger();
-    let key = idempotency_key(ledger, &presented, arguments.idempotency_key.as_deref())?;
+    let key = idempotency_key(ledger, &issuer, &presented, arguments.idempotency_key.as_deref())?;
     let purchase = as_purchase(&issuer, &presented, &key)?;
     if arguments.dry_run {
         return Ok(simulated(&presented, &key));
@@ -71,6 +71,7 @@ async fn verify(agent: &Agent, arguments: Arguments, waiting: Waiting) -> Result
 /// the merchant might settle twice.
 fn idempotency_key(
     ledger: &Ledger,
+    issuer: &str,
     presented: &PresentedMandate,
     given: Option<&str>,
 ) -> Result<IdempotencyKey, Refusal> {
@@ -78,7 +79,9 @@ fn idempotency_key(
     if let Some(given) = given {
         return IdempotencyKey::parse(given).ok_or_else(invalid);
     }
-    let known = ledger.find_by_mandate(presented.mandate_id()).map_err(|error| ledger_failed(&error))?;
+    let merchant = presented.merchant().as_str();
+    let known =
+        ledger.find_by_mandate(issuer, merchant, presented.mandate_id()).map_err(|error| ledger_failed(&error))?;
     let stored = known.and_then(|intent| IdempotencyKey::parse(&intent.idempotency_key));
     stored.or_else(|| presented.derived_idempotency_key()).ok_or_else(invalid)
 }

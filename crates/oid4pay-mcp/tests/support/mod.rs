@@ -238,6 +238,15 @@ impl World {
         Self { sandbox, home: TempDir::new().unwrap(), http }
     }
 
+    /// The last presentation of the intent that an answer is about, from the ledger: a tool's answer has it only when it
+    /// is spent.
+    pub fn presentation(&self, answer: &Answer) -> String {
+        let clock = std::sync::Arc::new(oid4ac_client::SystemClock);
+        let ledger = spend_guard::Ledger::new(&self.data_dir(), clock);
+        let id = answer.output()["intent_id"].as_str().unwrap().parse().unwrap();
+        ledger.artefact(&id, spend_guard::Artefact::Presentation).unwrap().unwrap()
+    }
+
     pub fn data_dir(&self) -> PathBuf {
         self.home.path().join("data")
     }

@@ -48,20 +48,47 @@ impl Tx<'_> {
         }
     }
 
-    /// The newest intent of the same identity, if it is open or settled. A mandate that this ledger already holds under
-    /// the same key is the same purchase.
+    /// The newest intent of the same identity, if it is open or settled. A mandate that this ledger already holds is the
+    /// same purchase, and is never presented under another key: the merchant would charge it again.
     pub(crate) fn repeated(&self, purchase: &Purchase) -> Result<Option<Intent>, Failed> {
         if let Some(mandate) = &purchase.mandate {
-            let held = self.one(
-                "SELECT body FROM intents WHERE mandate_id = ?1 AND idempotency_key = ?2 ORDER BY seq DESC LIMIT 1",
-                [&mandate.mandate_id, &purchase.idempotency_key],
-            )?;
-            return Ok(held.filter(|intent| !intent.state.is_final() || intent.state == State::Settled));
+            let held = self.held(&purchase.issuer, &purchase.merchant, &mandate.mandate_id)?;
+            let key_in_use = |intent: &Intent| intent.idempotency_key == purchase.idempotency_key;
+            return match held {
+                Some(intent) if key_in_use(&intent) => Ok(Some(intent)),
+                Some(intent) => Err(LedgerError::OtherKey { id: intent.id }.into()),
+                None => match self.by_key(&purchase.idempotency_key)? {
+                    Some(intent) => Err(LedgerError::OtherKey { id: intent.id }.into()),
+                    None => Ok(None),
+                },
+            };
         }
         let newest = self.one(
             "SELECT body FROM intents WHERE identity = ?1 ORDER BY seq DESC LIMIT 1",
             [purchase.identity.as_str()],
         )?;
+        Ok(newest.filter(|intent| !intent.state.is_final() || intent.state == State::Settled))
+    }
+
+    /// The newest intent, open or settled, that holds this mandate. Two servers may give their mandates one name.
+    pub(crate) fn held(&self, issuer: &str, merchant: &str, mandate_id: &str) -> Result<Option<Intent>, Failed> {
+        let mut statement =
+            self.sql.prepare_cached("SELECT body FROM intents WHERE mandate_id = ?1 ORDER BY seq DESC")?;
+        let mut rows = statement.query([mandate_id])?;
+        while let Some(row) = rows.next()? {
+            let intent = self.parse(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)?;
+            let counts = !intent.state.is_final() || intent.state == State::Settled;
+            if counts && intent.issuer == issuer && intent.merchant == merchant {
+                return Ok(Some(intent));
+            }
+        }
+        Ok(None)
+    }
+
+    /// An open or settled intent with this idempotency key.
+    fn by_key(&self, key: &str) -> Result<Option<Intent>, Failed> {
+        let newest =
+            self.one("SELECT body FROM intents WHERE idempotency_key = ?1 ORDER BY seq DESC LIMIT 1", [key])?;
         Ok(newest.filter(|intent| !intent.state.is_final() || intent.state == State::Settled))
     }
 
