@@ -1,0 +1,49 @@
+//! Second opinions: josekit, jsonwebtoken and httpsig verify what our crates sign, and our crates verify what they sign.
+//!
+//! Where one of them accepts what a standard forbids, or refuses what it allows, the check is named `differs: ...` and its
+//! comment says why we do otherwise. Such a check fails when the other side has changed, so that it can go.
+//!
+//! ```sh
+//! cargo run --manifest-path conformance/second-opinion/Cargo.toml
+//! ```
+
+use std::process::ExitCode;
+
+mod artefacts;
+mod httpsig;
+mod josekit;
+mod jsonwebtoken;
+
+fn main() -> anyhow::Result<ExitCode> {
+    let counts = [josekit::run()?, jsonwebtoken::run()?, httpsig::run()?];
+    for Count { name, passed, failed } in &counts {
+        println!("{name}: {passed} passed, {failed} failed, 0 skipped");
+    }
+    let passed: u32 = counts.iter().map(|count| count.passed).sum();
+    let failed: u32 = counts.iter().map(|count| count.failed).sum();
+    println!("{passed} passed, {failed} failed, 0 skipped");
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What one of the others and we agree on.
+struct Count {
+    name: &'static str,
+    passed: u32,
+    failed: u32,
+}
+
+impl Count {
+    fn new(name: &'static str) -> Self {
+        Self { name, passed: 0, failed: 0 }
+    }
+
+    fn check(&mut self, what: &str, good: bool) {
+        match good {
+            true => self.passed += 1,
+            false => {
+                self.failed += 1;
+                println!("FAILED {}: {what}", self.name);
+            }
+        }
+    }
+}
