@@ -149,6 +149,10 @@ impl AuditChain {
 }
 
 impl Entry {
+    pub(crate) fn entry_hash(&self) -> &str {
+        &self.entry_hash
+    }
+
     /// base64url(SHA-256(JCS(entry without `entry_hash`))).
     fn hash(&self) -> String {
         let bare = Self { entry_hash: String::new(), ..self.clone() };

@@ -4,6 +4,7 @@ mod audit_query;
 mod authorization_details;
 mod authorize;
 mod client_auth;
+mod consent;
 mod grant;
 mod introspect;
 mod mandate;
@@ -27,7 +28,6 @@ use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use dpop::{Htu, MemoryReplayStore};
-use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, StatusCode};
 use jose::{Alg, Jwk, PrivateKey, Rng, Signer as _, UnixSeconds};
 
@@ -38,6 +38,7 @@ use crate::error::{Refusal, json};
 use crate::fault::{Befallen, Fault, SKEW_SECONDS};
 use crate::form::Form;
 use crate::keys::{NamedKey, SigningKeys};
+use crate::merchant::Profile;
 use crate::nonce::NonceRing;
 use crate::principal::Principal;
 use crate::rules::Rules;
@@ -60,8 +61,8 @@ pub(crate) struct AuthorizationServer {
     consent_mode: ConsentMode,
     standing_approval: StandingApproval,
     mandate_ttl_seconds: UnixSeconds,
-    /// The origins of the merchants it issues mandates for.
-    merchants: Vec<String>,
+    /// The merchants it issues mandates for.
+    merchants: Vec<KnownMerchant>,
     principals: [Principal; 2],
     started_at: UnixSeconds,
     audit: AuditChain,
@@ -71,7 +72,7 @@ pub(crate) struct AuthorizationServer {
 
 impl AuthorizationServer {
     /// A server at `origin` for these merchants. `None` if `origin` is no HTTP origin.
-    pub(crate) fn new(origin: &str, merchants: Vec<String>, config: &SandboxConfig) -> Option<Self> {
+    pub(crate) fn new(origin: &str, merchants: Vec<KnownMerchant>, config: &SandboxConfig) -> Option<Self> {
         let endpoints = Endpoints::at(origin);
         let rng = Arc::clone(&config.rng);
         let audit_head_key = PrivateKey::generate(Alg::EdDsa, rng.as_ref());
@@ -114,7 +115,8 @@ impl AuthorizationServer {
             .route("/wallet/agents/{agent_client_id}/revoke", post(wallet::revoke))
             .route("/audit/principal/range", get(audit_query::range))
             .route("/privacy/dsar", post(privacy::dsar))
-            .route(PORTAL_PATH, get(portal::portal))
+            .route("/oauth/consent/{poll_id}", get(consent::poll))
+            .merge(portal::routes())
             .route("/oauth/status-list/{list_id}", get(status_list::status_list))
             .method_not_allowed_fallback(no_such_method)
             .fallback(no_such_path)
@@ -182,7 +184,7 @@ impl AuthorizationServer {
     }
 
     fn is_merchant(&self, origin: &str) -> bool {
-        self.merchants.iter().any(|merchant| merchant == origin)
+        self.merchants.iter().any(|merchant| merchant.origin == origin)
     }
 
     /// The response to a request that takes a DPoP proof: it always brings the nonce for the next one (RFC 9449 §8.2).
@@ -219,6 +221,12 @@ impl Befallen for AuthorizationServer {
     }
 }
 
+/// A merchant that this server issues mandates for.
+pub(crate) struct KnownMerchant {
+    pub(crate) origin: String,
+    pub(crate) profile: &'static Profile,
+}
+
 /// What a merchant reports when it has settled.
 pub(crate) struct SettlementReport<'a> {
     pub(crate) principal_id: &'a str,
@@ -240,24 +248,7 @@ async fn read_form(request: Request) -> Result<(http::HeaderMap, Form), Refusal>
 
 /// A page for the person in the browser: where an error must not travel to a redirect URI (RFC 6749 §4.1.2.1).
 fn error_page(refusal: &Refusal) -> Response {
-    // Code and description are this crate's own words; nothing that was sent is echoed.
-    let body = format!("<p>{}</p><p><code>{}</code></p>", refusal.description(), refusal.error());
-    page(refusal.status(), "This request was refused", &body)
-}
-
-/// An HTML page without scripts, which nobody may frame. `title` and `body` hold no text from outside.
-fn page(status: StatusCode, title: &str, body: &str) -> Response {
-    let page = format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title></head>\
-         <body><main><h1>{title}</h1>{body}</main></body></html>"
-    );
-    let headers = [
-        (CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
-        (http::header::CACHE_CONTROL, crate::error::NO_STORE),
-        (http::header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")),
-        (http::header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-    ];
-    (status, headers, page).into_response()
+    portal::refusal_page(refusal)
 }
 
 /// A key's name is its thumbprint (RFC 7638).

@@ -150,6 +150,15 @@ impl ConsentMode {
         [Self::Auto, Self::Dashboard, Self::Scan].into_iter().find(|mode| mode.name() == name)
     }
 
+    /// The modes that a request may ask for where this one is the rule: as much of the human or more, never less.
+    pub(crate) fn on_offer(self) -> &'static [Self] {
+        match self {
+            Self::Auto => &[Self::Auto, Self::Dashboard, Self::Scan],
+            Self::Dashboard => &[Self::Dashboard, Self::Scan],
+            Self::Scan => &[Self::Scan, Self::Dashboard],
+        }
+    }
+
     /// The name on the wire: `auto`, `dashboard` or `scan`.
     #[must_use]
     pub fn name(self) -> &'static str {

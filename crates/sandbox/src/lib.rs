@@ -51,4 +51,4 @@ pub use fault::{Fault, PlannedFault, Step, UnknownFault};
 pub use request_log::{LoggedRequest, Party};
 pub use rules::Rule;
 pub use running::{MerchantInfo, NoSuchItem, Sandbox, SetupTokensExhausted, StartError, Stock};
-pub use wallet::{DisputeStatus, PrincipalInfo, WalletError};
+pub use wallet::{ConsentDecision, DisputeStatus, PrincipalInfo, WalletError};

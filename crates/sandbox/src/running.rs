@@ -7,8 +7,8 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::authorization_server::{AuthorizationServer, PORTAL_PATH};
-use crate::config::{ConsentMode, SandboxConfig};
+use crate::authorization_server::{AuthorizationServer, KnownMerchant, PORTAL_PATH};
+use crate::config::SandboxConfig;
 use crate::directory::{Directory, Listing};
 use crate::fault::{Faults, PlannedFault};
 use crate::merchant::{ALPACANICA, BRISTLE_AND_SLATE, Merchant, SETTLEMENTS_PATH, VERIFY_PATH};
@@ -60,9 +60,6 @@ pub enum StartError {
     /// Four ports are needed and the base is too high.
     #[error("port base {0} leaves no room for four ports")]
     PortBase(u16),
-    /// The consent mode is not served yet.
-    #[error("consent mode `{}` is not available", .0.name())]
-    ConsentMode(ConsentMode),
 }
 
 /// Whether an item can be had.
@@ -95,11 +92,7 @@ impl Sandbox {
     ///
     /// - [`StartError::Bind`] if a port is taken.
     /// - [`StartError::PortBase`] if the port base is above 65532.
-    /// - [`StartError::ConsentMode`] for a consent mode that is not served.
     pub async fn start(config: SandboxConfig) -> Result<Self, StartError> {
-        if config.consent_mode != ConsentMode::Auto {
-            return Err(StartError::ConsentMode(config.consent_mode));
-        }
         let ports = match config.port_base {
             None => [0; 4],
             Some(base) if base > u16::MAX - 3 => return Err(StartError::PortBase(base)),
@@ -111,9 +104,11 @@ impl Sandbox {
             [(&ALPACANICA, Bound::bind(ports[2]).await?), (&BRISTLE_AND_SLATE, Bound::bind(ports[3]).await?)];
         // Every origin is known before the first party is built.
         let no_origin = || io::Error::from(io::ErrorKind::AddrNotAvailable);
-        let origins = merchants_bound.iter().map(|(_, bound)| bound.origin().to_owned()).collect();
+        let known =
+            |(profile, bound): &(&'static _, Bound)| KnownMerchant { origin: bound.origin().to_owned(), profile };
+        let known = merchants_bound.iter().map(known).collect();
         let authorization_server =
-            Arc::new(AuthorizationServer::new(as_bound.origin(), origins, &config).ok_or_else(no_origin)?);
+            Arc::new(AuthorizationServer::new(as_bound.origin(), known, &config).ok_or_else(no_origin)?);
         let (stop, stopped) = watch::channel(());
         let mut sandbox = Self {
             authorization_server: Arc::clone(&authorization_server),

@@ -14,6 +14,16 @@ pub struct PrincipalInfo {
     pub name: String,
 }
 
+/// What a principal answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "yes or no")]
+pub enum ConsentDecision {
+    /// Yes.
+    Approve,
+    /// No.
+    Decline,
+}
+
 /// How a dispute stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "the contract has these three")]
@@ -51,6 +61,15 @@ pub enum WalletError {
     /// No payment with this id was settled.
     #[error("no such payment")]
     NoSuchPayment,
+    /// Nothing waits at this consent URL, or no longer.
+    #[error("no such consent")]
+    NoSuchConsent,
+    /// Another principal's decision is waited for.
+    #[error("another principal decides on this")]
+    NotYours,
+    /// It was decided before.
+    #[error("it was decided before")]
+    Decided,
     /// A scope is malformed or unknown.
     #[error("no such scope")]
     NoSuchScope,
@@ -100,6 +119,18 @@ impl Sandbox {
     /// - [`WalletError::NoSuchPrincipal`], [`WalletError::NoSuchAgent`] if there is none of this id.
     pub fn transfer_agent(&self, client_id: &str, principal_id: &str) -> Result<(), WalletError> {
         self.authorization_server().transfer_agent(client_id, principal_id)
+    }
+
+    /// Decides a consent in a principal's place, as the portal's page at `consent_url` does.
+    ///
+    /// # Errors
+    ///
+    /// - [`WalletError::NoSuchConsent`] if nothing waits there, or it has expired.
+    /// - [`WalletError::NotYours`] if another principal has to decide. It still waits.
+    /// - [`WalletError::Decided`] if it was decided before.
+    pub fn decide(&self, consent_url: &str, principal_id: &str, decision: ConsentDecision) -> Result<(), WalletError> {
+        let page_id = consent_url.rsplit('/').next().unwrap_or_default();
+        self.authorization_server().decide_consent(page_id, principal_id, decision)
     }
 
     /// Files or decides a dispute about a settled payment: one more entry in the audit chain.

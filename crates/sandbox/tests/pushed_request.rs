@@ -314,8 +314,6 @@ async fn refuses_parameters_that_break_a_rule() {
         ("code_challenge_method", None, request),
         ("code_challenge_method", Some("plain"), request),
         ("dpop_jkt", Some(other_key), "invalid_dpop_proof"),
-        ("consent_mode_hint", Some("dashboard"), request),
-        ("consent_mode_hint", Some("scan"), request),
         ("consent_mode_hint", Some("telepathy"), request),
         ("scope", None, "invalid_scope"),
         ("scope", Some("openid everything"), "invalid_scope"),
@@ -332,7 +330,12 @@ async fn refuses_parameters_that_break_a_rule() {
         set(&mut form, name, value);
         assert_eq!(agent.post(PAR, &form).await.refusal(), (400, error.to_owned()), "{name}: {value:?}");
     }
-    for (name, value) in [("consent_mode_hint", Some("auto")), ("dpop_jkt", None), ("scope", Some("oid4ac:payment"))] {
+    for (name, value) in [
+        ("consent_mode_hint", Some("auto")),
+        ("consent_mode_hint", Some("scan")),
+        ("dpop_jkt", None),
+        ("scope", Some("oid4ac:payment")),
+    ] {
         let mut form = form.clone();
         set(&mut form, name, value);
         assert_eq!(agent.post(PAR, &form).await.status, 201, "{name}: {value:?}");

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::{Method, Request};
 use http_body_util::Full;
-use sandbox::{ConsentMode, Party, Sandbox, SandboxConfig, StartError};
+use sandbox::{Party, Sandbox, SandboxConfig, StartError};
 use support::{World, get, send};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -99,10 +99,6 @@ async fn takes_a_base_port_and_says_when_one_is_taken() {
 async fn refuses_to_start_with_what_it_cannot_do() {
     let high = Sandbox::start(SandboxConfig::new().port_base(65_533)).await;
     assert!(matches!(high, Err(StartError::PortBase(65_533))));
-    for mode in [ConsentMode::Dashboard, ConsentMode::Scan] {
-        let refused = Sandbox::start(SandboxConfig::new().consent_mode(mode)).await;
-        assert!(matches!(refused, Err(StartError::ConsentMode(refused)) if refused == mode));
-    }
 }
 
 #[tokio::test]

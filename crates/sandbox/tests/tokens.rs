@@ -67,7 +67,7 @@ async fn metadata_says_what_the_server_does() {
         ("token_endpoint_auth_signing_alg_values_supported", json!(["EdDSA"])),
         ("dpop_signing_alg_values_supported", json!(["EdDSA", "ES256"])),
         ("authorization_details_types_supported", json!(["oid4ac_mandate"])),
-        ("oid4ac_consent_modes_supported", json!(["auto"])),
+        ("oid4ac_consent_modes_supported", json!(["auto", "dashboard", "scan"])),
         ("resources_supported", json!([world.merchant(0).origin, world.merchant(1).origin, world.sandbox.as_origin()])),
     ] {
         assert_eq!(metadata[name], values, "{name}");

@@ -1,4 +1,4 @@
-//! The authorization endpoint (RFC 6749 §4.1, RFC 9126 §4, RFC 9207) in consent mode `auto`.
+//! The authorization endpoint (RFC 6749 §4.1, RFC 9126 §4, RFC 9207) and who decides.
 
 use std::sync::Arc;
 
@@ -10,8 +10,9 @@ use jose::{UnixSeconds, random_token};
 use url::Url;
 
 use super::grant::{Code, Family, Grant, Pushed, Subject};
-use super::state::{Client, secret_hash};
+use super::state::{Client, State, secret_hash};
 use super::{AuthorizationServer, error_page};
+use crate::config::ConsentMode;
 use crate::error::{NO_STORE, Refusal};
 use crate::form::Form;
 use crate::rules::Rule;
@@ -24,6 +25,9 @@ pub(super) async fn authorize(
     match server.take_pushed(query.as_deref()) {
         // RFC 6749 §4.1.2.1: without a client and a redirect URI that belong together nobody is redirected anywhere.
         Err(refusal) => error_page(&refusal),
+        Ok((client, pushed)) if server.asks_the_principal(&pushed) => {
+            server.begin_consent(client, pushed).unwrap_or_else(|refusal| error_page(&refusal))
+        }
         Ok((client, pushed)) => {
             let outcome = match server.decide(&client, &pushed) {
                 Decision::Granted(grant) => server.issue_code(&pushed, grant).map(|code| ("code", code)),
@@ -80,19 +84,38 @@ impl AuthorizationServer {
         if !approved && self.rules.enforced(Rule::StandingApproval) {
             return Decision::Declined;
         }
-        Decision::Granted(Arc::new(Grant {
+        // The standing approval was given when the sandbox started.
+        Decision::Granted(Self::grant(pushed, subject, self.started_at))
+    }
+
+    /// Whether a person decides on a page: not where there is nothing to decide, which is what `openid` alone asks for.
+    fn asks_the_principal(&self, pushed: &Pushed) -> bool {
+        pushed.consent_mode != ConsentMode::Auto && !pushed.scope.is_agent_only()
+    }
+
+    /// What was asked for, granted.
+    pub(super) fn grant(pushed: &Pushed, subject: Subject, auth_time: UnixSeconds) -> Arc<Grant> {
+        Arc::new(Grant {
             client_id: pushed.client_id.clone(),
             subject,
             scope: pushed.scope.clone(),
             resource: pushed.resource.clone(),
             mandate: pushed.mandate.clone(),
             dpop_jkt: pushed.dpop_jkt.clone(),
-            // The standing approval was given when the sandbox started.
-            auth_time: self.started_at,
-        }))
+            auth_time,
+        })
     }
 
     fn issue_code(&self, pushed: &Pushed, grant: Arc<Grant>) -> Result<String, Refusal> {
+        self.issue_code_in(&mut self.state(), pushed, grant)
+    }
+
+    pub(super) fn issue_code_in(
+        &self,
+        state: &mut State,
+        pushed: &Pushed,
+        grant: Arc<Grant>,
+    ) -> Result<String, Refusal> {
         let now = self.clock.now();
         let code = random_token::<32>(self.rng.as_ref());
         let entry = Code {
@@ -103,7 +126,7 @@ impl AuthorizationServer {
             redeemed_as: None,
         };
         // Kept as long as anything that grows out of it: a second use revokes that.
-        self.state()
+        state
             .codes
             .insert(now, secret_hash(&code), now + Family::LIFETIME_SECONDS, entry)
             .map_err(|_| Refusal::unavailable("temporarily_unavailable", "too many codes are remembered"))?;
@@ -128,4 +151,4 @@ impl AuthorizationServer {
     }
 }
 
-const LIFETIME_SECONDS: UnixSeconds = 60;
+pub(super) const LIFETIME_SECONDS: UnixSeconds = 60;

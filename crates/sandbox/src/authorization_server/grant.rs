@@ -6,6 +6,7 @@ use jose::{Thumbprint, UnixSeconds};
 
 use super::authorization_details::MandateRequest;
 use super::state::SecretHash;
+use crate::config::ConsentMode;
 use crate::scope::Scope;
 
 /// A pushed authorization request that was checked (RFC 9126 §2.1).
@@ -18,6 +19,7 @@ pub(super) struct Pushed {
     pub(super) scope: Scope,
     pub(super) resource: String,
     pub(super) mandate: Option<MandateRequest>,
+    pub(super) consent_mode: ConsentMode,
     pub(super) dpop_jkt: Thumbprint,
     pub(super) expires_at: UnixSeconds,
     pub(super) used: bool,

@@ -79,13 +79,13 @@ pub(super) async fn metadata(State(server): State<Arc<AuthorizationServer>>) -> 
         resource_indicators_supported: bool,
         resources_supported: Vec<&'a str>,
         authorization_details_types_supported: [&'a str; 1],
-        oid4ac_consent_modes_supported: [&'a str; 1],
+        oid4ac_consent_modes_supported: Vec<&'a str>,
         wallet_agents_endpoint: &'a str,
         dsar_endpoint: &'a str,
         audit_endpoint: &'a str,
     }
     let endpoints = &server.endpoints;
-    let mut resources: Vec<&str> = server.merchants.iter().map(String::as_str).collect();
+    let mut resources: Vec<&str> = server.merchants.iter().map(|merchant| merchant.origin.as_str()).collect();
     resources.push(&endpoints.issuer);
     let metadata = Metadata {
         issuer: &endpoints.issuer,
@@ -113,7 +113,7 @@ pub(super) async fn metadata(State(server): State<Arc<AuthorizationServer>>) -> 
         resource_indicators_supported: true,
         resources_supported: resources,
         authorization_details_types_supported: ["oid4ac_mandate"],
-        oid4ac_consent_modes_supported: [server.consent_mode.name()],
+        oid4ac_consent_modes_supported: server.consent_mode.on_offer().iter().map(|mode| mode.name()).collect(),
         wallet_agents_endpoint: &endpoints.wallet_agents,
         dsar_endpoint: &endpoints.dsar,
         audit_endpoint: &endpoints.audit,

@@ -87,8 +87,11 @@ impl AuthorizationServer {
         {
             return Err(Refusal::bad_request("invalid_dpop_proof", "dpop_jkt is not the key of the DPoP proof"));
         }
+        let mut consent_mode = self.consent_mode;
         if let Some(hint) = form.get("consent_mode_hint") {
-            let offered = ConsentMode::parse(hint).is_some_and(|mode| mode == self.consent_mode);
+            let asked = ConsentMode::parse(hint);
+            let offered = asked.is_some_and(|mode| self.consent_mode.on_offer().contains(&mode));
+            consent_mode = asked.unwrap_or(consent_mode);
             require(Rule::ParConsentModeHint, offered, "consent_mode_hint asks for a mode that is not on offer")?;
         }
 
@@ -118,6 +121,7 @@ impl AuthorizationServer {
             scope,
             resource: resource.to_owned(),
             mandate,
+            consent_mode,
             dpop_jkt: jkt,
             expires_at: self.clock.now() + LIFETIME_SECONDS,
             used: false,

@@ -1,25 +1,41 @@
-//! The wallet portal's page: what the demo principal has agreed to in advance.
+//! The wallet portal: where a principal signs in, decides, and sees what their agents did. Pages without scripts.
+
+mod consent_page;
+mod html;
+mod overview;
+mod visitor;
 
 use std::sync::Arc;
 
-use axum::extract::State as Extract;
-use axum::response::Response;
+use axum::Router;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 
-use super::{AuthorizationServer, page};
-use crate::config::StandingApproval;
+use super::AuthorizationServer;
 
-/// `GET /portal`.
-pub(super) async fn portal(Extract(server): Extract<Arc<AuthorizationServer>>) -> Response {
-    let approval = match server.standing_approval {
-        StandingApproval::AnyAmount => "any amount".to_owned(),
-        StandingApproval::UpToMinor(cap) => format!("up to {cap} minor units for each payment"),
-        StandingApproval::None => "nothing: every payment is declined".to_owned(),
-    };
-    let merchants: String = server.merchants.iter().map(|origin| format!("<li><code>{origin}</code></li>")).collect();
-    let body = format!(
-        "<p>The demo principal of this sandbox has approved payments in advance, for each agent that is registered with \
-         one of its setup tokens: <strong>{approval}</strong>, at these merchants:</p><ul>{merchants}</ul>\
-         <p>Nothing here is real money.</p>"
-    );
-    page(http::StatusCode::OK, "Sandbox wallet", &body)
+pub(super) use html::refusal_page;
+pub(super) use visitor::PortalSession;
+use visitor::Visitor;
+
+/// The portal's routes.
+pub(super) fn routes() -> Router<Arc<AuthorizationServer>> {
+    Router::new()
+        .route("/portal", get(overview::agents))
+        .route("/portal/style.css", get(style))
+        .route("/portal/sign-in", post(visitor::sign_in))
+        .route("/portal/sign-out", post(visitor::sign_out))
+        .route("/portal/agents/{agent_client_id}/revoke", post(overview::revoke))
+        .route("/portal/payments", get(overview::payments))
+        .route("/portal/audit", get(overview::audit))
+        .route("/portal/connect", get(overview::connect))
+        .route("/portal/setup-token", post(overview::setup_token))
+        .route("/portal/principal-token", post(overview::principal_token))
+        .route("/portal/consent/{page_id}", get(consent_page::show).post(consent_page::decide))
 }
+
+async fn style() -> Response {
+    ([(CONTENT_TYPE, "text/css; charset=utf-8"), (CACHE_CONTROL, "max-age=300")], STYLE).into_response()
+}
+
+const STYLE: &str = include_str!("portal/style.css");

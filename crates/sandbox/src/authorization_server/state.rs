@@ -6,7 +6,9 @@ use std::sync::Arc;
 use jose::{Jwk, PublicKey, UnixSeconds, sha256};
 use serde::Serialize;
 
+use super::consent::Consent;
 use super::grant::{Code, Family, FamilyId, Pushed};
+use super::portal::PortalSession;
 use super::rate_limit::Calls;
 use super::status_list::StatusList;
 use crate::expiring::Expiring;
@@ -78,6 +80,11 @@ pub(super) struct State {
     pub(super) resource_nonces: NonceRing,
     pub(super) calls: Calls,
     pub(super) pushed: Expiring<SecretHash, Pushed>,
+    /// Consents that are waited for, by the hash of what stands in their poll URI.
+    pub(super) consents: Expiring<SecretHash, Consent>,
+    /// What stands in a consent URL → the consent.
+    pub(super) consent_pages: Expiring<SecretHash, SecretHash>,
+    pub(super) portal_sessions: Expiring<SecretHash, PortalSession>,
     pub(super) codes: Expiring<SecretHash, Code>,
     pub(super) families: Expiring<FamilyId, Family>,
     /// Refresh tokens, the rotated ones too → their family.
@@ -99,6 +106,9 @@ impl State {
             resource_nonces: NonceRing::default(),
             calls: Calls::default(),
             pushed: Expiring::new(CAPACITY),
+            consents: Expiring::new(CAPACITY),
+            consent_pages: Expiring::new(CAPACITY),
+            portal_sessions: Expiring::new(MAX_PORTAL_SESSIONS),
             codes: Expiring::new(CAPACITY),
             families: Expiring::new(CAPACITY),
             refresh_tokens: Expiring::new(CAPACITY),
@@ -185,3 +195,4 @@ impl core::ops::AddAssign for Cascade {
 }
 
 pub(super) const CAPACITY: usize = 100_000;
+const MAX_PORTAL_SESSIONS: usize = 1000;

@@ -59,6 +59,10 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("{} {:?}", self.status, self.body))
     }
 
+    pub fn text(&self) -> String {
+        String::from_utf8(self.body.to_vec()).unwrap()
+    }
+
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
@@ -148,6 +152,65 @@ pub async fn post_form(url: &str, headers: &[(&str, &str)], form: &Form) -> Answ
         request = request.header(*name, *value);
     }
     send(url, request.body(Full::from(body)).unwrap()).await
+}
+
+/// A browser, as far as cookies and forms go.
+pub struct Browser {
+    origin: String,
+    cookie: Mutex<Option<String>>,
+}
+
+impl Browser {
+    pub fn new(world: &World) -> Self {
+        Self { origin: world.sandbox.as_origin().to_owned(), cookie: Mutex::default() }
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.ask(Request::get("/"), path, Full::default()).await
+    }
+
+    /// Submits a form, and goes where a redirect leads.
+    pub async fn submit(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        let request = Request::post("/").header("content-type", "application/x-www-form-urlencoded");
+        let answer = self.ask(request, path, Full::from(body)).await;
+        match (answer.status.as_u16(), answer.header("location")) {
+            (303, Some(to)) => self.get(to).await,
+            _ => answer,
+        }
+    }
+
+    /// Submits with the token of the page's forms.
+    pub async fn submit_from(&self, page: &Answer, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let csrf = Self::csrf(page);
+        let mut all = vec![("csrf", csrf.as_str())];
+        all.extend(fields);
+        self.submit(path, &all).await
+    }
+
+    /// Signs in as the n-th principal, and comes to `path`.
+    pub async fn sign_in(&self, world: &World, principal: usize, path: &str) -> Answer {
+        let page = self.get(path).await;
+        let id = &world.sandbox.principals()[principal].id;
+        self.submit_from(&page, "/portal/sign-in", &[("principal", id), ("next", path)]).await
+    }
+
+    pub fn csrf(page: &Answer) -> String {
+        let html = String::from_utf8(page.body.to_vec()).unwrap();
+        html.split("name=\"csrf\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
+    }
+
+    async fn ask(&self, mut request: http::request::Builder, path: &str, body: Full<Bytes>) -> Answer {
+        if let Some(cookie) = &*self.cookie.lock().unwrap() {
+            request = request.header("cookie", cookie);
+        }
+        let answer = send(&format!("{}{path}", self.origin), request.body(body).unwrap()).await;
+        if let Some(cookie) = answer.header("set-cookie") {
+            assert!(cookie.ends_with("; Path=/portal; HttpOnly; SameSite=Strict"), "{cookie}");
+            *self.cookie.lock().unwrap() = Some(cookie.split(';').next().unwrap().to_owned());
+        }
+        answer
+    }
 }
 
 /// A sandbox, and a clock that it and the agent share.
@@ -526,6 +589,19 @@ impl<'w> Agent<'w> {
                 call(method, &url, &[("authorization", &format!("DPoP {token}")), ("dpop", &proof)], body).await;
             self.note_nonce(&url, &answer);
             if answer.status != 401 || answer.json()["error"] != "use_dpop_nonce" {
+                return answer;
+            }
+        }
+        panic!("no nonce was good enough");
+    }
+
+    /// Asks how a consent stands, and dances for the nonce.
+    pub async fn poll(&self, poll_uri: &str) -> Answer {
+        for _ in 0..2 {
+            let proof = self.proof_for("GET", poll_uri, None);
+            let answer = call("GET", poll_uri, &[("dpop", &proof)], None).await;
+            self.note_nonce(poll_uri, &answer);
+            if answer.status != 400 || answer.json()["error"] != "use_dpop_nonce" {
                 return answer;
             }
         }
