@@ -20,6 +20,9 @@
 //! # }
 //! ```
 //!
+//! Two principals live in it. What they do on the wallet portal, [`Sandbox::portal_url`], a test can do for them:
+//! [`Sandbox::decide`] on a consent, make tokens, dispute a payment.
+//!
 //! # Not covered
 //!
 //! TLS: everything stays on the loopback interface, and nothing here ever binds another one.

@@ -122,6 +122,19 @@ rules! {
     /// Without a standing approval there is no code.
     StandingApproval = "authorize.standing_approval",
 
+    /// Only the principal for whom the client was registered decides.
+    ConsentPrincipal = "consent.principal",
+    /// A consent is decided once.
+    ConsentOnce = "consent.once",
+    /// A consent is decided and collected in time.
+    ConsentExpiry = "consent.expiry",
+    /// A poll is answered to the key that pushed the request.
+    PollKey = "consent.poll_key",
+    /// Polls keep their interval.
+    PollRate = "consent.poll_rate",
+    /// A form of the portal carries its visitor's token.
+    PortalForm = "portal.form",
+
     /// A code works once.
     CodeOnce = "token.code_once",
     /// A code used twice revokes what came of it.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{Path, State as Extract};
 use axum::response::Response;
-use dpop::{Htu, ProofCheck, VerifyError};
+use dpop::{Htu, ProofCheck, ReplayError, VerifyError};
 use http::header::LOCATION;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use jose::{Thumbprint, UnixSeconds, random_token};
@@ -16,6 +16,7 @@ use super::state::{Client, secret_hash};
 use super::{AuthorizationServer, DPOP, PORTAL_PATH};
 use crate::error::{Refusal, json};
 use crate::form::only_header;
+use crate::rules::Rule;
 use crate::wallet::{ConsentDecision, WalletError};
 
 /// A request that a principal has to decide on. No `Debug`: it may hold a code.
@@ -106,15 +107,10 @@ impl AuthorizationServer {
         let mut state = self.state();
         let poll_hash = *state.consent_pages.get(now, &secret_hash(page_id)).ok_or(WalletError::NoSuchConsent)?;
         let consent = state.consents.get_mut(now, &poll_hash).ok_or(WalletError::NoSuchConsent)?;
-        if consent.client.principal_id != principal_id {
-            return Err(WalletError::NotYours);
-        }
-        if consent.decided.is_some() {
-            return Err(WalletError::Decided);
-        }
-        if now >= consent.expires_at {
-            return Err(WalletError::NoSuchConsent);
-        }
+        let is_theirs = consent.client.principal_id == principal_id;
+        self.rules.require(Rule::ConsentPrincipal, is_theirs, || WalletError::NotYours)?;
+        self.rules.require(Rule::ConsentOnce, consent.decided.is_none(), || WalletError::Decided)?;
+        self.rules.require(Rule::ConsentExpiry, now < consent.expires_at, || WalletError::NoSuchConsent)?;
         consent.decided = Some((decision, now));
         Ok(())
     }
@@ -130,15 +126,25 @@ impl AuthorizationServer {
         let htu = Htu::parse(&self.poll_uri(poll_id)).map_err(|_| Refusal::not_found())?;
         let now = self.clock.now();
         let nonces = self.state().nonces.accepted(now);
-        let verified =
-            ProofCheck::new("GET", &htu, now).nonces(&nonces).verify(proof).map_err(|error| match error {
-                VerifyError::NonceMissing | VerifyError::NonceMismatch => {
-                    Refusal::bad_request("use_dpop_nonce", "the DPoP proof needs the nonce of the DPoP-Nonce header")
-                }
-                error => refuse(error.to_string()),
-            })?;
-        verified.spend(&self.proofs, now).map_err(|_| refuse("the DPoP proof was used before".to_owned()))?;
-        Ok(verified.jkt().clone())
+        let mut check = ProofCheck::new("GET", &htu, now);
+        if self.rules.enforced(Rule::ProofNonce) {
+            check = check.nonces(&nonces);
+        }
+        let verified = check.verify(proof).map_err(|error| match error {
+            VerifyError::NonceMissing | VerifyError::NonceMismatch => {
+                Refusal::bad_request("use_dpop_nonce", "the DPoP proof needs the nonce of the DPoP-Nonce header")
+            }
+            error => refuse(error.to_string()),
+        })?;
+        match verified.spend(&self.proofs, now) {
+            Err(ReplayError::Replayed) if self.rules.enforced(Rule::ProofReplay) => {
+                Err(refuse("the DPoP proof was used before".to_owned()))
+            }
+            Err(ReplayError::Full | ReplayError::Unavailable) => {
+                Err(Refusal::unavailable("temporarily_unavailable", "too many proofs are remembered"))
+            }
+            _ => Ok(verified.jkt().clone()),
+        }
     }
 
     /// How a consent stands, for the key that pushed the request. For any other there is nothing here.
@@ -146,15 +152,16 @@ impl AuthorizationServer {
         let now = self.clock.now();
         let hash = secret_hash(poll_id);
         let mut state = self.state();
-        let consent = state.consents.get_mut(now, &hash).filter(|consent| consent.pushed.dpop_jkt == *jkt);
+        let consent = state.consents.get_mut(now, &hash);
         let consent = consent.ok_or_else(Refusal::not_found)?;
+        self.rules.require(Rule::PollKey, consent.pushed.dpop_jkt == *jkt, Refusal::not_found)?;
         let standing = match consent.decided {
             Some((ConsentDecision::Decline, _)) => Standing::Declined,
-            _ if now >= consent.expires_at => Standing::Expired,
+            _ if now >= consent.expires_at && self.rules.enforced(Rule::ConsentExpiry) => Standing::Expired,
             None => {
                 let too_fast = consent.polled_at.is_some_and(|at| now - at < consent.interval);
                 consent.polled_at = Some(now);
-                if too_fast {
+                if too_fast && self.rules.enforced(Rule::PollRate) {
                     // RFC 8628 §3.5: "the interval MUST be increased by 5 seconds for this and all subsequent requests".
                     consent.interval = (consent.interval + 5).min(MAX_INTERVAL_SECONDS);
                     let status = StatusCode::TOO_MANY_REQUESTS;
