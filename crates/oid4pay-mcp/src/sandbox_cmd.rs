@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use anyhow::Context as _;
 use clap::ValueEnum;
-use sandbox::{ConsentMode, Sandbox, SandboxConfig};
+use sandbox::{ConsentMode, PlannedFault, Sandbox, SandboxConfig};
 use serde_json::{Value, json};
 
 use crate::stop::StopSignal;
@@ -21,6 +21,9 @@ pub(crate) struct SandboxArgs {
     /// How the principal is asked for consent
     #[arg(long, value_name = "MODE", value_enum, default_value_t = Consent::Auto)]
     consent: Consent,
+    /// Go wrong once, at the first request of a step: answer_lost@verify, say; may be given several times
+    #[arg(long = "fault", value_name = "NAME@STEP")]
+    faults: Vec<PlannedFault>,
     /// First of the four ports taken; 0 takes any free ones
     #[arg(long, value_name = "N", default_value_t = 0)]
     port: u16,
@@ -46,6 +49,7 @@ impl From<Consent> for ConsentMode {
 /// Runs the sandbox until the process is asked to end.
 pub(crate) async fn run(args: SandboxArgs) -> anyhow::Result<()> {
     let config = SandboxConfig::new().port_base(args.port).consent_mode(args.consent.into());
+    let config = args.faults.iter().copied().fold(config, SandboxConfig::fault);
     let mut stop = StopSignal::listen()?;
     let sandbox = Sandbox::start(config).await?;
     let tokens = (0..args.setup_tokens).map(|_| sandbox.setup_token()).collect::<Result<Vec<_>, _>>()?;
@@ -69,7 +73,7 @@ pub(crate) fn description(sandbox: &Sandbox) -> Value {
     json!({
         "as_origin": sandbox.as_origin(),
         "discovery_url": sandbox.discovery_url(),
-        "portal_url": sandbox.as_origin(),
+        "portal_url": sandbox.portal_url(),
         "merchants": merchants.collect::<Vec<_>>(),
     })
 }

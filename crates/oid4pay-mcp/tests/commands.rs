@@ -33,7 +33,8 @@ async fn sandbox(arguments: &[&str]) -> (Child, Value) {
 
 #[tokio::test]
 async fn the_sandbox_says_first_where_everything_is() {
-    let (_child, ready) = sandbox(&["sandbox", "--json", "--setup-tokens", "3"]).await;
+    let arguments = ["sandbox", "--json", "--setup-tokens", "3", "--fault", "delay@par", "--fault", "http_5xx@verify"];
+    let (_child, ready) = sandbox(&arguments).await;
     for member in ["as_origin", "discovery_url", "portal_url"] {
         assert!(ready[member].as_str().unwrap().starts_with("http://127.0.0.1:"), "{member}: {ready}");
     }
@@ -86,7 +87,8 @@ async fn the_sandbox_tells_people_how_to_use_it() {
 async fn what_is_not_there_is_refused_in_words() {
     let home = TempDir::new().unwrap();
     let data_dir = home.path().to_str().unwrap();
-    let rows: [(&[&str], &str); 6] = [
+    let rows: [(&[&str], &str); 7] = [
+        (&["sandbox", "--fault", "answer_lost@nowhere"], "--fault"),
         (&["sandbox", "--consent", "never"], "--consent"),
         (&["sandbox", "--port", "65535"], "port"),
         (&["--as-origin", "ftp://as.example", "keys", "show"], "--as-origin"),

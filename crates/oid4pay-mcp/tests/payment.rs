@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use http::{Method, Response};
-use sandbox::{LoggedRequest, Party, SandboxConfig, StandingApproval};
+use sandbox::{ConsentDecision, ConsentMode, LoggedRequest, Party, SandboxConfig, StandingApproval};
 use serde_json::{Value, json};
 use support::{Lifecycle, Server, World, purchase, with};
 
@@ -494,4 +494,47 @@ async fn an_agents_own_as_url_leads_to_no_loopback_address() {
     world.sandbox.clear_requests();
     assert_eq!(server.call("agent_payment_initiate", world.socks()).await.code(), "forbidden_address");
     assert!(world.sandbox.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_person_approves_after_the_call_has_returned_and_the_same_call_settles() {
+    let world = World::with(SandboxConfig::new().consent_mode(ConsentMode::Dashboard)).await;
+    let mut server = world.registered().await;
+    drop(server);
+    server = world.server_without_waiting().await;
+    let asked = server.call("agent_payment_initiate", world.socks()).await;
+    let output = asked.output();
+    assert_eq!(output["status"], "approval_required");
+    let page = output["consent_url"].as_str().unwrap();
+    assert!(page.starts_with(world.sandbox.as_origin()), "{page}");
+    let principal = world.sandbox.principals()[0].id.clone();
+    world.sandbox.decide(page, &principal, ConsentDecision::Approve).unwrap();
+    // Another process takes it up, once the server lets it ask again.
+    drop(server);
+    let mut next = world.server_without_waiting().await;
+    let mut settled = next.call("agent_payment_initiate", world.socks()).await;
+    for _ in 0..20 {
+        if settled.output()["status"] != "approval_required" {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        settled = next.call("agent_payment_initiate", world.socks()).await;
+    }
+    assert_eq!((&settled.output()["status"], &settled.output()["replayed"]), (&json!("settled"), &json!(false)));
+    assert_eq!(settled.output()["intent_id"], output["intent_id"]);
+    assert_eq!(world.settlements(world.alpacanica()).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_person_who_declines_ends_the_purchase_in_the_contracts_words() {
+    let world = World::with(SandboxConfig::new().consent_mode(ConsentMode::Dashboard)).await;
+    drop(world.registered().await);
+    let mut server = world.server_without_waiting().await;
+    let asked = server.call("agent_payment_initiate", world.socks()).await;
+    let principal = world.sandbox.principals()[0].id.clone();
+    let page = asked.output()["consent_url"].as_str().unwrap().to_owned();
+    world.sandbox.decide(&page, &principal, ConsentDecision::Decline).unwrap();
+    let declined = server.call("agent_payment_initiate", world.socks()).await;
+    assert_eq!(declined.text(0), "agent_payment_initiate failed: declined: no mandate issued");
+    assert!(world.settlements(world.alpacanica()).await.is_empty());
 }

@@ -261,6 +261,14 @@ impl World {
         Server::start_with(&arguments, self.home.path(), &[], lifecycle).await
     }
 
+    /// A server that waits for no person in a call.
+    pub async fn server_without_waiting(&self) -> Server {
+        let data_dir = self.data_dir();
+        let (origin, data_dir) = (self.sandbox.as_origin(), data_dir.to_str().unwrap());
+        let arguments = ["--as-origin", origin, "--data-dir", data_dir, "--consent-wait", "0"];
+        Server::start_with(&arguments, self.home.path(), &[], Lifecycle::Handshake("2025-11-25")).await
+    }
+
     /// A server whose agent is registered.
     pub async fn registered(&self) -> Server {
         let mut server = self.server().await;
