@@ -242,7 +242,7 @@ impl World {
     /// is spent.
     pub fn presentation(&self, answer: &Answer) -> String {
         let clock = std::sync::Arc::new(oid4ac_client::SystemClock);
-        let ledger = spend_guard::Ledger::new(&self.data_dir(), clock);
+        let ledger = spend_guard::Ledger::new(self.data_dir(), clock);
         let id = answer.output()["intent_id"].as_str().unwrap().parse().unwrap();
         ledger.artefact(&id, spend_guard::Artefact::Presentation).unwrap().unwrap()
     }
