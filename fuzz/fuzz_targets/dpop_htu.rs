@@ -1,0 +1,5 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(init: fuzz::seed("dpop_htu"), |input: &[u8]| {
+    let _ = fuzz::run("dpop_htu", input);
+});

@@ -1,0 +1,5 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(init: fuzz::seed("jose_json"), |input: &[u8]| {
+    let _ = fuzz::run("jose_json", input);
+});

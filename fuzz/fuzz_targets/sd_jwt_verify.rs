@@ -1,0 +1,5 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(init: fuzz::seed("sd_jwt_verify"), |input: &[u8]| {
+    let _ = fuzz::run("sd_jwt_verify", input);
+});
