@@ -117,25 +117,20 @@ impl Client {
         state: &State,
         verifier: &CodeVerifier,
     ) -> Result<String, Error> {
-        let fields = || {
-            let mut fields = Vec::with_capacity(14);
-            fields.extend(self.authentication(agent, metadata)?);
-            fields.extend([
-                ("response_type", "code".to_owned()),
-                ("scope", request.scope.to_owned()),
-                ("state", state.expose().to_owned()),
-                ("code_challenge", base64url::encode(&sha256(verifier.expose().as_bytes()))),
-                ("code_challenge_method", "S256".to_owned()),
-                ("redirect_uri", request.redirect_uri.to_owned()),
-                ("resource", request.resource.to_owned()),
-                ("dpop_jkt", agent.minter.jkt().as_str().to_owned()),
-            ]);
-            fields.extend(request.details.iter().map(|details| ("authorization_details", details.clone())));
-            fields.extend(request.consent_mode_hint.map(|hint| ("consent_mode_hint", hint.to_owned())));
-            Ok(fields)
-        };
-        let call = Call::post(Stage::Par, &metadata.par_endpoint, Role::AuthorizationServer).proof(&agent.minter);
-        let answer = self.send_form(call, fields).await?;
+        let challenge = base64url::encode(&sha256(verifier.expose().as_bytes()));
+        let mut fields = vec![
+            ("response_type", "code"),
+            ("scope", request.scope),
+            ("state", state.expose()),
+            ("code_challenge", &challenge),
+            ("code_challenge_method", "S256"),
+            ("redirect_uri", request.redirect_uri),
+            ("resource", request.resource),
+            ("dpop_jkt", agent.minter.jkt().as_str()),
+        ];
+        fields.extend(request.details.as_deref().map(|details| ("authorization_details", details)));
+        fields.extend(request.consent_mode_hint.map(|hint| ("consent_mode_hint", hint)));
+        let answer = self.send_form(Stage::Par, &metadata.par_endpoint, agent, metadata, &fields).await?;
         if answer.status() != StatusCode::CREATED {
             return Err(answer.server_error().into());
         }

@@ -28,7 +28,7 @@ impl Client {
     /// - [`Error::Local`] if store or journal failed. The step that was not recorded was not taken.
     pub async fn pay(&self, order: &Order, journal: &dyn Journal) -> Result<Outcome, Error> {
         let mut progress = journal.progress()?;
-        if let Some(outcome) = finished(&mut progress) {
+        if let Some(outcome) = finished(&progress) {
             return outcome;
         }
         let agent = self.agent()?;
@@ -152,7 +152,7 @@ impl Client {
 }
 
 /// The outcome that the journal already holds.
-pub(crate) fn finished(progress: &mut Progress) -> Option<Result<Outcome, Error>> {
+pub(crate) fn finished(progress: &Progress) -> Option<Result<Outcome, Error>> {
     if let (Some(mandate), Some(presentation), Some(settlement)) =
         (&progress.mandate, &progress.presentation, &progress.settlement)
     {

@@ -127,8 +127,8 @@ impl Client {
         idempotency_key: &IdempotencyKey,
         journal: &dyn Journal,
     ) -> Result<Outcome, Error> {
-        let mut progress = journal.progress()?;
-        if let Some(outcome) = finished(&mut progress) {
+        let progress = journal.progress()?;
+        if let Some(outcome) = finished(&progress) {
             return outcome;
         }
         let mut asked: Vec<_> = line_items.iter().map(|line| (line.sku().to_owned(), u64::from(line.qty()))).collect();

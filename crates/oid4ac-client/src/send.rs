@@ -7,6 +7,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::client::Agent;
+use crate::metadata::Metadata;
 use crate::nonce::Role;
 use crate::secret::AccessToken;
 use crate::{Artefact, Client, Endpoint, Error, Limits, Misbehaviour, ServerError, Stage, Why};
@@ -94,15 +96,21 @@ impl Client {
         self.exchange(call, || Ok(body.clone())).await
     }
 
-    /// Sends a form. `fields` is asked again for the second attempt, so that what may be used once is made anew.
+    /// Sends a form to the authorization server, with the client's authentication and a DPoP proof. Both are made anew for
+    /// the second attempt: each may be used once.
     pub(crate) async fn send_form(
         &self,
-        call: Call<'_>,
-        fields: impl Fn() -> Result<Vec<(&'static str, String)>, Error> + Send + Sync,
+        stage: Stage,
+        endpoint: &Endpoint,
+        agent: &Agent,
+        metadata: &Metadata,
+        fields: &[(&str, &str)],
     ) -> Result<Answer, Error> {
+        let call = Call::post(stage, endpoint, Role::AuthorizationServer).proof(&agent.minter);
         self.exchange(call.content_type(FORM), || {
-            let text = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields()?).finish();
-            Ok(Bytes::from(text))
+            let mut form = url::form_urlencoded::Serializer::new(String::new());
+            form.extend_pairs(self.authentication(agent, metadata)?).extend_pairs(fields);
+            Ok(Bytes::from(form.finish()))
         })
         .await
     }

@@ -8,9 +8,8 @@ use serde_json::{Map, Value};
 use crate::authorization::{AuthorizationRequest, Grant};
 use crate::client::Agent;
 use crate::metadata::Metadata;
-use crate::nonce::Role;
 use crate::secret::{AccessToken, RefreshToken};
-use crate::send::{Answer, Call};
+use crate::send::Answer;
 use crate::{Artefact, Client, Error, Misbehaviour, Stage, Verdict, Why, profile};
 
 /// What a code was exchanged for, nothing of it checked yet but its form.
@@ -35,20 +34,14 @@ impl Client {
         request: &AuthorizationRequest<'_>,
         grant: &Grant,
     ) -> Result<Tokens, Error> {
-        let fields = || {
-            let mut fields = Vec::with_capacity(8);
-            fields.extend(self.authentication(agent, metadata)?);
-            fields.extend([
-                ("grant_type", "authorization_code".to_owned()),
-                ("code", grant.code.expose().to_owned()),
-                ("code_verifier", grant.verifier.expose().to_owned()),
-                ("redirect_uri", grant.redirect_uri.clone()),
-                ("resource", request.resource.to_owned()),
-            ]);
-            Ok(fields)
-        };
-        let call = Call::post(Stage::Token, &metadata.token_endpoint, Role::AuthorizationServer).proof(&agent.minter);
-        let answer = self.send_form(call, fields).await?;
+        let fields = [
+            ("grant_type", "authorization_code"),
+            ("code", grant.code.expose()),
+            ("code_verifier", grant.verifier.expose()),
+            ("redirect_uri", &grant.redirect_uri),
+            ("resource", request.resource),
+        ];
+        let answer = self.send_form(Stage::Token, &metadata.token_endpoint, agent, metadata, &fields).await?;
         if answer.status() != StatusCode::OK {
             return Err(answer.server_error().into());
         }
@@ -136,14 +129,8 @@ impl Client {
             Some(token) => (token.expose(), "refresh_token"),
             None => (tokens.access_token.expose(), "access_token"),
         };
-        let fields = || {
-            let mut fields = Vec::with_capacity(5);
-            fields.extend(self.authentication(agent, metadata)?);
-            fields.extend([("token", token.to_owned()), ("token_type_hint", hint.to_owned())]);
-            Ok(fields)
-        };
-        let call = Call::post(Stage::Revoke, endpoint, Role::AuthorizationServer).proof(&agent.minter);
-        match self.send_form(call, fields).await {
+        let fields = [("token", token), ("token_type_hint", hint)];
+        match self.send_form(Stage::Revoke, endpoint, agent, metadata, &fields).await {
             Ok(answer) if answer.status() == StatusCode::OK => {}
             Ok(answer) => tracing::warn!(status = answer.status().as_u16(), "revocation was refused"),
             Err(error) => tracing::warn!(%error, "revocation failed"),

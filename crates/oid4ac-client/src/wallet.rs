@@ -10,10 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
 
-use crate::client::Agent;
 use crate::metadata::Metadata;
 use crate::nonce::Role;
-use crate::secret::{AccessToken, SecretText};
+use crate::secret::SecretText;
 use crate::send::{Answer, Call};
 use crate::untrusted::clean;
 use crate::{Artefact, Client, Consent, Endpoint, Error, Limits, Misbehaviour, Misuse, Stage, Why};
@@ -35,6 +34,25 @@ pub enum Granted<T> {
     InsufficientScope(WalletScope),
     /// Nobody decided in time.
     ConsentExpired,
+}
+
+impl<T> Granted<T> {
+    /// What was done, else what stands in the way, as an answer about something else.
+    fn done<U>(self) -> Result<T, Granted<U>> {
+        match self {
+            Self::Done(done) => Ok(done),
+            Self::Consent(consent) => Err(Granted::Consent(consent)),
+            Self::InsufficientScope(scope) => Err(Granted::InsufficientScope(scope)),
+            Self::ConsentExpired => Err(Granted::ConsentExpired),
+        }
+    }
+
+    fn try_map<U>(self, map: impl FnOnce(T) -> Result<U, Error>) -> Result<Granted<U>, Error> {
+        match self.done() {
+            Ok(done) => map(done).map(Granted::Done),
+            Err(other) => Ok(other),
+        }
+    }
 }
 
 /// A permission on the principal's own data at the authorization server.
@@ -171,9 +189,9 @@ impl Client {
     pub async fn wallet_agents(&self, redirect_uri: &str) -> Result<Granted<WalletAgents>, Error> {
         let scope = WalletScope::WalletRead;
         let metadata = self.metadata().await?;
-        let call = |_: &Endpoint| Call::get(Stage::WalletList, &metadata.wallet_agents_endpoint);
-        let answer = self.with_session(scope, redirect_uri, &metadata, &metadata.wallet_agents_endpoint, call).await?;
-        read(answer, |answer| {
+        let call = || Call::get(Stage::WalletList, &metadata.wallet_agents_endpoint);
+        let answer = self.with_session(scope, redirect_uri, &metadata, call).await?;
+        answer.try_map(|answer| {
             let mut list: WalletAgents = answer.json(Artefact::WalletAnswer)?;
             list.agents.truncate(MAX_AGENTS);
             list.agents.iter_mut().for_each(WalletAgent::clean);
@@ -201,9 +219,9 @@ impl Client {
         let mut url: Url = metadata.wallet_agents_endpoint.url().clone();
         url.path_segments_mut().map_err(|()| Misuse::AgentClientId)?.pop_if_empty().extend([agent_client_id, "revoke"]);
         let endpoint = Endpoint::parse(url.as_str()).map_err(|_| Misuse::AgentClientId)?;
-        let call = |_: &Endpoint| Call::post(Stage::WalletRevoke, &endpoint, Role::ResourceServer);
-        let answer = self.with_session(scope, redirect_uri, &metadata, &endpoint, call).await?;
-        read(answer, |answer| answer.json(Artefact::WalletAnswer))
+        let call = || Call::post(Stage::WalletRevoke, &endpoint, Role::ResourceServer);
+        let answer = self.with_session(scope, redirect_uri, &metadata, call).await?;
+        answer.try_map(|answer| answer.json(Artefact::WalletAnswer))
     }
 
     /// Makes a call with a wallet-session token, asking for one first where there is none. A kept token that the server no
@@ -213,20 +231,18 @@ impl Client {
         scope: WalletScope,
         redirect_uri: &str,
         metadata: &Metadata,
-        endpoint: &'c Endpoint,
-        call: impl Fn(&'c Endpoint) -> Call<'c> + Send + Sync,
+        call: impl Fn() -> Call<'c> + Send + Sync,
     ) -> Result<Granted<Answer>, Error> {
         let agent = self.agent()?;
         for attempt in 0..2 {
-            let token = match self.session_token(&agent, metadata, scope, redirect_uri).await? {
-                Granted::Done(token) => token,
-                Granted::Consent(consent) => return Ok(Granted::Consent(consent)),
-                Granted::InsufficientScope(scope) => return Ok(Granted::InsufficientScope(scope)),
-                Granted::ConsentExpired => return Ok(Granted::ConsentExpired),
+            let token = match self.session_token(&agent, metadata, scope, redirect_uri).await?.done() {
+                Ok(token) => token,
+                Err(other) => return Ok(other),
             };
-            let sent = self.call_with(&agent, call(endpoint), &token).await;
+            let call = call().limits(Limits::LARGE).proof(&agent.minter).token(&token);
+            let sent = self.send(call).await;
             if !scope.is_kept() {
-                self.give_up_token(&agent, metadata, &token).await;
+                self.give_up_token(&agent, metadata, scope, &token).await;
             }
             let answer = sent?;
             let stale = scope.is_kept() && attempt == 0 && answer.status() == StatusCode::UNAUTHORIZED;
@@ -237,10 +253,6 @@ impl Client {
             return judge(answer, scope);
         }
         Ok(Granted::InsufficientScope(scope))
-    }
-
-    async fn call_with(&self, agent: &Agent, call: Call<'_>, token: &AccessToken) -> Result<Answer, Error> {
-        self.send(call.limits(Limits::LARGE).proof(&agent.minter).token(token)).await
     }
 }
 
@@ -255,15 +267,6 @@ fn judge(answer: Answer, scope: WalletScope) -> Result<Granted<Answer>, Error> {
         true => Ok(Granted::InsufficientScope(scope)),
         false => Err(error.into()),
     }
-}
-
-fn read<T>(answer: Granted<Answer>, read: impl FnOnce(&Answer) -> Result<T, Error>) -> Result<Granted<T>, Error> {
-    Ok(match answer {
-        Granted::Done(answer) => Granted::Done(read(&answer)?),
-        Granted::Consent(consent) => Granted::Consent(consent),
-        Granted::InsufficientScope(scope) => Granted::InsufficientScope(scope),
-        Granted::ConsentExpired => Granted::ConsentExpired,
-    })
 }
 
 /// Text members of an answer that is shown, at any depth, made fit to be shown.

@@ -176,12 +176,10 @@ impl Client {
         let metadata = self.metadata().await?;
         let endpoint = query.endpoint(&metadata)?;
         let answer = self.call_as_principal(Stage::Audit, &endpoint, None, token, WalletScope::AuditRead).await?;
-        Ok(match super::read(answer, read_page)? {
-            Granted::Done((page, head)) => Granted::Done(self.report(&metadata, page, head.as_deref()).await),
-            Granted::Consent(consent) => Granted::Consent(consent),
-            Granted::InsufficientScope(scope) => Granted::InsufficientScope(scope),
-            Granted::ConsentExpired => Granted::ConsentExpired,
-        })
+        match answer.try_map(|answer| read_page(&answer))?.done() {
+            Ok((page, head)) => Ok(Granted::Done(self.report(&metadata, page, head.as_deref()).await)),
+            Err(other) => Ok(other),
+        }
     }
 
     /// The principal's payments: the entries about each folded into one row, the newest status winning.
@@ -203,11 +201,9 @@ impl Client {
             AuditQuery { from: from.map(str::to_owned), to: to.map(str::to_owned), event_types, limit: Some(MAX_PAGE) };
         let mut fold = Fold::default();
         for _ in 0..MAX_PAGES {
-            let page = match self.audit_entries(&query, token).await? {
-                Granted::Done(page) => page,
-                Granted::Consent(consent) => return Ok(Granted::Consent(consent)),
-                Granted::InsufficientScope(scope) => return Ok(Granted::InsufficientScope(scope)),
-                Granted::ConsentExpired => return Ok(Granted::ConsentExpired),
+            let page = match self.audit_entries(&query, token).await?.done() {
+                Ok(page) => page,
+                Err(other) => return Ok(other),
             };
             fold.more = page.has_more;
             let last = page.entries.last().map(|entry| entry.ts.clone());

@@ -119,7 +119,7 @@ impl Client {
         let endpoint = &metadata.dsar_endpoint;
         let body = Bytes::from(body.to_string());
         let answer = self.call_as_principal(Stage::Dsar, endpoint, Some(body), token, WalletScope::PrivacyDsar).await?;
-        super::read(answer, |answer| {
+        answer.try_map(|answer| {
             let mut data: Value = answer.json(Artefact::WalletAnswer)?;
             clean_values(&mut data);
             match (right, data) {
@@ -147,8 +147,8 @@ impl Client {
             }
             PrincipalToken::WalletSession { redirect_uri } => {
                 let metadata = self.metadata().await?;
-                let call = |endpoint| principal_call(stage, endpoint, body.clone());
-                self.with_session(scope, redirect_uri, &metadata, endpoint, call).await
+                let call = || principal_call(stage, endpoint, body.clone());
+                self.with_session(scope, redirect_uri, &metadata, call).await
             }
         }
     }

@@ -8,9 +8,7 @@ use super::{Granted, WalletScope};
 use crate::authorization::{Authorization, AuthorizationRequest};
 use crate::client::Agent;
 use crate::metadata::Metadata;
-use crate::nonce::Role;
 use crate::secret::{AccessToken, RefreshToken};
-use crate::send::Call;
 use crate::store::WalletSession;
 use crate::token::Tokens;
 use crate::{Client, Error, Stage};
@@ -24,12 +22,7 @@ impl Client {
     /// - otherwise as for [`Client::pay`] up to the token.
     pub async fn login(&self, scope: WalletScope, redirect_uri: &str) -> Result<Granted<()>, Error> {
         let (agent, metadata) = (self.agent()?, self.metadata().await?);
-        Ok(match self.session_token(&agent, &metadata, scope, redirect_uri).await? {
-            Granted::Done(_) => Granted::Done(()),
-            Granted::Consent(consent) => Granted::Consent(consent),
-            Granted::InsufficientScope(scope) => Granted::InsufficientScope(scope),
-            Granted::ConsentExpired => Granted::ConsentExpired,
-        })
+        self.session_token(&agent, &metadata, scope, redirect_uri).await?.try_map(|_| Ok(()))
     }
 
     /// Revokes and forgets every wallet session.
@@ -132,14 +125,8 @@ impl Client {
         metadata: &Metadata,
         token: &RefreshToken,
     ) -> Result<Option<Tokens>, Error> {
-        let fields = || {
-            let mut fields = Vec::with_capacity(5);
-            fields.extend(self.authentication(agent, metadata)?);
-            fields.extend([("grant_type", "refresh_token".to_owned()), ("refresh_token", token.expose().to_owned())]);
-            Ok(fields)
-        };
-        let call = Call::post(Stage::Token, &metadata.token_endpoint, Role::AuthorizationServer).proof(&agent.minter);
-        let answer = self.send_form(call, fields).await?;
+        let fields = [("grant_type", "refresh_token"), ("refresh_token", token.expose())];
+        let answer = self.send_form(Stage::Token, &metadata.token_endpoint, agent, metadata, &fields).await?;
         match answer.status() {
             StatusCode::OK => self.read_tokens(agent, metadata, &answer, "").await.map(Some),
             StatusCode::BAD_REQUEST if answer.server_error().error() == Some("invalid_grant") => Ok(None),
@@ -203,15 +190,20 @@ impl Client {
         Ok(Granted::Done(tokens.access_token))
     }
 
-    /// Revokes and forgets a token that is not kept.
-    pub(super) async fn give_up_token(&self, agent: &Agent, metadata: &Metadata, token: &AccessToken) {
-        for scope in self.inner.store.session_scopes().unwrap_or_default() {
-            let Ok(Some(session)) = self.inner.store.session(&scope) else { continue };
-            if session.access_token == *token {
-                self.revoke(agent, metadata, &tokens_of(&session)).await;
-                if let Err(error) = self.inner.store.set_session(&scope, None) {
-                    tracing::warn!(%error, "a revoked token could not be forgotten");
-                }
+    /// Revokes and forgets a token that is not kept, unless another process has put its own in its place.
+    pub(super) async fn give_up_token(
+        &self,
+        agent: &Agent,
+        metadata: &Metadata,
+        scope: WalletScope,
+        token: &AccessToken,
+    ) {
+        let session = self.inner.store.session(scope.as_str());
+        let Ok(Some(session)) = session else { return };
+        if session.access_token == *token {
+            self.revoke(agent, metadata, &tokens_of(&session)).await;
+            if let Err(error) = self.inner.store.set_session(scope.as_str(), None) {
+                tracing::warn!(%error, "a revoked token could not be forgotten");
             }
         }
     }
