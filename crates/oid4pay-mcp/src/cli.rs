@@ -7,9 +7,9 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::config::{LogFormat, Options, Settings};
-use crate::demo::DemoArgs;
-use crate::sandbox_cmd::SandboxArgs;
-use crate::{demo, keys, sandbox_cmd, server};
+#[cfg(feature = "sandbox")]
+use crate::{demo, sandbox_cmd};
+use crate::{keys, server};
 
 /// Lets an agent pay merchants for its human, within what the human approved. Without a command it is an MCP server on
 /// standard input and output.
@@ -24,10 +24,12 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[cfg(feature = "sandbox")]
     /// Tell the whole story against a sandbox of its own: register, pay at two merchants, show what was verified
-    Demo(DemoArgs),
+    Demo(demo::DemoArgs),
+    #[cfg(feature = "sandbox")]
     /// Run an authorization server, a directory and two merchants on this machine until interrupted
-    Sandbox(SandboxArgs),
+    Sandbox(sandbox_cmd::SandboxArgs),
     /// The keys of this agent
     #[command(subcommand)]
     Keys(KeysCommand),
@@ -54,7 +56,9 @@ impl Cli {
         let done = |()| ExitCode::SUCCESS;
         match self.command {
             None => serve(self.options).map(done),
+            #[cfg(feature = "sandbox")]
             Some(Command::Demo(args)) => block_on(demo::run(args)),
+            #[cfg(feature = "sandbox")]
             Some(Command::Sandbox(args)) => block_on(sandbox_cmd::run(args)).map(done),
             Some(Command::Keys(KeysCommand::Show)) => keys::show(&Settings::resolve(self.options)?).map(done),
             Some(Command::Completions { shell }) => completions(shell).map(done),

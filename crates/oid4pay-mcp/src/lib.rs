@@ -1,16 +1,18 @@
 //! `oid4pay-mcp`: an MCP server through which an agent pays for its human, and the commands around it.
 //!
-//! The binary is a thin shell around [`Cli`]. [`demo`] is a library so that its story can be told against a sandbox that
-//! lies.
+//! The binary is a thin shell around [`Cli`]. `demo` is a library so that its story can be told against a sandbox that
+//! lies; it and the command `sandbox` come with the feature `sandbox`, which is on by default.
 
 mod agent;
 mod cli;
 mod config;
+#[cfg(feature = "sandbox")]
 pub mod demo;
 mod errors;
 mod keys;
 mod provided;
 mod purchase;
+#[cfg(feature = "sandbox")]
 mod sandbox_cmd;
 mod server;
 mod stop;
