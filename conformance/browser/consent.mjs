@@ -1,0 +1,120 @@
+// A person decides in a browser, and an MCP client waits for it, or has stopped waiting.
+
+import assert from "node:assert/strict";
+import { World, signIn } from "./bench.mjs";
+
+export async function consent(report, browser) {
+  const world = await World.start("dashboard");
+  const agent = await world.agent();
+
+  await report.check("approves a payment while the client waits, and it settles", async () => {
+    const { args, item, price } = await agent.purchase(0);
+    const { url, answer } = agent.pay(args);
+    const page = await browser.person();
+    await page.goto(await url);
+    await signIn(page);
+    const text = await page.locator("main").innerText();
+    for (const shown of [item.title, item.sku, price, "Alpacanica", "Shopping assistant", "15 minutes", args.merchant_url]) {
+      assert.ok(text.includes(shown), `${shown} is not on the page: ${text}`);
+    }
+    await page.getByRole("button", { name: "Approve" }).click();
+    await page.getByRole("heading", { name: "Approved" }).waitFor();
+    const { structuredContent: paid, content } = await answer;
+    assert.equal(paid?.status, "settled", content[0].text);
+    assert.equal(paid.receipt_status, "verified");
+    const booked = (await world.settlements()).filter((s) => s.payment_intent_id === paid.payment_intent_id);
+    assert.equal(booked.length, 1);
+    await page.context().close();
+  });
+
+  await report.check("declines another while the client waits, and nothing is issued", async () => {
+    const before = (await world.settlements()).length;
+    const { url, answer } = agent.pay((await agent.purchase(1)).args);
+    const page = await browser.person();
+    await page.goto(await url);
+    await signIn(page);
+    await page.getByRole("button", { name: "Decline" }).click();
+    await page.getByRole("heading", { name: "Declined" }).waitFor();
+    const refused = await answer;
+    assert.equal(refused.isError, true);
+    assert.match(refused.content[0].text, /declined: no mandate issued/);
+    assert.equal((await world.settlements()).length, before);
+    await page.context().close();
+  });
+
+  await report.check("approves after the call has returned, and the repeated call of a new process completes it", async () => {
+    await agent.close();
+    await agent.connect({ wait: 0 });
+    const { args } = await agent.purchase(2);
+    const first = await agent.call("agent_payment_initiate", args);
+    assert.notEqual(first.isError, true, first.content[0].text);
+    const { status, consent_url: url } = first.structuredContent;
+    assert.equal(status, "approval_required");
+    await agent.close();
+
+    const page = await browser.person();
+    await page.goto(url);
+    await signIn(page);
+    await page.getByRole("button", { name: "Approve" }).click();
+    await page.getByRole("heading", { name: "Approved" }).waitFor();
+    await page.context().close();
+
+    await agent.connect();
+    const second = await agent.call("agent_payment_initiate", args);
+    assert.equal(second.structuredContent?.status, "settled", second.content[0].text);
+    const again = await agent.call("agent_payment_initiate", args);
+    assert.equal(again.structuredContent?.replayed, true);
+    const sku = args.line_items[0].sku;
+    const key = second.structuredContent.idempotency_key;
+    assert.equal((await world.settlements()).filter((s) => s.idempotency_key === key).length, 1, sku);
+  });
+
+  await report.check("another person can neither see nor approve it, and it still waits", async () => {
+    const { args, price } = await agent.purchase(3);
+    const { url, answer } = agent.pay(args);
+    const other = await browser.person();
+    await other.goto(await url);
+    await signIn(other, "Kim Lindqvist");
+    const text = await other.locator("body").innerText();
+    assert.ok(!text.includes(price) && !text.includes("Shopping assistant"), text);
+    assert.equal(await other.getByRole("button", { name: "Approve" }).count(), 0);
+    await other.context().close();
+
+    const page = await browser.person();
+    await page.goto(await url);
+    await signIn(page);
+    await page.getByRole("button", { name: "Approve" }).click();
+    await page.getByRole("heading", { name: "Approved" }).waitFor();
+    assert.equal((await answer).structuredContent?.status, "settled");
+    await page.context().close();
+  });
+
+  await report.check("a decision from a second window counts for nothing", async () => {
+    const { url, answer } = agent.pay((await agent.purchase(4)).args);
+    const first = await browser.person();
+    await first.goto(await url);
+    await signIn(first);
+    const second = await first.context().newPage();
+    await second.goto(await url);
+    await first.getByRole("button", { name: "Approve" }).click();
+    await first.getByRole("heading", { name: "Approved" }).waitFor();
+    await second.getByRole("button", { name: "Decline" }).click();
+    assert.match(await second.locator("main").innerText(), /decided before/);
+    assert.equal((await answer).structuredContent?.status, "settled");
+    await first.context().close();
+  });
+
+  await report.check("decides without JavaScript", async () => {
+    const { url, answer } = agent.pay((await agent.purchase(5)).args);
+    const page = await browser.person({ scripts: false });
+    await page.goto(await url);
+    await signIn(page);
+    await page.getByRole("button", { name: "Approve" }).click();
+    await page.getByRole("heading", { name: "Approved" }).waitFor();
+    assert.equal((await answer).structuredContent?.status, "settled");
+    await page.context().close();
+  });
+
+  await agent.close();
+  await world.stop();
+}
