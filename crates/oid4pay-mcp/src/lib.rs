@@ -9,6 +9,7 @@ mod config;
 #[cfg(feature = "sandbox")]
 pub mod demo;
 mod errors;
+mod human;
 mod keys;
 mod provided;
 mod purchase;
