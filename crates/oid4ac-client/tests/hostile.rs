@@ -237,47 +237,6 @@ async fn a_mandate_of_another_typ_or_with_bad_disclosures_is_refused() {
 }
 
 #[tokio::test]
-async fn a_list_that_says_revoked_stops_the_presentation() {
-    use std::io::Write as _;
-    let kit = Kit::new().await;
-    let forger = Forger::new(Alg::EdDsa);
-    let issuer = kit.sandbox.as_origin().to_owned();
-    let lying = forger.clone();
-    kit.net.lie(move |endpoint, _| match endpoint.url().path() {
-        "/oauth/jwks.json" => Act::Answer(lying.jwks()),
-        "/oauth/token" => {
-            let forger = lying.clone();
-            Act::Change(Box::new(move |answer| {
-                with_json(answer, |reply| {
-                    reply.insert("access_token".into(), resigned_access_token(&forger, reply, "at+jwt", |_| {}));
-                    reply.insert("mandate_jwt".into(), resigned_mandate(&forger, reply, "vc+sd-jwt", |_| {}));
-                })
-            }))
-        }
-        path if path.starts_with("/oauth/status-list/") => {
-            let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-            gzip.write_all(&[0xff; 131_072 / 8]).unwrap();
-            let now = jiff::Timestamp::from_second(jose::Clock::now(&oid4ac_client::SystemClock)).unwrap();
-            let mut credential = json!({
-                "id": endpoint.as_str(), "issuer": issuer, "issuanceDate": now.to_string(),
-                "credentialSubject": {
-                    "statusPurpose": "revocation", "encodedList": jose::base64url::encode(&gzip.finish().unwrap()),
-                },
-            });
-            let header = jose::TokenHeader::untyped().kid(lying.kid());
-            let payload = serde_json_canonicalizer::to_vec(&credential).unwrap();
-            let jws = jose::sign_compact(lying.key(), &header, &payload).unwrap();
-            let parts: Vec<_> = jws.split('.').collect();
-            credential["proof"] = json!({"jws": format!("{}..{}", parts[0], parts[2])});
-            Act::Answer(kit::answer(200, "application/json", credential.to_string()))
-        }
-        _ => Act::Pass,
-    });
-    assert_eq!(refusal(&kit).await, (Artefact::Mandate, Why::Revoked));
-    assert!(!presented(&kit.net.take_sent()));
-}
-
-#[tokio::test]
 async fn an_authorization_response_that_does_not_hold_is_refused_before_the_code_is_used() {
     fn redirect(change: fn(&mut Vec<(String, String)>)) -> impl Fn(http::Response<Bytes>) -> http::Response<Bytes> {
         move |mut answer| {
