@@ -11,11 +11,11 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::money::MAX_MINOR;
 use crate::send::{Answer, Call};
 use crate::signed::Signed;
-use crate::untrusted::clean;
+use crate::untrusted::{clean, is_deceptive};
 use crate::{Artefact, Client, Currency, Endpoint, Error, Limits, Misbehaviour, Origin, Stage, Verdict, Why, profile};
 
 /// An article of a catalog whose signature holds. What its texts say is the merchant's word, and no more.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct CatalogItem {
     /// The stock keeping unit, as the merchant writes it.
@@ -292,7 +292,8 @@ impl Item<'_> {
 
     fn is_sound(&self) -> bool {
         (1..=MAX_SKU).contains(&self.sku.len())
-            && !self.sku.chars().any(char::is_control)
+            // It names the article and cannot be cleaned, so it is either fit to be shown or none.
+            && !self.sku.chars().any(is_deceptive)
             && self.unit_price_minor <= MAX_MINOR
     }
 }
@@ -406,6 +407,8 @@ mod tests {
             "[]".to_owned(),
             "{}".to_owned(),
             page(&item("", 1)),
+            page(&item("a\u{202e}b", 1)),
+            page(&item("a\u{200b}", 1)),
             page(&item("a", -1)),
             page(&item("a", 1).replace("true", "\"yes\"")),
             page(&item("a", 1).replace("\"sku\"", "\"sku\":\"b\",\"sku\"")),

@@ -13,9 +13,9 @@ use crate::{Artefact, Catalog, Client, Endpoint, Error, Limits, Misbehaviour, Mi
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MerchantFilter {
-    /// ISO 3166-1 alpha-2.
+    /// ISO 3166-1 alpha-2; case does not matter.
     pub country: Option<String>,
-    /// ISO 4217.
+    /// ISO 4217; case does not matter.
     pub currency: Option<String>,
     /// A payment rail: `card`, `ideal`, `sepa_debit`, …
     pub rail: Option<String>,
@@ -78,8 +78,8 @@ impl Client {
             let mut query = url.query_pairs_mut();
             let number = |number: Option<u32>| number.map(|number| number.to_string());
             let parameters = [
-                ("country", filter.country.clone()),
-                ("currency", filter.currency.clone()),
+                ("country", filter.country.as_deref().map(str::to_ascii_uppercase)),
+                ("currency", filter.currency.as_deref().map(str::to_ascii_uppercase)),
                 ("rail", filter.rail.clone()),
                 ("q", filter.q.clone()),
                 ("page", number(filter.page)),
@@ -198,12 +198,9 @@ struct Preview {
 
 /// The name of the first filter that cannot be right.
 fn check_filter(filter: &MerchantFilter) -> Result<(), &'static str> {
-    let letters = |text: &Option<String>, count| {
-        text.as_deref().is_none_or(|text| text.len() == count && text.bytes().all(|b| b.is_ascii_alphabetic()))
-    };
     let fitting = |text: &Option<String>| text.as_deref().is_none_or(|text| !text.is_empty() && text.len() <= MAX_TEXT);
     let checks = [
-        ("country", letters(&filter.country, 2)),
+        ("country", filter.country.as_deref().is_none_or(|code| crate::Country::parse(code).is_ok())),
         ("currency", filter.currency.as_deref().is_none_or(|code| crate::Currency::parse(code).is_ok())),
         ("rail", fitting(&filter.rail)),
         ("q", filter.q.as_deref().is_none_or(|q| q.len() <= MAX_TEXT)),

@@ -54,6 +54,7 @@ mod authorization;
 mod cache;
 mod catalog;
 mod client;
+mod country;
 mod directory;
 mod error;
 mod http;
@@ -85,6 +86,7 @@ pub use crate::http::{HttpClient, Limits, ReqwestClient, Sending, TransportError
 pub use address::AddressPolicy;
 pub use catalog::{Catalog, CatalogItem, Wanted};
 pub use client::{AssertionAudience, Client, ClientBuilder, Compatibility, RegisteredKeys, SetupTokenAs};
+pub use country::{Country, InvalidCountry};
 pub use directory::{Merchant, MerchantFilter, MerchantList};
 pub use error::{
     Artefact, Error, Incompatibility, LineItemsError, LocalError, Misbehaviour, Misuse, ServerError, Stage, Why,

@@ -11,8 +11,8 @@ use crate::order::UnsignedOffers;
 use crate::send::{Answer, Call};
 use crate::signed::Signed;
 use crate::{
-    Artefact, CheckedOffers, Client, Endpoint, Error, LineItem, Misbehaviour, Misuse, Order, Stage, Verdict, Why,
-    profile,
+    Artefact, CatalogItem, CheckedOffers, Client, Currency, Endpoint, Error, LineItem, Misbehaviour, Misuse, Money,
+    Order, Origin, Stage, Verdict, Why, profile,
 };
 
 /// A merchant's offer whose signature holds.
@@ -35,7 +35,7 @@ impl Client {
     pub async fn check_offers(&self, order: &Order) -> Result<CheckedOffers, Error> {
         let mut offers = Vec::with_capacity(order.line_items().len());
         for line in order.line_items() {
-            let offer = self.fetch_offer(order, line).await?;
+            let offer = self.fetch_offer(order.merchant(), order.amount().currency(), line).await?;
             if offer.is_none() && order.unsigned_offers() == UnsignedOffers::Refuse {
                 return Err(Misuse::OfferMissing { sku: line.sku().to_owned() }.into());
             }
@@ -47,9 +47,25 @@ impl Client {
         Ok(CheckedOffers { digest: offer_digest(offers)?, nonce, verdict })
     }
 
+    /// What one piece of an article costs by the merchant's signed offer. The offer decides, not the catalog.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Client::check_offers`]; [`Misuse::Money`] if the offer says that it is free.
+    pub async fn quote(&self, merchant: &Origin, currency: Currency, item: &CatalogItem) -> Result<Money, Error> {
+        let line = LineItem::of(item);
+        let offer = self.fetch_offer(merchant, currency, &line).await?;
+        let offer = offer.ok_or_else(|| Misuse::OfferMissing { sku: item.sku.clone() })?;
+        Ok(Money::new(offer.amount_minor, currency).map_err(Misuse::Money)?)
+    }
+
     /// `None` if the merchant has no offer for the SKU at any place.
-    async fn fetch_offer(&self, order: &Order, line: &LineItem) -> Result<Option<VerifiedOffer>, Error> {
-        let merchant = order.merchant();
+    async fn fetch_offer(
+        &self,
+        merchant: &Origin,
+        currency: Currency,
+        line: &LineItem,
+    ) -> Result<Option<VerifiedOffer>, Error> {
         let places = match line.offer_url() {
             Some(url) => vec![Endpoint::parse(url).map_err(|_| refused(Why::Member("offer_url")))?],
             None => OFFER_PATHS
@@ -68,7 +84,7 @@ impl Client {
                 .header(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
             let answer = self.send(call).await?;
             match answer.status() {
-                StatusCode::OK => return self.verify_offer(order, line, place, &answer).await.map(Some),
+                StatusCode::OK => return self.verify_offer((merchant, currency), line, place, &answer).await.map(Some),
                 StatusCode::NOT_FOUND => {}
                 _ => return Err(answer.server_error().into()),
             }
@@ -78,14 +94,13 @@ impl Client {
 
     async fn verify_offer(
         &self,
-        order: &Order,
+        (merchant, currency): (&Origin, Currency),
         line: &LineItem,
         place: &Endpoint,
         answer: &Answer,
     ) -> Result<VerifiedOffer, Error> {
-        let verified = self
-            .verify_signed(&offer_verifier()?, order.merchant(), &Signed::answer(place, answer), Artefact::Offer)
-            .await?;
+        let verified =
+            self.verify_signed(&offer_verifier()?, merchant, &Signed::answer(place, answer), Artefact::Offer).await?;
         let nonce = verified.params().nonce().unwrap_or_default().to_owned();
         if !is_challenge(&nonce) {
             return Err(refused(Why::Member("nonce")).into());
@@ -96,7 +111,7 @@ impl Client {
         if text("sku")? != line.sku() {
             return Err(refused(Why::Mismatch("sku")).into());
         }
-        if text("currency")? != order.amount().currency().code() {
+        if text("currency")? != currency.code() {
             return Err(refused(Why::Currency).into());
         }
         let amount_minor = object.get("amount_minor").and_then(Value::as_u64).filter(|minor| *minor <= MAX_MINOR);

@@ -177,6 +177,12 @@ impl LineItem {
         Self { sku: sku.into(), qty, unit_price_minor: None, currency: None, offer_url: None }
     }
 
+    /// One piece of an article, with its offer where the catalog says.
+    #[must_use]
+    pub fn of(item: &crate::CatalogItem) -> Self {
+        Self { offer_url: item.offer_url.clone(), ..Self::new(item.sku.as_str(), 1) }
+    }
+
     /// With the price of one piece, in minor units, as the caller knows it.
     #[must_use]
     pub fn with_unit_price_minor(mut self, unit_price_minor: u64) -> Self {

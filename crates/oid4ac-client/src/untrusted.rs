@@ -6,7 +6,8 @@ pub(crate) fn clean(text: &str, max_chars: usize) -> String {
     text.chars().filter(|c| !is_deceptive(*c)).take(max_chars).collect()
 }
 
-fn is_deceptive(c: char) -> bool {
+/// Whether a character is not seen, or changes how others are seen.
+pub(crate) fn is_deceptive(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{00ad}' | '\u{034f}' | '\u{061c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'

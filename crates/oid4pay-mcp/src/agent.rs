@@ -64,13 +64,15 @@ impl Agent {
         }
         let mut builder = Client::builder(issuer).map_err(|error| Refusal::from_client(tool, &error))?;
         match (&self.settings.as_origin, &self.settings.directory) {
-            (Some(_), Some(directory)) => builder = builder.trusted_origin(directory.clone()),
-            (Some(_), None) => {}
+            (Some(_), _) => {}
             // The issuer is the agent's word, which opens no way into this machine or its network.
             (None, directory) => {
-                let http = ReqwestClient::new(AddressPolicy::GlobalOnly, directory.clone());
-                builder = builder.http(Arc::new(http));
+                let trusted = directory.as_ref().map(|directory| directory.origin().clone());
+                builder = builder.http(Arc::new(ReqwestClient::new(AddressPolicy::GlobalOnly, trusted)));
             }
+        }
+        if let Some(directory) = &self.settings.directory {
+            builder = builder.directory(directory.clone());
         }
         let client = builder.store(self.store(issuer)?).build();
         clients.insert(issuer.to_owned(), client.clone());

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::ValueEnum;
-use oid4ac_client::{Endpoint, Origin};
+use oid4ac_client::Endpoint;
+
+use crate::tools::Offered;
 
 /// The options that every command takes.
 #[derive(Clone, Debug, clap::Args)]
@@ -13,7 +15,7 @@ pub(crate) struct Options {
     /// Issuer of the authorization server; calls that name another are refused [default: the one registered at]
     #[arg(long, global = true, value_name = "URL", env = "OID4PAY_AS_ORIGIN", hide_env_values = true)]
     as_origin: Option<String>,
-    /// Origin of the merchant directory; set by you, it may be reached wherever it is
+    /// URL of the merchant directory; set by you, it may be reached wherever it is
     #[arg(long, global = true, value_name = "URL", env = "OID4PAY_DISCOVERY_URL", hide_env_values = true)]
     discovery_url: Option<String>,
     /// Folder for keys, registration and ledger [default: oid4pay-mcp in the XDG data directory]
@@ -22,9 +24,32 @@ pub(crate) struct Options {
     /// How long a call waits for a person's decision before it answers approval_required
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(0..=300))]
     consent_wait: u64,
+    /// Which tools are offered
+    #[arg(long, global = true, value_name = "TOOLSET", value_enum, default_value_t = Toolset::Oid4ac)]
+    toolset: Toolset,
+    /// Offer only tools that change nothing and cannot pay
+    #[arg(long, global = true)]
+    read_only: bool,
     /// How log lines on standard error look
     #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
     log: LogFormat,
+}
+
+/// Which tools a server offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Toolset {
+    /// Register, find merchants, pay, and what the person can see and do about it
+    Oid4ac,
+    /// The spending guard: policy, budgets, intents, evidence
+    Spend,
+    /// Both
+    All,
+}
+
+impl Toolset {
+    pub(crate) fn includes(self, other: Self) -> bool {
+        self == Self::All || self == other
+    }
 }
 
 /// How log lines look.
@@ -40,9 +65,10 @@ pub(crate) enum LogFormat {
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) as_origin: Option<String>,
-    pub(crate) directory: Option<Origin>,
+    pub(crate) directory: Option<Endpoint>,
     pub(crate) data_dir: PathBuf,
     pub(crate) consent_wait: Duration,
+    pub(crate) offered: Offered,
     pub(crate) log: LogFormat,
 }
 
@@ -53,7 +79,7 @@ impl Settings {
             Endpoint::parse(url).context("--as-origin (OID4PAY_AS_ORIGIN)")?;
         }
         let directory = match options.discovery_url.filter(|url| !url.is_empty()) {
-            Some(url) => Some(Origin::of(&url).context("--discovery-url (OID4PAY_DISCOVERY_URL)")?),
+            Some(url) => Some(Endpoint::parse(&url).context("--discovery-url (OID4PAY_DISCOVERY_URL)")?),
             None => None,
         };
         let data_dir = match options.data_dir {
@@ -68,6 +94,7 @@ impl Settings {
             directory,
             data_dir,
             consent_wait: Duration::from_secs(options.consent_wait),
+            offered: Offered { toolset: options.toolset, read_only: options.read_only },
             log: options.log,
         })
     }

@@ -1,5 +1,7 @@
 //! How a refusal is told to the caller: the contract's words first, then the same as data.
 
+use core::fmt::Display;
+
 use oid4ac_client::{Error, Misuse, ServerError, Stage};
 use rmcp::model::{CallToolResult, ContentBlock};
 use serde_json::{Map, Value, json};
@@ -10,8 +12,8 @@ use crate::tools::{Name, signatures_meta};
 /// A call that ran and whose answer is no.
 #[derive(Debug)]
 pub(crate) struct Refusal {
-    /// What stands behind `<tool> failed: `.
-    words: String,
+    /// What stands behind the tool's name.
+    told: String,
     code: String,
     hint: Option<&'static str>,
     context: Map<String, Value>,
@@ -25,10 +27,15 @@ impl Refusal {
         Self::in_words(code, format!("{code}: {sentence}"))
     }
 
-    /// A refusal for which the contract has the words.
-    pub(crate) fn in_words(code: &str, words: impl Into<String>) -> Self {
+    /// A refusal for which the contract has the words, behind `<tool> failed: `.
+    pub(crate) fn in_words(code: &str, words: impl Display) -> Self {
+        Self::told(code, format!(" failed: {words}"))
+    }
+
+    /// A refusal for which the contract has the whole message: `told` is what stands behind the tool's name.
+    pub(crate) fn told(code: &str, told: impl Into<String>) -> Self {
         Self {
-            words: words.into(),
+            told: told.into(),
             code: code.to_owned(),
             hint: hint(code),
             context: Map::new(),
@@ -81,7 +88,7 @@ impl Refusal {
 
     /// The tool's answer: a person's sentence, then the same as an object.
     pub(crate) fn into_result(self, tool: Name) -> CallToolResult {
-        let message = format!("{} failed: {}", tool.as_str(), self.words);
+        let message = format!("{}{}", tool.as_str(), self.told);
         let error = json!({
             "success": false,
             "error": {
@@ -153,6 +160,8 @@ fn hint(code: &str) -> Option<&'static str> {
         "mandate_line_items_mismatch" => "Give the line items of the payment.",
         "idempotency_conflict" => "Give no idempotency_key of your own: the one stored with the purchase is used.",
         "store_failed" => "Mend the file as the message says; nothing in it was changed.",
+        "read_only" => "Ask the operator to start the server without --read-only, if that is what the person wants.",
+        "not_in_toolset" => "Ask the operator to start the server with --toolset all.",
         "not_connected" | "connection_lost" | "timed_out" => "Call again with the same arguments.",
         "forbidden_address" => {
             "The host is not on the public internet. An operator who means it sets --as-origin to a server of the same kind."

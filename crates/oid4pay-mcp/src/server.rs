@@ -63,7 +63,7 @@ impl ServerHandler for Server {
         _: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        let mut result = ListToolsResult::with_all_items(tools::list().to_vec());
+        let mut result = ListToolsResult::with_all_items(self.agent.settings().offered.list());
         if context.protocol_version().is_some_and(|version| version >= ProtocolVersion::V_2026_07_28) {
             result = result.with_ttl_ms(0).with_cache_scope(CacheScope::Private);
         }
@@ -71,7 +71,7 @@ impl ServerHandler for Server {
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
-        tools::list().iter().find(|tool| tool.name == name).cloned()
+        self.agent.settings().offered.definition(tools::Name::find(name)?).cloned()
     }
 
     async fn call_tool(
@@ -82,6 +82,9 @@ impl ServerHandler for Server {
         let Some(tool) = tools::Name::find(&request.name) else {
             return Err(ErrorData::invalid_params("no tool has this name", None));
         };
+        if let Err(refusal) = self.agent.settings().offered.check(tool) {
+            return Ok(refusal.into_result(tool).into());
+        }
         let waiting = Waiting::new(self.agent.settings().consent_wait, context);
         tools::call(tool, &self.agent, request.arguments, waiting).await.map(CallToolResponse::from)
     }

@@ -12,67 +12,122 @@ use rmcp::ErrorData;
 use rmcp::model::{CallToolResult, JsonObject, Tool};
 
 use crate::agent::Agent;
+use crate::config::Toolset;
+use crate::errors::Refusal;
 use crate::waiting::Waiting;
 
 pub(crate) use self::output::{signatures_meta, success};
 
-/// A tool of this server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Name {
-    Register,
-    PaymentInitiate,
-    VerifyMandate,
+/// Declares the tools, in the order in which they are listed: by name. A row is the variant, the tool's name, the toolset
+/// and the function that answers, `async fn(&Agent, Arguments, Waiting) -> Result<CallToolResult, Refusal>`. The definition
+/// is the JSON file of the tool's name; whether the tool changes anything is what its `readOnlyHint` says.
+macro_rules! tools {
+    ($($variant:ident = $name:literal in $toolset:ident by $answer:path;)*) => {
+        /// A tool of this server.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Name {
+            $($variant,)*
+        }
+
+        impl Name {
+            const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            pub(crate) fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+
+            fn toolset(self) -> Toolset {
+                match self {
+                    $(Self::$variant => Toolset::$toolset,)*
+                }
+            }
+
+            fn definition(self) -> &'static str {
+                match self {
+                    $(Self::$variant => include_str!(concat!("tools/", $name, ".json")),)*
+                }
+            }
+        }
+
+        /// Answers one call.
+        ///
+        /// # Errors
+        ///
+        /// If the arguments are not what the tool's schema says. A call that ran and was refused is an answer.
+        pub(crate) async fn call(
+            tool: Name,
+            agent: &Agent,
+            arguments: Option<JsonObject>,
+            waiting: Waiting,
+        ) -> Result<CallToolResult, ErrorData> {
+            let answer = match tool {
+                $(Name::$variant => $answer(agent, args::parse(arguments)?, waiting).await,)*
+            };
+            Ok(answer.unwrap_or_else(|refusal| refusal.into_result(tool)))
+        }
+    };
+}
+
+tools! {
+    PaymentInitiate = "agent_payment_initiate" in Oid4ac by payment::pay;
+    Register = "agent_register" in Oid4ac by register::register;
+    VerifyMandate = "agent_verify_mandate" in Oid4ac by verify_mandate::verify;
 }
 
 impl Name {
-    /// In the order in which they are listed: by name.
-    pub(crate) const ALL: [Self; 3] = [Self::PaymentInitiate, Self::Register, Self::VerifyMandate];
-
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Register => "agent_register",
-            Self::PaymentInitiate => "agent_payment_initiate",
-            Self::VerifyMandate => "agent_verify_mandate",
-        }
-    }
-
     pub(crate) fn find(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|tool| tool.as_str() == name)
+        Self::ALL.iter().copied().find(|tool| tool.as_str() == name)
+    }
+}
+
+/// The tools that one server offers: those of its toolset, without those that change anything where it is read-only.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Offered {
+    pub(crate) toolset: Toolset,
+    pub(crate) read_only: bool,
+}
+
+impl Offered {
+    /// What `tools/list` answers.
+    pub(crate) fn list(self) -> Vec<Tool> {
+        self.definitions().map(|(_, definition)| definition.clone()).collect()
     }
 
-    fn definition(self) -> &'static str {
-        match self {
-            Self::Register => include_str!("tools/agent_register.json"),
-            Self::PaymentInitiate => include_str!("tools/agent_payment_initiate.json"),
-            Self::VerifyMandate => include_str!("tools/agent_verify_mandate.json"),
+    pub(crate) fn definition(self, tool: Name) -> Option<&'static Tool> {
+        self.definitions().find(|(name, _)| *name == tool).map(|(_, definition)| definition)
+    }
+
+    /// Refuses a call of a tool that is not offered.
+    pub(crate) fn check(self, tool: Name) -> Result<(), Refusal> {
+        if !self.toolset.includes(tool.toolset()) {
+            return Err(Refusal::new("not_in_toolset", "the operator has not enabled the toolset of this tool"));
+        }
+        match self.read_only && self.definition(tool).is_none() {
+            true => Err(Refusal::new(
+                "read_only",
+                "this server was started with --read-only, and the tool changes something",
+            )),
+            false => Ok(()),
         }
     }
-}
 
-/// What `tools/list` answers, read from the definitions when it is first asked for.
-pub(crate) fn list() -> &'static [Tool] {
-    static TOOLS: LazyLock<Vec<Tool>> = LazyLock::new(|| {
-        #[expect(clippy::expect_used, reason = "the definitions are part of the program, and a test reads each")]
-        let read = |name: Name| serde_json::from_str(name.definition()).expect("a tool's definition");
-        Name::ALL.into_iter().map(read).collect()
-    });
-    &TOOLS
-}
-
-/// Answers one call.
-///
-/// # Errors
-///
-/// If the arguments are not what the tool's schema says. A call that ran and was refused is an answer.
-pub(crate) async fn call(
-    tool: Name,
-    agent: &Agent,
-    arguments: Option<JsonObject>,
-    waiting: Waiting,
-) -> Result<CallToolResult, ErrorData> {
-    match tool {
-        Name::Register => register::call(agent, arguments).await,
-        Name::PaymentInitiate => payment::call(agent, arguments, waiting).await,
-        Name::VerifyMandate => verify_mandate::call(agent, arguments, waiting).await,
+    fn definitions(self) -> impl Iterator<Item = (Name, &'static Tool)> {
+        let offers = move |(tool, definition): &(Name, &Tool)| {
+            self.toolset.includes(tool.toolset()) && (!self.read_only || is_read_only(definition))
+        };
+        Name::ALL.iter().copied().zip(DEFINITIONS.iter()).filter(offers)
     }
 }
+
+fn is_read_only(definition: &Tool) -> bool {
+    definition.annotations.as_ref().and_then(|annotations| annotations.read_only_hint) == Some(true)
+}
+
+/// The definitions in the order of [`Name::ALL`], read when they are first asked for.
+static DEFINITIONS: LazyLock<Vec<Tool>> = LazyLock::new(|| {
+    #[expect(clippy::expect_used, reason = "the definitions are part of the program, and a test reads each")]
+    let read = |name: &Name| serde_json::from_str(name.definition()).expect("a tool's definition");
+    Name::ALL.iter().map(read).collect()
+});

@@ -88,6 +88,8 @@ pub enum Artefact {
     Presentation,
     /// The receipt.
     Receipt,
+    /// The item that a "cheapest" purchase picked, as the caller writes it.
+    Item,
     /// What the agent added.
     Attachment,
     /// The caller's own record of a step, for going on in another process.
@@ -402,12 +404,13 @@ impl Ledger {
 }
 
 impl Artefact {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Offers,
         Self::AccessTokenClaims,
         Self::Mandate,
         Self::Presentation,
         Self::Receipt,
+        Self::Item,
         Self::Attachment,
         Self::Step,
     ];
@@ -423,6 +426,7 @@ impl Artefact {
             Self::Mandate => "mandate",
             Self::Presentation => "presentation",
             Self::Receipt => "receipt",
+            Self::Item => "item",
             Self::Attachment => "attachment",
             Self::Step => "step",
         }

@@ -375,13 +375,19 @@ fn a_cheapest_purchase_is_judged_by_its_item_not_by_its_cap() {
         bench.ledger.begin(&Purchase::cheapest(ISSUER, terms, key()).unwrap(), Some(&policy)).unwrap()
     };
     denied(begin(1, "JPY"));
-    let Begun::New(picked) = claim(begin(900_00, "EUR")).item_picked(vec![socks(1)], 9_99, Some(&policy)).unwrap()
+    let Begun::New(picked) =
+        claim(begin(900_00, "EUR")).item_picked(vec![socks(1)], 9_99, None, Some(&policy)).unwrap()
     else {
         panic!()
     };
     assert_eq!(picked.intent().approval, Approval::NotNeeded);
-    let denial = denied(claim(begin(901_00, "EUR")).item_picked(vec![socks(1)], 100_01, Some(&policy)).unwrap());
+    let denial = denied(claim(begin(901_00, "EUR")).item_picked(vec![socks(1)], 100_01, None, Some(&policy)).unwrap());
     assert_eq!((denial.intent.state, denial.intent.reserved), (State::Failed, false));
+
+    // A rule about a category holds for the item's own, whatever was asked for.
+    let policy = Policy::parse("[[rule]]\nname = \"no toys\"\ncategory = \"toys\"\naction = \"deny\"", "p").unwrap();
+    let picked = claim(begin(902_00, "EUR")).item_picked(vec![socks(1)], 9_99, Some("toys".into()), Some(&policy));
+    assert_eq!(denied(picked.unwrap()).intent.category.as_deref(), Some("toys"));
 }
 
 #[test]

@@ -225,10 +225,10 @@ fn a_cheapest_purchase_is_one_purchase_and_keeps_its_item() {
     let first = claim(begin());
     assert!(!first.intent().reserved);
     assert!(matches!(
-        first.item_picked(vec![socks(1)], 2001, None),
+        first.item_picked(vec![socks(1)], 2001, None, None),
         Err(LedgerError::AmountAboveReserved { limit_minor: 2000, .. })
     ));
-    let Begun::New(picked) = claim(begin()).item_picked(vec![socks(1)], 999, None).unwrap() else { panic!() };
+    let Begun::New(picked) = claim(begin()).item_picked(vec![socks(1)], 999, None, None).unwrap() else { panic!() };
     assert!(picked.intent().reserved);
     drop(picked);
     let again = claim(begin());

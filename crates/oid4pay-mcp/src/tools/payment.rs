@@ -1,8 +1,7 @@
 //! `agent_payment_initiate`.
 
 use oid4ac_client::{Client, Currency, Error, IdempotencyKey, LineItem, Misuse, Money, Order, SystemRng};
-use rmcp::ErrorData;
-use rmcp::model::{CallToolResult, JsonObject};
+use rmcp::model::CallToolResult;
 use serde::Deserialize;
 use serde_json::json;
 use spend_guard::Purchase;
@@ -16,7 +15,7 @@ use crate::waiting::Waiting;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Arguments {
+pub(super) struct Arguments {
     merchant_url: Uri,
     merchant_verify_url: Uri,
     amount: Amount,
@@ -60,16 +59,7 @@ impl ConsentMode {
     }
 }
 
-pub(crate) async fn call(
-    agent: &Agent,
-    arguments: Option<JsonObject>,
-    waiting: Waiting,
-) -> Result<CallToolResult, ErrorData> {
-    let arguments = args::parse(arguments)?;
-    Ok(pay(agent, arguments, waiting).await.unwrap_or_else(|refusal| refusal.into_result(Name::PaymentInitiate)))
-}
-
-async fn pay(agent: &Agent, arguments: Arguments, waiting: Waiting) -> Result<CallToolResult, Refusal> {
+pub(super) async fn pay(agent: &Agent, arguments: Arguments, waiting: Waiting) -> Result<CallToolResult, Refusal> {
     let refused = |error: Error| Refusal::from_client(Name::PaymentInitiate, &error);
     let issuer = agent.issuer(Name::PaymentInitiate)?;
     let client = agent.client(Name::PaymentInitiate, &issuer)?;

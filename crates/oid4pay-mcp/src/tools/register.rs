@@ -1,8 +1,7 @@
 //! `agent_register`.
 
 use oid4ac_client::{RegisterRequest, Registered, SetupToken};
-use rmcp::ErrorData;
-use rmcp::model::{CallToolResult, JsonObject};
+use rmcp::model::CallToolResult;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -10,10 +9,11 @@ use super::args::{self, Text, Uri};
 use super::{Name, success};
 use crate::agent::Agent;
 use crate::errors::Refusal;
+use crate::waiting::Waiting;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Arguments {
+pub(super) struct Arguments {
     setup_token: Text,
     as_url: Uri,
     #[serde(deserialize_with = "args::at_least_one")]
@@ -22,12 +22,7 @@ struct Arguments {
     client_name: Option<String>,
 }
 
-pub(crate) async fn call(agent: &Agent, arguments: Option<JsonObject>) -> Result<CallToolResult, ErrorData> {
-    let arguments = args::parse(arguments)?;
-    Ok(register(agent, arguments).await.unwrap_or_else(|refusal| refusal.into_result(Name::Register)))
-}
-
-async fn register(agent: &Agent, arguments: Arguments) -> Result<CallToolResult, Refusal> {
+pub(super) async fn register(agent: &Agent, arguments: Arguments, _: Waiting) -> Result<CallToolResult, Refusal> {
     let issuer = agent.issuer_named(arguments.as_url.as_str())?;
     let client = agent.client(Name::Register, &issuer)?;
     let setup_token = SetupToken::new(arguments.setup_token.into_string());

@@ -1,8 +1,7 @@
 //! `agent_verify_mandate`.
 
 use oid4ac_client::{IdempotencyKey, PresentedMandate};
-use rmcp::ErrorData;
-use rmcp::model::{CallToolResult, JsonObject};
+use rmcp::model::CallToolResult;
 use serde::Deserialize;
 use serde_json::json;
 use spend_guard::{Ledger, Mandate, Purchase};
@@ -16,7 +15,7 @@ use crate::waiting::Waiting;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Arguments {
+pub(super) struct Arguments {
     merchant_verify_url: Uri,
     presentation: Text,
     line_items: Vec<args::LineItem>,
@@ -31,16 +30,7 @@ struct Arguments {
     dry_run: bool,
 }
 
-pub(crate) async fn call(
-    agent: &Agent,
-    arguments: Option<JsonObject>,
-    waiting: Waiting,
-) -> Result<CallToolResult, ErrorData> {
-    let arguments = args::parse(arguments)?;
-    Ok(verify(agent, arguments, waiting).await.unwrap_or_else(|refusal| refusal.into_result(Name::VerifyMandate)))
-}
-
-async fn verify(agent: &Agent, arguments: Arguments, waiting: Waiting) -> Result<CallToolResult, Refusal> {
+pub(super) async fn verify(agent: &Agent, arguments: Arguments, waiting: Waiting) -> Result<CallToolResult, Refusal> {
     let issuer = agent.issuer(Name::VerifyMandate)?;
     let client = agent.client(Name::VerifyMandate, &issuer)?;
     let presented = client

@@ -70,7 +70,9 @@ impl Claim {
         Self { store, lock: Some(lock), intent, evaluation, approval_seconds, with_next_step: Vec::new() }
     }
 
-    /// The item of a "cheapest" purchase: it takes the place of the cap, is asked of the policy, and reserved.
+    /// The item of a "cheapest" purchase: it takes the place of the cap, is asked of the policy, and reserved. `category`
+    /// is the one that the merchant's signed catalog has; it takes the place of the one asked for, which may have been none,
+    /// so that leaving it out evades no rule.
     ///
     /// # Errors
     ///
@@ -82,10 +84,12 @@ impl Claim {
         mut self,
         line_items: Vec<LineItem>,
         amount_minor: u64,
+        category: Option<String>,
         policy: Option<&Policy>,
     ) -> Result<Begun, LedgerError> {
         check_amount(amount_minor)?;
         merge(&line_items)?;
+        let kept = std::mem::take(&mut self.with_next_step);
         let (intent, evaluation) = self.store.write(|tx| {
             let mut intent = tx.load(&self.intent.id)?;
             if intent.kind != PurchaseKind::Cheapest || !intent.line_items.is_empty() {
@@ -97,6 +101,12 @@ impl Claim {
             }
             intent.line_items = line_items;
             intent.amount_minor = amount_minor;
+            if category.is_some() {
+                intent.category = category;
+            }
+            for (kind, content) in &kept {
+                tx.attach(&intent.id, *kind, content)?;
+            }
             let evaluation = tx.evaluate(&intent, policy)?;
             let findings = json!({"findings": evaluation.findings});
             if evaluation.verdict == Verdict::Deny {
