@@ -176,7 +176,7 @@ impl Client {
     }
 
     async fn verify_page(&self, merchant: &Origin, signed: &Signed<'_>) -> Result<Verdict, Error> {
-        let verified = self.verify_signed(&catalog_verifier()?, merchant, signed, Artefact::Catalog).await?;
+        let (verified, _) = self.verify_signed(&catalog_verifier()?, merchant, signed, Artefact::Catalog).await?;
         let alg = http_sig::alg_name(verified.alg()).to_owned();
         Ok(Verdict::Verified { kid: verified.keyid().to_owned(), alg })
     }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Consent, HeldMandate, Settlement, Verdict};
+use crate::{Consent, Evidence, HeldMandate, Settlement, Verdict};
 
 pub use file::FileJournal;
 
@@ -28,6 +28,17 @@ pub trait Journal: Send + Sync {
     ///
     /// - [`JournalError`] if the step is not durable. The step that was to follow is not taken.
     fn record(&self, step: Step) -> Result<(), JournalError>;
+
+    /// Keeps what proves the step that is recorded next to others. A payment goes on without it, so a journal may drop it, as
+    /// this method does unless it is implemented.
+    ///
+    /// # Errors
+    ///
+    /// - [`JournalError`] as for [`Journal::record`].
+    fn keep(&self, evidence: Evidence) -> Result<(), JournalError> {
+        let _ = evidence;
+        Ok(())
+    }
 }
 
 /// One step of a payment. Each replaces what the steps before it said of the same thing.

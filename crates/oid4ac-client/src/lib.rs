@@ -57,6 +57,7 @@ mod client;
 mod country;
 mod directory;
 mod error;
+mod evidence;
 mod http;
 mod journal;
 mod mandate;
@@ -91,6 +92,7 @@ pub use directory::{Merchant, MerchantFilter, MerchantList};
 pub use error::{
     Artefact, Error, Incompatibility, LineItemsError, LocalError, Misbehaviour, Misuse, ServerError, Stage, Why,
 };
+pub use evidence::{Evidence, KeyUsed, SignedOffer};
 pub use journal::{CheckedOffers, FileJournal, Journal, JournalError, MemoryJournal, Progress, Step};
 pub use money::{Currency, InvalidMoney, Money};
 pub use order::{IdempotencyKey, LineItem, Order, UnsignedOffers};

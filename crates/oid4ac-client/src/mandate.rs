@@ -1,6 +1,6 @@
 //! The mandate: an SD-JWT VC (RFC 9901, draft-ietf-oauth-sd-jwt-vc) that lets this agent's key spend at one merchant.
 
-use jose::JwsError;
+use jose::{Jwk, JwsError};
 use sd_jwt::{Policy, UnverifiedSdJwt, Validity, VerifiedSdJwt, VerifyError};
 use serde_json::{Map, Value};
 
@@ -11,8 +11,8 @@ use crate::money::MAX_MINOR;
 use crate::status_list::StatusEntry;
 use crate::token::Tokens;
 use crate::{
-    Artefact, CheckedOffers, Client, Currency, Error, HeldMandate, LineItem, Misbehaviour, Money, Order, Origin,
-    Verdict, Why, profile,
+    Artefact, CheckedOffers, Client, Currency, Endpoint, Error, HeldMandate, KeyUsed, LineItem, Misbehaviour, Money,
+    Order, Origin, Verdict, Why, profile,
 };
 
 /// What a mandate says, its issuer's signature verified.
@@ -38,13 +38,13 @@ impl Client {
         order: &Order,
         offers: &CheckedOffers,
         issued: (&str, &Tokens, Shown, Verdict),
-    ) -> Result<HeldMandate, Error> {
+    ) -> Result<(HeldMandate, KeyUsed), Error> {
         let (mandate, tokens, shown, access_token) = issued;
         let sd_jwt = sd_jwt::complete(mandate).into_owned();
         let validity = Validity::At { now: self.now(), leeway_seconds: profile::CLOCK_LEEWAY_SECONDS };
         let unverified = UnverifiedSdJwt::parse(&sd_jwt).map_err(refused)?;
-        let verified = self.verify_issued(&unverified, metadata, validity).await?;
-        let claims = self.read_mandate(&verified.0, verified.1).map_err(refused)?;
+        let (verified, issuer_key) = self.verify_issued(&unverified, metadata, validity).await?;
+        let claims = read_mandate(&verified, &issuer_key, &self.inner.issuer).map_err(refused)?;
         check_asked(&claims, agent, order, offers).map_err(refused)?;
         check_cap(&claims, order, tokens.granted_minor, shown).map_err(refused)?;
         match self.is_revoked(&claims.status, &metadata.jwks_uri).await {
@@ -54,7 +54,7 @@ impl Client {
             Err(error @ (Error::Transport { .. } | Error::Server(_))) => tracing::warn!(%error, "status not checked"),
             Err(error) => return Err(error),
         }
-        Ok(HeldMandate {
+        let held = HeldMandate {
             mandate_id: claims.mandate_id,
             sd_jwt,
             cap_minor: claims.cap.amount_minor(),
@@ -63,7 +63,8 @@ impl Client {
             jkt: Some(claims.jkt),
             access_token,
             mandate: claims.verdict,
-        })
+        };
+        Ok((held, KeyUsed::new(&issuer_key, self.now())))
     }
 
     /// Verifies the issuer's signature with a key of the authorization server's, and the rules of SD-JWT VC.
@@ -72,7 +73,7 @@ impl Client {
         unverified: &UnverifiedSdJwt<'_>,
         metadata: &Metadata,
         validity: Validity,
-    ) -> Result<(VerifiedSdJwt, Verdict), Error> {
+    ) -> Result<(VerifiedSdJwt, Jwk), Error> {
         let alg = unverified.unverified_alg();
         if !profile::AS_TOKENS.contains(&alg) {
             return Err(refused(VerifyError::Jws(JwsError::AlgNotAllowed(alg.name().to_owned()))).into());
@@ -88,55 +89,59 @@ impl Client {
             VerifyError::NotYetValid { .. } => refused(Why::NotYetValid),
             other => refused(other),
         })?;
-        Ok((verified, Verdict::by(jwk.kid(), jwk.key())))
+        Ok((verified, jwk))
     }
+}
 
-    /// Reads the claims that the protocol defines.
-    pub(crate) fn read_mandate(&self, verified: &VerifiedSdJwt, verdict: Verdict) -> Result<MandateClaims, Why> {
-        let claims = verified.claims();
-        let text = |name: &'static str| claims.get(name).and_then(Value::as_str).ok_or(Why::Member(name));
-        let expect = |name: &'static str, value: &str| match text(name)? == value {
-            true => Ok(()),
-            false => Err(Why::Mismatch(name)),
-        };
-        expect("iss", self.issuer())?;
-        expect("vct", profile::MANDATE_VCT)?;
-        expect("oid4ac_version", profile::MANDATE_VERSION)?;
-        let time = |name: &'static str| claims.get(name).and_then(Value::as_i64).ok_or(Why::Member(name));
-        let (issued_at, expires_at) = (time("iat")?, time("exp")?);
-        if expires_at.saturating_sub(issued_at) > profile::MANDATE_MAX_LIFE_SECONDS {
-            return Err(Why::LivesTooLong { max_seconds: profile::MANDATE_MAX_LIFE_SECONDS });
-        }
-        let mandate_id = text("mandate_id")?;
-        if !(1..=MAX_ID).contains(&mandate_id.len()) || mandate_id.bytes().any(|b| !b.is_ascii_graphic()) {
-            return Err(Why::Member("mandate_id"));
-        }
-        let merchant = audience(claims)?;
-        let details = only_details(claims)?;
-        let detail = |name: &'static str| details.get(name).and_then(Value::as_str).ok_or(Why::Member(name));
-        let optional = |name: &'static str| match details.get(name) {
-            None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text.clone())),
-            Some(_) => Err(Why::Member(name)),
-        };
-        if detail("merchant")? != merchant.as_str() {
-            return Err(Why::Mismatch("merchant"));
-        }
-        let amount = details.get("amount_minor").and_then(Value::as_u64).ok_or(Why::Member("amount_minor"))?;
-        let currency = Currency::parse(detail("currency")?).map_err(|_| Why::Member("currency"))?;
-        Ok(MandateClaims {
-            mandate_id: mandate_id.to_owned(),
-            cap: Money::new(amount, currency).map_err(|_| Why::Member("amount_minor"))?,
-            line_items: line_items(details)?,
-            offer_digest: optional("offer_digest")?.map(checked_digest).transpose()?,
-            offer_id: optional("offer_id")?,
-            jkt: verified.holder_thumbprint().ok_or(Why::Member("cnf.jkt"))?.as_str().to_owned(),
-            status: StatusEntry::read(claims, &self.inner.issuer)?,
-            merchant,
-            expires_at,
-            verdict,
-        })
+/// Reads the claims that the protocol defines.
+pub(crate) fn read_mandate(
+    verified: &VerifiedSdJwt,
+    issuer_key: &Jwk,
+    issuer: &Endpoint,
+) -> Result<MandateClaims, Why> {
+    let claims = verified.claims();
+    let text = |name: &'static str| claims.get(name).and_then(Value::as_str).ok_or(Why::Member(name));
+    let expect = |name: &'static str, value: &str| match text(name)? == value {
+        true => Ok(()),
+        false => Err(Why::Mismatch(name)),
+    };
+    expect("iss", issuer.as_str())?;
+    expect("vct", profile::MANDATE_VCT)?;
+    expect("oid4ac_version", profile::MANDATE_VERSION)?;
+    let time = |name: &'static str| claims.get(name).and_then(Value::as_i64).ok_or(Why::Member(name));
+    let (issued_at, expires_at) = (time("iat")?, time("exp")?);
+    if expires_at.saturating_sub(issued_at) > profile::MANDATE_MAX_LIFE_SECONDS {
+        return Err(Why::LivesTooLong { max_seconds: profile::MANDATE_MAX_LIFE_SECONDS });
     }
+    let mandate_id = text("mandate_id")?;
+    if !(1..=MAX_ID).contains(&mandate_id.len()) || mandate_id.bytes().any(|b| !b.is_ascii_graphic()) {
+        return Err(Why::Member("mandate_id"));
+    }
+    let merchant = audience(claims)?;
+    let details = only_details(claims)?;
+    let detail = |name: &'static str| details.get(name).and_then(Value::as_str).ok_or(Why::Member(name));
+    let optional = |name: &'static str| match details.get(name) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(_) => Err(Why::Member(name)),
+    };
+    if detail("merchant")? != merchant.as_str() {
+        return Err(Why::Mismatch("merchant"));
+    }
+    let amount = details.get("amount_minor").and_then(Value::as_u64).ok_or(Why::Member("amount_minor"))?;
+    let currency = Currency::parse(detail("currency")?).map_err(|_| Why::Member("currency"))?;
+    Ok(MandateClaims {
+        mandate_id: mandate_id.to_owned(),
+        cap: Money::new(amount, currency).map_err(|_| Why::Member("amount_minor"))?,
+        line_items: line_items(details)?,
+        offer_digest: optional("offer_digest")?.map(checked_digest).transpose()?,
+        offer_id: optional("offer_id")?,
+        jkt: verified.holder_thumbprint().ok_or(Why::Member("cnf.jkt"))?.as_str().to_owned(),
+        status: StatusEntry::read(claims, issuer)?,
+        merchant,
+        expires_at,
+        verdict: Verdict::by(issuer_key.kid(), issuer_key.key()),
+    })
 }
 
 /// One merchant: a string, or an array of one. A cap that two merchants share without talking to each other is no cap.

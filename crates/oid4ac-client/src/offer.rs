@@ -11,8 +11,8 @@ use crate::order::UnsignedOffers;
 use crate::send::{Answer, Call};
 use crate::signed::Signed;
 use crate::{
-    Artefact, CatalogItem, CheckedOffers, Client, Currency, Endpoint, Error, LineItem, Misbehaviour, Misuse, Money,
-    Order, Origin, Stage, Verdict, Why, profile,
+    Artefact, CatalogItem, CheckedOffers, Client, Currency, Endpoint, Error, Evidence, LineItem, Misbehaviour, Misuse,
+    Money, Order, Origin, SignedOffer, Stage, Verdict, Why, profile,
 };
 
 /// A merchant's offer whose signature holds.
@@ -21,6 +21,7 @@ struct VerifiedOffer {
     amount_minor: u64,
     nonce: String,
     verdict: Verdict,
+    evidence: SignedOffer,
 }
 
 impl Client {
@@ -33,6 +34,11 @@ impl Client {
     /// - [`Error::PeerMisbehaved`] if an offer does not hold, or is not what the order says.
     /// - [`Error::Server`] or [`Error::Transport`] if an offer cannot be fetched.
     pub async fn check_offers(&self, order: &Order) -> Result<CheckedOffers, Error> {
+        Ok(self.verify_offers(order).await?.0)
+    }
+
+    /// As [`Client::check_offers`], with what proves it.
+    pub(crate) async fn verify_offers(&self, order: &Order) -> Result<(CheckedOffers, Evidence), Error> {
         let mut offers = Vec::with_capacity(order.line_items().len());
         for line in order.line_items() {
             let offer = self.fetch_offer(order.merchant(), order.amount().currency(), line).await?;
@@ -44,7 +50,9 @@ impl Client {
         check_prices(order, &offers)?;
         let verdict = offers.iter().flatten().next().map_or(Verdict::Absent, |offer| offer.verdict.clone());
         let nonce = offers.first().and_then(Option::as_ref).map(|offer| offer.nonce.clone());
-        Ok(CheckedOffers { digest: offer_digest(offers)?, nonce, verdict })
+        let evidence = offers.iter().map(|offer| offer.as_ref().map(|offer| offer.evidence.clone())).collect();
+        let digest = offer_digest(offers.into_iter().map(|offer| offer.map(|offer| offer.object)))?;
+        Ok((CheckedOffers { digest, nonce, verdict }, Evidence::Offers(evidence)))
     }
 
     /// What one piece of an article costs by the merchant's signed offer. The offer decides, not the catalog.
@@ -99,8 +107,8 @@ impl Client {
         place: &Endpoint,
         answer: &Answer,
     ) -> Result<VerifiedOffer, Error> {
-        let verified =
-            self.verify_signed(&offer_verifier()?, merchant, &Signed::answer(place, answer), Artefact::Offer).await?;
+        let signed = Signed::answer(place, answer);
+        let (verified, jwk) = self.verify_signed(&offer_verifier()?, merchant, &signed, Artefact::Offer).await?;
         let nonce = verified.params().nonce().unwrap_or_default().to_owned();
         if !is_challenge(&nonce) {
             return Err(refused(Why::Member("nonce")).into());
@@ -123,12 +131,13 @@ impl Client {
         }
         let verdict =
             Verdict::Verified { kid: verified.keyid().to_owned(), alg: http_sig::alg_name(verified.alg()).to_owned() };
-        Ok(VerifiedOffer { object, amount_minor, nonce, verdict })
+        let evidence = SignedOffer::new(&signed, &verified, &jwk, self.now());
+        Ok(VerifiedOffer { object, amount_minor, nonce, verdict, evidence })
     }
 }
 
 /// Five components and a nonce, at most 300 s between `created` and `expires`.
-fn offer_verifier() -> Result<Verifier, Error> {
+pub(crate) fn offer_verifier() -> Result<Verifier, Misbehaviour> {
     let mut verifier = Verifier::new()
         .algs(profile::HTTP_SIGNATURES)
         .require_content_digest(&[DigestAlg::Sha256])
@@ -164,14 +173,16 @@ fn check_prices(order: &Order, offers: &[Option<VerifiedOffer>]) -> Result<(), E
 
 /// b64url(SHA-256(JCS(x))), x being the offer of the one line, or the array of all lines' offers with `null` for those
 /// that have none (RFC 8785).
-fn offer_digest(offers: Vec<Option<VerifiedOffer>>) -> Result<Option<String>, Error> {
-    if offers.iter().all(Option::is_none) {
+pub(crate) fn offer_digest(
+    offers: impl IntoIterator<Item = Option<Map<String, Value>>>,
+) -> Result<Option<String>, Misbehaviour> {
+    let mut objects: Vec<_> = offers.into_iter().map(|offer| offer.map_or(Value::Null, Value::Object)).collect();
+    if objects.iter().all(Value::is_null) {
         return Ok(None);
     }
-    let mut objects = offers.into_iter().map(|offer| offer.map_or(Value::Null, |offer| Value::Object(offer.object)));
-    let digested = match (objects.len(), objects.next()) {
-        (1, Some(only)) => only,
-        (_, first) => Value::Array(first.into_iter().chain(objects).collect()),
+    let digested = match objects.len() {
+        1 => objects.remove(0),
+        _ => Value::Array(objects),
     };
     let canonical = serde_json_canonicalizer::to_vec(&digested).map_err(|_| refused(Why::Json("offer".to_owned())))?;
     Ok(Some(base64url::encode(&sha256(&canonical))))

@@ -6,7 +6,8 @@ use crate::metadata::Metadata;
 use crate::presentation::{Earlier, Presentment};
 use crate::secret::AccessToken;
 use crate::{
-    CheckedOffers, Client, Error, HeldMandate, Journal, Order, Outcome, Payment, Progress, ServerError, Stage, Step,
+    CheckedOffers, Client, Error, Evidence, HeldMandate, Journal, Order, Outcome, Payment, Progress, ServerError,
+    Stage, Step,
 };
 
 impl Client {
@@ -44,7 +45,8 @@ impl Client {
             // Also where consent was given and what it brought was lost on the way: it has to be asked for again.
             _ => {
                 Self::check_consent_mode(&metadata, order.consent_mode_hint())?;
-                let offers = self.check_offers(order).await?;
+                let (offers, evidence) = self.verify_offers(order).await?;
+                journal.keep(evidence)?;
                 journal.record(Step::OffersVerified(offers.clone()))?;
                 let request = AuthorizationRequest::payment(order, &offers)?;
                 let authorization = self.authorize(&agent, &metadata, &request).await?;
@@ -99,13 +101,17 @@ impl Client {
         };
         let checked =
             match self.check_access_token(agent, metadata, &tokens.access_token, order.merchant().as_str()).await {
-                Ok(verdict) => {
-                    self.check_mandate(agent, metadata, order, offers, (mandate, &tokens, grant.shown, verdict)).await
+                Ok((verdict, claims)) => {
+                    let issued = (mandate.as_str(), &tokens, grant.shown, verdict);
+                    let held = self.check_mandate(agent, metadata, order, offers, issued).await;
+                    held.map(|(held, issuer_key)| (held, issuer_key, claims))
                 }
                 Err(error) => Err(error),
             };
         match checked {
-            Ok(held) => {
+            Ok((held, issuer_key, claims)) => {
+                journal.keep(Evidence::IssuerKey(issuer_key))?;
+                claims.map_or(Ok(()), |claims| journal.keep(Evidence::AccessTokenClaims(claims)))?;
                 journal.record(Step::MandateHeld(held.clone()))?;
                 Ok(Some((held, (tokens.access_token, tokens.expires_at))))
             }

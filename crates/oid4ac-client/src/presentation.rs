@@ -1,11 +1,12 @@
 //! Presenting a mandate to its merchant, and what is made of the answer.
 
+use std::ops::RangeInclusive;
 use std::sync::PoisonError;
 use std::time::Duration;
 
 use http::StatusCode;
 use http::header::RETRY_AFTER;
-use jose::{Alg, PublicKey, SignError, Signer as _, base64url, sha256};
+use jose::{Alg, Jwk, PublicKey, SignError, Signer as _, base64url, sha256};
 use sd_jwt::{HeldSdJwt, KeyBinder};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -18,8 +19,9 @@ use crate::send::{Answer, Call};
 use crate::signed::merchant_jwks;
 use crate::untrusted::clean;
 use crate::{
-    Artefact, CheckedOffers, Client, Currency, Endpoint, Error, HeldMandate, IdempotencyKey, InFlight, Journal,
-    LineItem, Misbehaviour, Misuse, Origin, Outcome, Payment, Settlement, Stage, Step, Verdict, Why, profile,
+    Artefact, CheckedOffers, Client, Currency, Endpoint, Error, Evidence, HeldMandate, IdempotencyKey, InFlight,
+    Journal, KeyUsed, LineItem, Misbehaviour, Misuse, Origin, Outcome, Payment, Settlement, Stage, Step, Verdict, Why,
+    profile,
 };
 
 /// A mandate on its way to a merchant.
@@ -51,7 +53,7 @@ pub(crate) enum Earlier {
 
 /// What a merchant's answer means for the purchase.
 enum Reading {
-    Settled(Box<Settlement>),
+    Settled(Box<Settlement>, Option<KeyUsed>),
     /// No money moved, and none will under this key.
     Refused,
     /// A new challenge came: present again with it.
@@ -86,6 +88,9 @@ impl Client {
                 Err(error) if earlier == Earlier::MayHaveSettled => break error,
                 Err(error) => return Err(error),
             };
+            if let Some(nonce) = &made.merchant_nonce {
+                journal.keep(Evidence::MerchantNonce(nonce.clone()))?;
+            }
             // From the moment this is on disk, a crash leaves the purchase as one that may have been paid.
             journal.record(Step::Presenting { presentation: made.text.clone() })?;
             let answer = match self.send_presentation(agent, of, &made).await {
@@ -103,7 +108,11 @@ impl Client {
             };
             self.keep_challenge(of.merchant, &answer);
             let pause = match self.judge(of, &answer, earlier).await {
-                Reading::Settled(mut settlement) => {
+                Reading::Settled(mut settlement, receipt_key) => {
+                    // The settlement matters more than what proves it.
+                    if let Some(Err(error)) = receipt_key.map(|key| journal.keep(Evidence::ReceiptKey(key))) {
+                        tracing::warn!(%error, "the receipt's key was not kept");
+                    }
                     settlement.key_binding = made.key_binding;
                     return settled(of, made.text, *settlement, journal);
                 }
@@ -184,7 +193,7 @@ impl Client {
         let status = answer.status();
         if status == StatusCode::OK {
             return match self.read_settlement(of, answer).await {
-                Some(settlement) => Reading::Settled(Box::new(settlement)),
+                Some((settlement, key)) => Reading::Settled(Box::new(settlement), key),
                 None => Reading::Unclear,
             };
         }
@@ -208,7 +217,7 @@ impl Client {
 
     /// A 200 settles only with `payment_intent_id` and `settled_at`, and for the mandate that was presented. A member that
     /// is not needed for that and is not what it should be counts as absent.
-    async fn read_settlement(&self, of: &Presentment<'_>, answer: &Answer) -> Option<Settlement> {
+    async fn read_settlement(&self, of: &Presentment<'_>, answer: &Answer) -> Option<(Settlement, Option<KeyUsed>)> {
         let wire: Map<String, Value> = serde_json::from_slice(answer.body()).ok()?;
         let text = |name: &str| wire.get(name).and_then(Value::as_str);
         if text("mandate_id") != Some(of.mandate.mandate_id.as_str()) {
@@ -229,18 +238,22 @@ impl Client {
             receipt: Verdict::Absent,
             key_binding: Verdict::Absent,
         };
+        let mut receipt_key = None;
         if let Some(jws) = settlement.receipt_jws.clone() {
             settlement.receipt = match self.check_receipt(of, &settlement, &jws).await {
-                Ok(verdict) => verdict,
+                Ok(jwk) => {
+                    receipt_key = Some(KeyUsed::new(&jwk, self.now()));
+                    Verdict::by(jwk.kid(), jwk.key())
+                }
                 Err(error @ Error::PeerMisbehaved(_)) => Verdict::invalid(error),
                 // The keys could not be had: that says nothing of the receipt.
                 Err(error) => Verdict::Unchecked { reason: error.to_string() },
             };
         }
-        Some(settlement)
+        Some((settlement, receipt_key))
     }
 
-    async fn check_receipt(&self, of: &Presentment<'_>, settled: &Settlement, jws: &str) -> Result<Verdict, Error> {
+    async fn check_receipt(&self, of: &Presentment<'_>, settled: &Settlement, jws: &str) -> Result<Jwk, Error> {
         let refused = |why: Why| Misbehaviour::new(Artefact::Receipt, why);
         let unverified = jose::UnverifiedJws::parse(jws).map_err(|why| refused(why.into()))?;
         let keys = merchant_jwks(of.merchant)?;
@@ -249,33 +262,21 @@ impl Client {
         let verified =
             unverified.verify(jwk.key(), profile::RECEIPTS, profile::RECEIPT_TYP).map_err(|why| refused(why.into()))?;
         let claims = verified.claims().map_err(|why| refused(why.into()))?;
-        let expected = [
-            ("iss", of.merchant.as_str()),
-            ("mandate_id", settled.mandate_id.as_str()),
-            ("idempotency_key", of.idempotency_key.as_str()),
-            ("payment_intent_id", settled.payment_intent_id.as_str()),
-            ("currency", of.currency.code()),
-            ("settled_at", settled.settled_at.as_str()),
-        ];
-        let text = |name: &str| claims.get(name).and_then(Value::as_str);
-        if let Some((name, _)) = expected.into_iter().find(|(name, value)| text(name) != Some(value)) {
-            return Err(refused(Why::Mismatch(name)).into());
-        }
-        if text("offer_digest") != of.mandate.offer_digest.as_deref() {
-            return Err(refused(Why::Mismatch("offer_digest")).into());
-        }
-        let amount = claims.get("amount_minor").and_then(Value::as_u64);
-        let right = |amount: u64| match of.amount_minor {
-            Some(asked) => amount == asked,
-            None => (1..=of.mandate.cap_minor).contains(&amount),
+        let expected = ExpectedReceipt {
+            merchant: of.merchant.as_str(),
+            mandate_id: &settled.mandate_id,
+            idempotency_key: of.idempotency_key.as_str(),
+            payment_intent_id: &settled.payment_intent_id,
+            currency: of.currency.code(),
+            settled_at: &settled.settled_at,
+            offer_digest: of.mandate.offer_digest.as_deref(),
+            amount_minor: match of.amount_minor {
+                Some(asked) => asked..=asked,
+                None => 1..=of.mandate.cap_minor,
+            },
         };
-        if !amount.is_some_and(right) {
-            return Err(refused(Why::Mismatch("amount_minor")).into());
-        }
-        if !claims.get("iat").is_some_and(Value::is_i64) {
-            return Err(refused(Why::Member("iat")).into());
-        }
-        Ok(Verdict::by(jwk.kid(), jwk.key()))
+        expected.check(&claims).map_err(refused)?;
+        Ok(jwk)
     }
 
     /// The last unused challenge, else the nonce of the first line's offer, else nothing, which a merchant answers with a
@@ -302,6 +303,45 @@ impl Client {
                 challenges.clear();
             }
             challenges.insert(merchant.clone(), challenge);
+        }
+    }
+}
+
+/// What a receipt has to say.
+pub(crate) struct ExpectedReceipt<'a> {
+    pub(crate) merchant: &'a str,
+    pub(crate) mandate_id: &'a str,
+    pub(crate) idempotency_key: &'a str,
+    pub(crate) payment_intent_id: &'a str,
+    pub(crate) currency: &'a str,
+    pub(crate) settled_at: &'a str,
+    pub(crate) offer_digest: Option<&'a str>,
+    pub(crate) amount_minor: RangeInclusive<u64>,
+}
+
+impl ExpectedReceipt<'_> {
+    /// Compares the claims of a receipt whose signature holds.
+    pub(crate) fn check(&self, claims: &Map<String, Value>) -> Result<(), Why> {
+        let expected = [
+            ("iss", Some(self.merchant)),
+            ("mandate_id", Some(self.mandate_id)),
+            ("idempotency_key", Some(self.idempotency_key)),
+            ("payment_intent_id", Some(self.payment_intent_id)),
+            ("currency", Some(self.currency)),
+            ("settled_at", Some(self.settled_at)),
+            ("offer_digest", self.offer_digest),
+        ];
+        let text = |name: &str| claims.get(name).and_then(Value::as_str);
+        if let Some((name, _)) = expected.into_iter().find(|(name, value)| text(name) != *value) {
+            return Err(Why::Mismatch(name));
+        }
+        let amount = claims.get("amount_minor").and_then(Value::as_u64);
+        if !amount.is_some_and(|amount| self.amount_minor.contains(&amount)) {
+            return Err(Why::Mismatch("amount_minor"));
+        }
+        match claims.get("iat").is_some_and(Value::is_i64) {
+            true => Ok(()),
+            false => Err(Why::Member("iat")),
         }
     }
 }
@@ -346,7 +386,7 @@ fn check_key_binding<'a>(agent: &'a Agent, of: &Presentment<'_>, presentation: &
 }
 
 /// `nonce` = b64url(SHA-256(merchant nonce ‖ offer digest)), the digest being empty where the mandate has none.
-fn key_binding_nonce(merchant_nonce: &str, offer_digest: Option<&str>) -> String {
+pub(crate) fn key_binding_nonce(merchant_nonce: &str, offer_digest: Option<&str>) -> String {
     base64url::encode(&sha256(format!("{merchant_nonce}{}", offer_digest.unwrap_or_default()).as_bytes()))
 }
 

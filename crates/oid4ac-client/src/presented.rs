@@ -2,11 +2,12 @@
 
 use sd_jwt::{UnverifiedSdJwt, Validity};
 
+use crate::mandate::read_mandate;
 use crate::payment::{earlier, finished};
 use crate::presentation::Presentment;
 use crate::{
-    Artefact, Client, Endpoint, Error, HeldMandate, IdempotencyKey, Journal, LineItem, Misbehaviour, Misuse, Money,
-    Origin, Outcome, Verdict,
+    Artefact, Client, Endpoint, Error, Evidence, HeldMandate, IdempotencyKey, Journal, KeyUsed, LineItem, Misbehaviour,
+    Misuse, Money, Origin, Outcome, Verdict,
 };
 
 /// A presentation whose issuer's signature was verified: what it would pay, and where.
@@ -21,6 +22,7 @@ pub struct PresentedMandate {
     offer_id: Option<String>,
     presentation: String,
     held: HeldMandate,
+    issuer_key: KeyUsed,
 }
 
 impl PresentedMandate {
@@ -86,8 +88,9 @@ impl Client {
             return Err(refused(sd_jwt::VerifyError::MissingKeyBinding).into());
         }
         let metadata = self.metadata().await?;
-        let (verified, verdict) = self.verify_issued(&unverified, &metadata, Validity::CheckedLater).await?;
-        let claims = self.read_mandate(&verified, verdict).map_err(|why| Misbehaviour::new(Artefact::Mandate, why))?;
+        let (verified, issuer_key) = self.verify_issued(&unverified, &metadata, Validity::CheckedLater).await?;
+        let claims = read_mandate(&verified, &issuer_key, &self.inner.issuer)
+            .map_err(|why| Misbehaviour::new(Artefact::Mandate, why))?;
         if claims.merchant != *verify_url.origin() {
             let (mandate, verify) = (claims.merchant.to_string(), verify_url.origin().to_string());
             return Err(Misuse::MandateAudience { mandate, verify }.into());
@@ -110,6 +113,7 @@ impl Client {
                 access_token: Verdict::Absent,
                 mandate: claims.verdict,
             },
+            issuer_key: KeyUsed::new(&issuer_key, self.now()),
         })
     }
 
@@ -142,6 +146,7 @@ impl Client {
             Err(error) => return Err(error),
         };
         if progress.mandate.is_none() {
+            journal.keep(Evidence::IssuerKey(presented.issuer_key.clone()))?;
             journal.record(crate::Step::MandateHeld(presented.held.clone()))?;
         }
         let presentment = Presentment {

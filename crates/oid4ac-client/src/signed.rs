@@ -21,29 +21,31 @@ impl<'a> Signed<'a> {
         Self { place, status: answer.status().as_u16(), headers: answer.headers(), body: answer.body() }
     }
 
-    fn verify(&self, verifier: &Verifier, keys: &JwkSet, now: i64) -> Result<Verified, Why> {
+    pub(crate) fn verify(&self, verifier: &Verifier, keys: &JwkSet, now: i64) -> Result<(Verified, Jwk), Why> {
         let none = HeaderMap::new();
         let request =
             Message::request("GET", self.place.url().as_str(), &none).map_err(|_| Why::Member("@target-uri"))?;
         let response = Message::response(self.status, self.headers).map_err(|_| Why::Member("@status"))?;
         let response = response.in_reply_to(&request).danger_allow_missing_req().with_body(self.body);
-        let key = |keyid: &str| {
+        let find = |keyid: &str| {
             let find = |alg| keys.find(Some(keyid), alg);
-            find(Alg::EdDsa).or_else(|| find(Alg::Es256)).map(Jwk::key)
+            find(Alg::EdDsa).or_else(|| find(Alg::Es256))
         };
-        Ok(verifier.verify(&response, now, key)?)
+        let verified = verifier.verify(&response, now, |keyid| find(keyid).map(Jwk::key))?;
+        let jwk = find(verified.keyid()).cloned().ok_or(Why::UnknownKey)?;
+        Ok((verified, jwk))
     }
 }
 
 impl Client {
-    /// Verifies signed content by its signer's published keys. A `keyid` that is not among them fetches them anew, once.
+    /// Verifies signed content by its signer's published keys, and answers which it was. A `keyid` that is not among them fetches them anew, once.
     pub(crate) async fn verify_signed(
         &self,
         verifier: &Verifier,
         signer: &Origin,
         signed: &Signed<'_>,
         what: Artefact,
-    ) -> Result<Verified, Error> {
+    ) -> Result<(Verified, Jwk), Error> {
         let jwks_uri = merchant_jwks(signer)?;
         let known = self.jwks(&jwks_uri).await?;
         let mut outcome = signed.verify(verifier, &known.set, self.now());

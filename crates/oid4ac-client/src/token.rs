@@ -83,16 +83,16 @@ impl Client {
     }
 
     /// Checks a JWT access token of an OID4AC server: header, signature, `iss`, `aud`, `cnf.jkt`, and no other claim, for
-    /// RFC 9068 §6 keeps clients from reading it. An opaque token, or any other server's, is used unread.
+    /// RFC 9068 §6 keeps clients from reading it; its claims are handed on for evidence alone. An opaque token, or any other server's, is used unread.
     pub(crate) async fn check_access_token(
         &self,
         agent: &Agent,
         metadata: &Metadata,
         token: &AccessToken,
         audience: &str,
-    ) -> Result<Verdict, Error> {
+    ) -> Result<(Verdict, Option<Map<String, Value>>), Error> {
         if !metadata.issues_mandates || token.expose().split('.').count() != 3 {
-            return Ok(Verdict::Absent);
+            return Ok((Verdict::Absent, None));
         }
         let refused = |why: Why| Misbehaviour::new(Artefact::AccessToken, why);
         let unverified = UnverifiedJws::parse(token.expose()).map_err(|why| refused(why.into()))?;
@@ -118,7 +118,7 @@ impl Client {
         if jkt != Some(agent.minter.jkt().as_str()) {
             return Err(refused(Why::Mismatch("cnf.jkt")).into());
         }
-        Ok(Verdict::by(jwk.kid(), jwk.key()))
+        Ok((Verdict::by(jwk.kid(), jwk.key()), Some(claims)))
     }
 
     /// Revokes what a code brought, so that nothing usable is left behind. Best effort: it is called when something is

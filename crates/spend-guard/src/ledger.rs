@@ -84,10 +84,16 @@ pub enum Artefact {
     AccessTokenClaims,
     /// The SD-JWT with its disclosures.
     Mandate,
+    /// The key of the authorization server that the mandate was verified by.
+    IssuerKey,
+    /// What the merchant gave for the key-binding JWT to answer.
+    MerchantNonce,
     /// A presentation that was, or was about to be, sent.
     Presentation,
     /// The receipt.
     Receipt,
+    /// The key of the merchant that the receipt was verified by.
+    ReceiptKey,
     /// The item that a "cheapest" purchase picked, as the caller writes it.
     Item,
     /// What the agent added.
@@ -404,12 +410,15 @@ impl Ledger {
 }
 
 impl Artefact {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 11] = [
         Self::Offers,
         Self::AccessTokenClaims,
         Self::Mandate,
+        Self::IssuerKey,
+        Self::MerchantNonce,
         Self::Presentation,
         Self::Receipt,
+        Self::ReceiptKey,
         Self::Item,
         Self::Attachment,
         Self::Step,
@@ -419,13 +428,18 @@ impl Artefact {
         Self::ALL.into_iter().find(|artefact| artefact.as_str() == name)
     }
 
-    const fn as_str(self) -> &'static str {
+    /// The name as stored and shown: `access_token_claims`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Offers => "offers",
             Self::AccessTokenClaims => "access_token_claims",
             Self::Mandate => "mandate",
+            Self::IssuerKey => "issuer_key",
+            Self::MerchantNonce => "merchant_nonce",
             Self::Presentation => "presentation",
             Self::Receipt => "receipt",
+            Self::ReceiptKey => "receipt_key",
             Self::Item => "item",
             Self::Attachment => "attachment",
             Self::Step => "step",

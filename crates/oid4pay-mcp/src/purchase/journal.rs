@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use oid4ac_client::{Error, IdempotencyKey, Journal, JournalError, Progress, Step, Verdict};
+use oid4ac_client::{Error, Evidence, IdempotencyKey, Journal, JournalError, Progress, Step, Verdict};
 use spend_guard::{Artefact, Claim, Intent, Ledger, LedgerError, Mandate, Next, Offers, ReceiptVerdict, Settlement};
 
 use super::Signatures;
@@ -123,6 +123,21 @@ impl Journal for IntentJournal<'_> {
             Held::Claim(claim) => Self::write(claim, &step),
             Held::Settled(_) => Err(JournalError::new("the intent is settled", "settled")),
         }
+    }
+
+    fn keep(&self, evidence: Evidence) -> Result<(), JournalError> {
+        let Held::Claim(claim) = &mut *self.lock() else { return Ok(()) };
+        let (kind, content) = match evidence {
+            Evidence::Offers(offers) => (Artefact::Offers, serde_json::to_string(&offers)),
+            Evidence::AccessTokenClaims(claims) => (Artefact::AccessTokenClaims, serde_json::to_string(&claims)),
+            Evidence::IssuerKey(key) => (Artefact::IssuerKey, serde_json::to_string(&key)),
+            Evidence::MerchantNonce(nonce) => (Artefact::MerchantNonce, Ok(nonce)),
+            Evidence::ReceiptKey(key) => (Artefact::ReceiptKey, serde_json::to_string(&key)),
+            _ => return Ok(()),
+        };
+        let content = content.map_err(|error| JournalError::new("evidence is no JSON", error))?;
+        claim.keep_with_next_step(kind, content);
+        Ok(())
     }
 }
 
