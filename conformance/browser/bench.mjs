@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
 import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
@@ -14,6 +15,11 @@ const AXE = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.
 export const BINARY = process.env.OID4PAY_MCP;
 export const CALLBACK = "https://agent.example/callback";
 const STEP_MS = 30_000;
+/** Both colour schemes on a desk, and on a small telephone. */
+export const SCREENS = ["light", "dark"].flatMap((scheme) => [
+  { name: `${scheme}, 860 px`, scheme, width: 860, suffix: scheme },
+  { name: `${scheme}, 360 px`, scheme, width: 360, suffix: `${scheme}-small` },
+]);
 
 /** What held and what didn't. A check that throws has failed, and the next one runs. */
 export class Report {
@@ -141,6 +147,7 @@ export class Agent {
       merchant_verify_url: merchant.verify_url,
       amount: { currency: "EUR", amount_minor: item.unit_price_minor },
       line_items: [{ sku: item.sku, qty: 1 }],
+      purchase_ref: randomUUID(),
       redirect_uri: CALLBACK,
     };
     return { args, item, price: `${(item.unit_price_minor / 100).toFixed(2)} EUR` };
@@ -216,8 +223,8 @@ export async function inspect(page, name) {
 }
 
 /** A picture for the documentation, where one is wanted. */
-export async function picture(page, name) {
+export async function picture(page, screen, name) {
   if (!process.env.SCREENSHOTS) return;
   await mkdir(process.env.SCREENSHOTS, { recursive: true });
-  await page.screenshot({ path: join(process.env.SCREENSHOTS, `${name}.png`), fullPage: true });
+  await page.screenshot({ path: join(process.env.SCREENSHOTS, `${name}-${screen.suffix}.png`), fullPage: true });
 }

@@ -7,12 +7,13 @@ use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 use jose::UnixSeconds;
 
-use super::html::{escape, form, money, page, refusal_page, table};
+use super::html::{Tone, escape, form, notice, page, refused};
 use super::visitor::{Visitor, see_other};
-use crate::authorization_server::AuthorizationServer;
+use super::words::{WALLET_SCOPES, duration, moment, money};
 use crate::authorization_server::authorization_details::{LineItem, MandateRequest};
 use crate::authorization_server::grant::Pushed;
 use crate::authorization_server::state::{Client, secret_hash};
+use crate::authorization_server::{AuthorizationServer, KnownMerchant};
 use crate::clock::rfc3339;
 use crate::error::Refusal;
 use crate::principal::Principal;
@@ -45,18 +46,18 @@ pub(super) async fn decide(
     Path(page_id): Path<String>,
     request: Request,
 ) -> Response {
-    let (_, principal, form) = match server.posted_by_principal(request).await {
+    let (visitor, principal, form) = match server.posted_by_principal(request).await {
         Ok(posted) => posted,
         Err(response) => return response,
     };
     let decision = match form.get("decision") {
         Some("approve") => ConsentDecision::Approve,
         Some("decline") => ConsentDecision::Decline,
-        _ => return refusal_page(&Refusal::invalid_request("neither yes nor no was said")),
+        _ => return refused(Some(&visitor), &Refusal::invalid_request("neither yes nor no was said")),
     };
     match server.decide_consent(&page_id, &principal.id, decision) {
         Ok(()) => see_other(&format!("/portal/consent/{page_id}"), None),
-        Err(error) => refusal_page(&refusal_of(error)),
+        Err(error) => refused(Some(&visitor), &refusal_of(error)),
     }
 }
 
@@ -64,33 +65,43 @@ impl AuthorizationServer {
     fn consent_page(&self, visitor: &Visitor, principal: &Principal, page_id: &str) -> Response {
         let waiting = match self.waiting(page_id, principal) {
             Ok(waiting) => waiting,
-            Err(error) => return refusal_page(&refusal_of(error)),
+            Err(error) => return refused(Some(visitor), &refusal_of(error)),
         };
-        let done =
-            |title, text| page(StatusCode::OK, Some(visitor), "", title, &format!("<p class=\"note\">{text}</p>"));
         match waiting.decided {
-            Some(ConsentDecision::Approve) => {
-                return done("Approved", "Your agent has been told. You can close this page.");
-            }
+            Some(ConsentDecision::Approve) => return notice(visitor, Tone::Good, "Approved", &self.approved(&waiting)),
             Some(ConsentDecision::Decline) => {
-                return done("Declined", "Nothing was allowed, and nothing will be charged. You can close this page.");
+                let text = "<p>Nothing was allowed, and nothing will be charged.</p><p class=\"soft\">Your agent has been \
+                            told. You can close this page.</p>";
+                return notice(visitor, Tone::Neutral, "Declined", text);
             }
             None if self.clock.now() >= waiting.expires_at => {
-                return done("Too late", "This request has expired. Nothing was allowed. Your agent can ask again.");
+                let text = "<p>This request has expired. Nothing was allowed, and nothing will be charged.</p>\
+                            <p class=\"soft\">Your agent can ask again.</p>";
+                return notice(visitor, Tone::Neutral, "Too late", text);
             }
             None => {}
         }
-        let (title, what) = match &waiting.pushed.mandate {
-            Some(mandate) => ("Approve this payment?", self.payment(mandate)),
-            None => ("Allow access to your wallet?", scopes(&waiting.pushed)),
+        let (title, wants, what, yes) = match &waiting.pushed.mandate {
+            Some(mandate) => (
+                "Approve this payment?",
+                "wants to pay this for you",
+                self.payment(mandate),
+                format!("Approve {}", money(mandate.amount_minor, &mandate.currency)),
+            ),
+            None => {
+                let what = access(&waiting.pushed);
+                ("Allow access to your wallet?", "wants to see or change what is in it", what, "Approve".to_owned())
+            }
         };
         let body = format!(
-            "{what}{}{}<div class=\"actions\"><button class=\"primary\" name=\"decision\" value=\"approve\">Approve</button>\
-             <button class=\"danger\" name=\"decision\" value=\"decline\">Decline</button></div></form>\
-             <p class=\"soft\">Decide by <time>{}</time>. If you do not know this agent, decline.</p>",
+            "<p class=\"lede\"><strong><bdi>{}</bdi></strong> {wants}.</p>{what}{}{}\
+             <div class=\"actions\"><button class=\"primary\" name=\"decision\" value=\"approve\">{yes}</button>\
+             <button name=\"decision\" value=\"decline\">Decline</button></div></form>\
+             <p class=\"soft\">Decide by {}. If you do not know this agent or did not ask for this, decline.</p>",
+            agent_name(&waiting.client),
             agent(&waiting.client),
             form(visitor, &format!("/portal/consent/{}", escape(page_id))),
-            rfc3339(waiting.expires_at)
+            moment(&rfc3339(waiting.expires_at))
         );
         page(StatusCode::OK, Some(visitor), "", title, &body)
     }
@@ -112,64 +123,109 @@ impl AuthorizationServer {
         })
     }
 
-    fn payment(&self, mandate: &MandateRequest) -> String {
-        let profile = self.merchants.iter().find(|known| known.origin == mandate.merchant).map(|known| known.profile);
-        let merchant = escape(profile.map_or(mandate.merchant.as_str(), |profile| profile.business_name));
-        let total = money(mandate.amount_minor, &mandate.currency);
-        let row = |line: &LineItem| {
-            let item = profile.and_then(|profile| profile.items.iter().find(|item| item.sku == line.sku));
-            let name = item.map_or_else(|| "Not in the merchant's list".to_owned(), |item| escape(item.title));
-            // With one line the price follows from the amount, which is the cap.
-            let sole = (mandate.line_items.len() == 1).then(|| mandate.amount_minor.checked_div(line.qty)).flatten();
-            let sole = sole.filter(|price| price.checked_mul(line.qty) == Some(mandate.amount_minor));
-            let price = line.unit_price_minor.or(sole).map(|price| money(price, &mandate.currency)).unwrap_or_default();
-            let (sku, qty) = (escape(&line.sku), line.qty);
-            format!("<tr><td>{name}<br><code>{sku}</code></td><td>{qty}</td><td>{price}</td></tr>")
+    /// What was approved, said again.
+    fn approved(&self, waiting: &Waiting) -> String {
+        let agent = agent_name(&waiting.client);
+        let what = match &waiting.pushed.mandate {
+            Some(mandate) => format!(
+                "may pay <strong>{}</strong> up to <strong>{}</strong>, for this purchase and no other",
+                self.merchant_name(&mandate.merchant),
+                money(mandate.amount_minor, &mandate.currency)
+            ),
+            None => "may do what you were shown, until you revoke it".to_owned(),
         };
-        let rows: String = mandate.line_items.iter().map(row).collect();
-        let items = table("What is bought", &["Item", "Quantity", "Price each"], &rows);
+        format!("<p><bdi>{agent}</bdi> {what}.</p><p class=\"soft\">It has been told. You can close this page.</p>")
+    }
+
+    fn payment(&self, mandate: &MandateRequest) -> String {
+        let merchant = self.merchant_name(&mandate.merchant);
+        let (total, origin) = (money(mandate.amount_minor, &mandate.currency), escape(&mandate.merchant));
+        let prices = self.unit_prices(mandate);
+        let row = |(line, price): (&LineItem, &Option<u64>)| {
+            let price = price.map_or_else(|| "in the total".to_owned(), |price| money(price, &mandate.currency));
+            let (name, sku, qty) = (self.item_name(mandate, line), escape(&line.sku), line.qty);
+            format!("<tr><th scope=\"row\"><bdi>{name}</bdi><code>{sku}</code></th><td>{qty}</td><td>{price}</td></tr>")
+        };
+        let rows: String = mandate.line_items.iter().zip(&prices).map(row).collect();
         format!(
-            "<div class=\"card\"><p class=\"amount\">{total}</p><p>to <strong>{merchant}</strong></p><dl>\
-             <dt>At most</dt><dd>{total} in all, once approved</dd><dt>Currency</dt><dd>{}</dd>\
-             <dt>Merchant</dt><dd>{merchant}, <code>{}</code>, and nobody else</dd>\
-             <dt>Valid</dt><dd>{} from when your agent takes it up</dd></dl></div>{items}",
+            "<section class=\"card\" aria-labelledby=\"pay\"><h2 id=\"pay\" class=\"pay\"><span class=\"amount\">{total}</span>\
+             <span>to <strong>{merchant}</strong></span></h2>\
+             <table><caption class=\"unseen\">What is bought</caption><thead><tr><th scope=\"col\">Item</th>\
+             <th scope=\"col\">Quantity</th><th scope=\"col\">Price each</th></tr></thead><tbody>{rows}</tbody>\
+             <tfoot><tr><th scope=\"row\" colspan=\"2\">Total</th><td>{total}</td></tr></tfoot></table></section>\
+             <section class=\"card\"><h2>What you allow</h2><dl><dt>At most</dt><dd>{total}, once</dd>\
+             <dt>Currency</dt><dd>{}</dd><dt>Merchant</dt><dd>{merchant} and nobody else<br><code>{origin}</code></dd>\
+             <dt>Valid for</dt><dd>{}, once your agent has taken it up</dd></dl></section>",
             escape(&mandate.currency),
-            escape(&mandate.merchant),
             duration(self.mandate_ttl_seconds),
         )
     }
+
+    /// The price of one of each line: the one that was sent, or follows from the amount, or stands in the merchant's list
+    /// where the list makes the amount.
+    fn unit_prices(&self, mandate: &MandateRequest) -> Vec<Option<u64>> {
+        let lines = &mandate.line_items;
+        let makes_the_amount = |prices: &[Option<u64>]| {
+            let sum = lines.iter().zip(prices).try_fold(0_u64, |sum, (line, price)| {
+                (*price)?.checked_mul(line.qty).and_then(|line| sum.checked_add(line))
+            });
+            sum == Some(mandate.amount_minor)
+        };
+        let sent: Vec<_> = lines.iter().map(|line| line.unit_price_minor).collect();
+        if makes_the_amount(&sent) {
+            return sent;
+        }
+        if let [line] = &lines[..] {
+            let sole = vec![mandate.amount_minor.checked_div(line.qty)];
+            return if makes_the_amount(&sole) { sole } else { sent };
+        }
+        let merchant = self.merchant(&mandate.merchant);
+        let listed = |line: &LineItem| merchant?.profile.items.iter().find(|item| item.sku == line.sku);
+        let listed: Vec<_> = lines.iter().map(|line| listed(line).map(|item| item.unit_price_minor)).collect();
+        if makes_the_amount(&listed) { listed } else { sent }
+    }
+
+    fn merchant(&self, origin: &str) -> Option<&KnownMerchant> {
+        self.merchants.iter().find(|known| known.origin == origin)
+    }
+
+    /// The display name, escaped.
+    pub(super) fn merchant_name(&self, origin: &str) -> String {
+        escape(self.merchant(origin).map_or(origin, |known| known.profile.business_name))
+    }
+
+    /// What the merchant calls an item, escaped.
+    fn item_name(&self, mandate: &MandateRequest, line: &LineItem) -> String {
+        let merchant = self.merchant(&mandate.merchant);
+        let item = merchant.and_then(|known| known.profile.items.iter().find(|item| item.sku == line.sku));
+        item.map_or_else(|| "Not in the merchant’s list".to_owned(), |item| escape(item.title))
+    }
+}
+
+/// What an agent calls itself, escaped.
+fn agent_name(client: &Client) -> String {
+    escape(client.client_name.as_deref().unwrap_or("An agent without a name"))
 }
 
 fn agent(client: &Client) -> String {
-    let name = client.client_name.as_deref().unwrap_or("An agent that gave no name");
     let purpose = client.purpose.as_deref().map(|text| format!("<dt>Purpose</dt><dd><bdi>{}</bdi></dd>", escape(text)));
     format!(
-        "<div class=\"card\"><h2>Asked for by</h2><dl><dt>Agent</dt><dd><bdi>{}</bdi></dd>{}<dt>Client id</dt>\
-         <dd><code>{}</code></dd><dt>Yours since</dt><dd><time>{}</time></dd></dl></div>",
-        escape(name),
+        "<section class=\"card\"><h2>Who asks</h2><dl><dt>Agent</dt><dd><bdi>{}</bdi></dd>{}<dt>Client id</dt>\
+         <dd><code>{}</code></dd><dt>Yours since</dt><dd>{}</dd></dl></section>",
+        agent_name(client),
         purpose.unwrap_or_default(),
         client.client_id,
-        rfc3339(client.registered_at)
+        moment(&rfc3339(client.registered_at))
     )
 }
 
-fn scopes(pushed: &Pushed) -> String {
-    let words = [
-        ("wallet:read", "See your agents"),
-        ("wallet:write", "Revoke your agents"),
-        ("audit:read", "Read what your agents did and paid"),
-        ("privacy:dsar", "Ask for a copy of your data"),
-    ];
-    let asked = words.iter().filter(|(scope, _)| pushed.scope.contains(scope));
-    let list: String = asked.map(|(scope, text)| format!("<li>{text} (<code>{scope}</code>)</li>")).collect();
-    format!("<div class=\"card\"><p>Your agent asks to:</p><ul>{list}</ul></div>")
-}
-
-fn duration(seconds: UnixSeconds) -> String {
-    match seconds % 60 {
-        0 => format!("{} minutes", seconds / 60),
-        _ => format!("{seconds} seconds"),
-    }
+fn access(pushed: &Pushed) -> String {
+    let asked = WALLET_SCOPES.iter().filter(|(scope, _)| pushed.scope.contains(scope));
+    let list: String = asked.map(|(scope, words)| format!("<li>{words} <code>{scope}</code></li>")).collect();
+    format!(
+        "<section class=\"card\"><h2>What you allow</h2><ul>{list}</ul><p class=\"soft\">No payment is made with this.</p>\
+         </section>"
+    )
 }
 
 fn refusal_of(error: WalletError) -> Refusal {

@@ -8,7 +8,7 @@ use http::header::{COOKIE, LOCATION, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use jose::{UnixSeconds, constant_time_eq, random_token};
 
-use super::html::{escape, form, page, refusal_page};
+use super::html::{escape, form, page, refusal_page, refused};
 use crate::authorization_server::state::secret_hash;
 use crate::authorization_server::{AuthorizationServer, PORTAL_PATH, read_form};
 use crate::error::Refusal;
@@ -20,6 +20,8 @@ use crate::rules::Rule;
 pub(in super::super) struct PortalSession {
     principal_id: Option<String>,
     csrf: String,
+    /// What the next page says first, once.
+    notice: Option<String>,
 }
 
 /// Who sent a request.
@@ -76,20 +78,42 @@ impl AuthorizationServer {
 
     fn sign_in_page(&self, visitor: &Visitor, next: &str) -> Response {
         let button = |principal: &Principal| {
-            let (id, name) = (&principal.id, principal.name);
-            format!("<button class=\"primary\" name=\"principal\" value=\"{id}\">Continue as {name}</button>")
+            let Principal { id, name, email, .. } = principal;
+            let initials: String =
+                name.split(' ').filter_map(|word| word.chars().next()).filter(|c| c.is_uppercase()).collect();
+            format!(
+                "<button class=\"person\" name=\"principal\" value=\"{id}\"><span class=\"initials\" aria-hidden=\"true\">\
+                 {initials}</span><span><span class=\"unseen\">Continue as </span><strong>{name}</strong> \
+                 <span class=\"soft\">{email}</span></span></button>"
+            )
         };
         let buttons: String = self.principals.iter().map(button).collect();
         let body = format!(
-            "<div class=\"card\"><p>This sandbox has no passwords. Choose whose wallet you want to open.</p>{}\
-             <input type=\"hidden\" name=\"next\" value=\"{}\"><div class=\"actions\">{buttons}</div></form></div>",
+            "<p class=\"lede\">Whose wallet do you want to open? This sandbox has no passwords.</p>{}\
+             <input type=\"hidden\" name=\"next\" value=\"{}\"><div class=\"card people\">{buttons}</div></form>",
             form(visitor, "/portal/sign-in"),
             escape(next)
         );
         page(StatusCode::OK, Some(visitor), "", "Sign in", &body)
     }
 
-    fn known_visitor(&self, headers: &HeaderMap) -> Option<Visitor> {
+    /// What to tell this visitor on the next page.
+    pub(super) fn leave_notice(&self, headers: &HeaderMap, text: String) {
+        if let Some(token) = self.cookie(headers)
+            && let Some(session) = self.state().portal_sessions.get_mut(self.clock.now(), &secret_hash(token))
+        {
+            session.notice = Some(text);
+        }
+    }
+
+    /// What was left to be told.
+    pub(super) fn take_notice(&self, headers: &HeaderMap) -> Option<String> {
+        let token = self.cookie(headers)?;
+        self.state().portal_sessions.get_mut(self.clock.now(), &secret_hash(token))?.notice.take()
+    }
+
+    /// The visitor whose session the cookie names.
+    pub(super) fn known_visitor(&self, headers: &HeaderMap) -> Option<Visitor> {
         let token = self.cookie(headers)?;
         let state = self.state();
         let session = state.portal_sessions.get(self.clock.now(), &secret_hash(token))?;
@@ -100,7 +124,8 @@ impl AuthorizationServer {
     fn start_session(&self, principal: Option<Principal>) -> Visitor {
         let (token, csrf) = (random_token::<32>(self.rng.as_ref()), random_token::<16>(self.rng.as_ref()));
         let now = self.clock.now();
-        let session = PortalSession { principal_id: principal.as_ref().map(|p| p.id.clone()), csrf: csrf.clone() };
+        let session =
+            PortalSession { principal_id: principal.as_ref().map(|p| p.id.clone()), csrf: csrf.clone(), notice: None };
         self.state().portal_sessions.insert_evicting(now, secret_hash(&token), now + SESSION_SECONDS, session);
         let cookie = format!("{}={token}; Path={PORTAL_PATH}; HttpOnly; SameSite=Strict", self.cookie_name());
         let set_cookie = HeaderValue::from_str(&cookie).ok().map(|mut cookie| {
@@ -132,12 +157,12 @@ impl AuthorizationServer {
 /// `POST /portal/sign-in`.
 pub(super) async fn sign_in(Extract(server): Extract<Arc<AuthorizationServer>>, request: Request) -> Response {
     let headers = request.headers().clone();
-    let form = match server.posted(request).await {
-        Ok((_, form)) => form,
+    let (visitor, form) = match server.posted(request).await {
+        Ok(posted) => posted,
         Err(response) => return response,
     };
     let Some(principal) = form.get("principal").and_then(|id| server.principal(id)).cloned() else {
-        return refusal_page(&Refusal::invalid_request("there is no such account"));
+        return refused(Some(&visitor), &Refusal::invalid_request("there is no such account"));
     };
     // A session that was somebody else's, or nobody's, is not carried on: its cookie may be known elsewhere.
     server.end_session(&headers);
