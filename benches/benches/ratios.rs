@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use benches::{Catalog, Job, Mint, Present, VerifyPresentation};
+use benches::{AuditChain, Catalog, Job, Mint, Present, VerifyPresentation};
 
 fn main() {
     println!("{:<36} {:>10} {:>10} {:>7} {:>7}", "job", "floor", "ours", "ratio", "goal");
@@ -14,6 +14,8 @@ fn main() {
     report("SD-JWT+KB verify, 25 claims", 1.2, &VerifyPresentation::new());
     report("signed catalog, 100 items", 1.2, &Catalog::new(100));
     report("signed catalog, 10,000 items", 1.1, &Catalog::new(10_000));
+    report("audit chain, 200 entries", 7.2, &AuditChain::new(200));
+    report("audit chain, 10,000 entries", 7.2, &AuditChain::new(10_000));
 }
 
 fn report(name: &str, goal: f64, job: &dyn Job) {

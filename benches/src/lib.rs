@@ -12,11 +12,13 @@
     reason = "a job that cannot be set up, or fails, is not to be timed"
 )]
 
+mod audit;
 mod catalog;
 mod mint;
 mod present;
 mod verify;
 
+pub use audit::AuditChain;
 pub use catalog::Catalog;
 pub use mint::Mint;
 pub use present::Present;
@@ -57,6 +59,12 @@ fn key(seed: u8) -> (PrivateKey, ed25519_dalek::SigningKey) {
 fn decode(part: &str) -> Vec<u8> {
     use base64::Engine as _;
     base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(part).expect("made by us")
+}
+
+/// The reverse of [`decode`].
+fn encode(octets: &[u8]) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(octets)
 }
 
 const NOW: UnixSeconds = 1_700_000_000;

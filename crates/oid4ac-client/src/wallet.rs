@@ -1,6 +1,7 @@
 //! Wallet sessions: tokens that the principal grants for their own data, and the calls that need one.
 
 mod audit;
+mod canonical;
 mod privacy;
 mod session;
 

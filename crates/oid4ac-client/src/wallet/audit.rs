@@ -1,13 +1,12 @@
 //! The principal's audit chain: every hash and link that can be checked is, and what cannot be is said.
 
-use jose::{Alg, UnverifiedJws, base64url, json, sha256};
+use jose::{Alg, UnverifiedJws, base64url, sha256};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use super::canonical::Node;
 use super::{Granted, PrincipalToken, WalletScope, clean_values};
 use crate::metadata::Metadata;
-use crate::money::MAX_MINOR;
-use crate::send::Answer;
 use crate::untrusted::clean;
 use crate::{Artefact, Client, Endpoint, Error, Misbehaviour, Stage, Why, profile};
 
@@ -79,6 +78,27 @@ pub struct ChainReport {
 }
 
 impl ChainReport {
+    /// Checks the hashes and links of a page of entries as a server sends it, `{"entries": […], "has_more": …}`, newest
+    /// first. A signed head is not looked at, since that needs a key: the report says [`HeadVerdict::Absent`].
+    ///
+    /// # Errors
+    ///
+    /// - [`Why`] if `page` is no page of entries of one tenant.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use oid4ac_client::ChainReport;
+    ///
+    /// let page = br#"{"entries": [], "has_more": false}"#;
+    /// assert!(ChainReport::of_page(page)?.is_intact());
+    /// assert!(ChainReport::of_page(br#"{"entries": [{"seq": 1}], "has_more": false}"#).is_err());
+    /// # Ok::<(), oid4ac_client::Why>(())
+    /// ```
+    pub fn of_page(page: &[u8]) -> Result<Self, Why> {
+        RawPage::parse(page).map(|page| check_chain(&page.entries))
+    }
+
     /// Whether nothing that could be checked was found to be wrong.
     #[must_use]
     pub fn is_intact(&self) -> bool {
@@ -176,8 +196,8 @@ impl Client {
         let metadata = self.metadata().await?;
         let endpoint = query.endpoint(&metadata)?;
         let answer = self.call_as_principal(Stage::Audit, &endpoint, None, token, WalletScope::AuditRead).await?;
-        match answer.try_map(|answer| read_page(&answer))?.done() {
-            Ok((page, head)) => Ok(Granted::Done(self.report(&metadata, page, head.as_deref()).await)),
+        match answer.done() {
+            Ok(answer) => Ok(Granted::Done(self.report(&metadata, answer.body()).await?)),
             Err(other) => Ok(other),
         }
     }
@@ -218,19 +238,25 @@ impl Client {
         Ok(Granted::Done(fold.finish(limit)))
     }
 
-    async fn report(&self, metadata: &Metadata, page: RawPage, head: Option<&str>) -> AuditPage {
+    async fn report(&self, metadata: &Metadata, body: &[u8]) -> Result<AuditPage, Error> {
+        let page = RawPage::parse(body).map_err(|why| Misbehaviour::new(Artefact::WalletAnswer, why))?;
         let mut chain = check_chain(&page.entries);
-        if let Some(head) = head {
+        if let Some(head) = &page.head {
             chain.head = match self.check_head(metadata, head, &page.entries).await {
                 Ok(verdict) => verdict,
                 Err(error) => HeadVerdict::Invalid { reason: error.to_string() },
             };
         }
-        let entries = page.entries.into_iter().map(RawEntry::shown).collect();
-        AuditPage { entries, has_more: page.has_more, chain }
+        let entries = page.entries.iter().map(RawEntry::shown).collect();
+        Ok(AuditPage { entries, has_more: page.has_more, chain })
     }
 
-    async fn check_head(&self, metadata: &Metadata, head: &str, entries: &[RawEntry]) -> Result<HeadVerdict, Error> {
+    async fn check_head(
+        &self,
+        metadata: &Metadata,
+        head: &str,
+        entries: &[RawEntry<'_>],
+    ) -> Result<HeadVerdict, Error> {
         let refused = |why: Why| Misbehaviour::new(Artefact::WalletAnswer, why);
         let unverified = UnverifiedJws::parse(head).map_err(|why| refused(why.into()))?;
         let kid = unverified.unverified_kid();
@@ -249,7 +275,7 @@ impl Client {
         if text("signer_kid")? != kid.unwrap_or_default() {
             return Err(refused(Why::Mismatch("signer_kid")).into());
         }
-        if entries.first().is_some_and(|entry| entry.tenant_id != text("tenant_id").unwrap_or_default()) {
+        if entries.first().is_some_and(|entry| Some(entry.text("tenant_id")) != text("tenant_id").ok()) {
             return Err(refused(Why::Mismatch("tenant_id")).into());
         }
         let head_seq = number("head_seq")?;
@@ -261,7 +287,7 @@ impl Client {
         let signed_at = signed_at.ok_or_else(|| refused(Why::Member("signed_at")))?;
         let hash = text("head_entry_hash")?;
         let named = entries.iter().find(|entry| entry.seq == head_seq);
-        match named.is_none_or(|entry| entry.entry_hash == hash) {
+        match named.is_none_or(|entry| entry.text("entry_hash") == hash) {
             true => Ok(HeadVerdict::Verified { head_seq, signed_at, compared: named.is_some() }),
             false => Err(refused(Why::Mismatch("head_entry_hash")).into()),
         }
@@ -291,95 +317,77 @@ impl AuditQuery {
     }
 }
 
-struct RawPage {
-    entries: Vec<RawEntry>,
+/// A page as received, its texts still in the body.
+struct RawPage<'a> {
+    entries: Vec<RawEntry<'a>>,
     has_more: bool,
+    head: Option<String>,
 }
 
-/// An entry as received, taken apart as far as the checks need.
-struct RawEntry {
+impl<'a> RawPage<'a> {
+    fn parse(body: &'a [u8]) -> Result<Self, Why> {
+        let page = serde_json::from_slice(body).map_err(|error| Why::Json(error.to_string()))?;
+        let Node::Object(members) = page else { return Err(Why::Json("no object".to_owned())) };
+        let (mut entries, mut has_more, mut head) = (None, None, None);
+        for (name, value) in members {
+            match (name.as_ref(), value) {
+                ("entries", Node::List(list)) => {
+                    entries = list.into_iter().map(RawEntry::read).collect::<Option<Vec<_>>>();
+                }
+                ("has_more", value) => has_more = value.as_bool(),
+                ("chain_head", value) => head = value.as_str().map(str::to_owned),
+                _ => {}
+            }
+        }
+        let entries = entries.ok_or(Why::Member("entries"))?;
+        let newest_first = entries.windows(2).all(|pair| pair[0].seq > pair[1].seq);
+        if !newest_first || entries.windows(2).any(|pair| pair[0].text("tenant_id") != pair[1].text("tenant_id")) {
+            return Err(Why::Member("entries"));
+        }
+        Ok(Self { entries, has_more: has_more.ok_or(Why::Member("has_more"))?, head })
+    }
+}
+
+/// An entry as received: an object that has what the checks need.
+struct RawEntry<'a> {
     seq: u64,
-    tenant_id: String,
-    prev_hash: String,
-    entry_hash: String,
-    /// All of it but `entry_hash`: what is hashed.
-    hashed: Map<String, Value>,
-    entry: AuditEntry,
+    members: Node<'a>,
 }
 
-impl RawEntry {
-    fn read(mut members: Map<String, Value>) -> Option<Self> {
-        let entry_hash = members.remove("entry_hash")?.as_str()?.to_owned();
-        let text = |name: &str| members.get(name).and_then(Value::as_str).map(str::to_owned);
-        let entry = AuditEntry {
-            seq: members.get("seq")?.as_u64()?,
-            ts: text("ts")?,
-            event: text("event")?,
-            tenant_id: text("tenant_id")?,
-            actor: members.get("actor").cloned().unwrap_or_default(),
-            payload: members.get("payload").cloned().unwrap_or_default(),
-        };
-        let (tenant_id, prev_hash) = (entry.tenant_id.clone(), text("prev_hash")?);
-        Some(Self { seq: entry.seq, tenant_id, prev_hash, entry_hash, hashed: members, entry })
+impl<'a> RawEntry<'a> {
+    fn read(members: Node<'a>) -> Option<Self> {
+        let seq = members.get("seq")?.as_u64()?;
+        let has_texts = TEXTS.iter().all(|name| members.get(name).is_some_and(|value| value.as_str().is_some()));
+        has_texts.then_some(Self { seq, members })
     }
 
-    fn shown(self) -> AuditEntry {
-        let mut entry = self.entry;
-        for text in [&mut entry.ts, &mut entry.event, &mut entry.tenant_id] {
-            *text = clean(text, 200);
-        }
-        clean_values(&mut entry.actor);
-        clean_values(&mut entry.payload);
-        entry
+    /// A member that [`RawEntry::read`] has seen.
+    fn text(&self, name: &str) -> &str {
+        self.members.get(name).and_then(Node::as_str).unwrap_or_default()
     }
 
-    /// `None` where the entry has no canonical form.
-    fn hash_holds(&self) -> Option<bool> {
-        if !self.hashed.values().all(has_canonical_form) {
-            return None;
-        }
-        let canonical = serde_json_canonicalizer::to_vec(&self.hashed).ok()?;
-        Some(base64url::encode(&sha256(&canonical)) == self.entry_hash)
+    fn shown(&self) -> AuditEntry {
+        let value = |name: &str| self.members.get(name).map(Node::to_value).unwrap_or_default();
+        let (mut actor, mut payload) = (value("actor"), value("payload"));
+        clean_values(&mut actor);
+        clean_values(&mut payload);
+        let text = |name: &str| clean(self.text(name), 200);
+        AuditEntry { seq: self.seq, ts: text("ts"), event: text("event"), tenant_id: text("tenant_id"), actor, payload }
+    }
+
+    /// `None` where the entry has no canonical form. `buffer` is room to write it in.
+    fn hash_holds(&self, buffer: &mut Vec<u8>) -> Option<bool> {
+        buffer.clear();
+        self.members.write_without("entry_hash", buffer)?;
+        Some(base64url::encode(&sha256(buffer)) == self.text("entry_hash"))
     }
 }
 
-/// RFC 8785 §3.2.2.3 writes numbers as IEEE 754 doubles, so an integer beyond ±(2^53 − 1) has no form that keeps it.
-fn has_canonical_form(value: &Value) -> bool {
-    match value {
-        Value::Number(number) => match (number.as_u64(), number.as_i64()) {
-            (Some(number), _) => number <= MAX_MINOR,
-            (None, Some(number)) => number.unsigned_abs() <= MAX_MINOR,
-            (None, None) => true,
-        },
-        Value::Array(list) => list.iter().all(has_canonical_form),
-        Value::Object(members) => members.values().all(has_canonical_form),
-        Value::Null | Value::Bool(_) | Value::String(_) => true,
-    }
-}
-
-fn read_page(answer: &Answer) -> Result<(RawPage, Option<String>), Error> {
-    let refused = |why: Why| Misbehaviour::new(Artefact::WalletAnswer, why);
-    let mut page = json::parse_object(answer.body()).map_err(|error| refused(Why::Json(error.to_string())))?;
-    let Some(Value::Array(list)) = page.remove("entries") else { return Err(refused(Why::Member("entries")).into()) };
-    let read = |item| match item {
-        Value::Object(members) => RawEntry::read(members),
-        _ => None,
-    };
-    let entries =
-        list.into_iter().map(read).collect::<Option<Vec<_>>>().ok_or_else(|| refused(Why::Member("entries")))?;
-    let newest_first = entries.windows(2).all(|pair| pair[0].seq > pair[1].seq);
-    if !newest_first || entries.windows(2).any(|pair| pair[0].tenant_id != pair[1].tenant_id) {
-        return Err(refused(Why::Member("entries")).into());
-    }
-    let has_more = page.get("has_more").and_then(Value::as_bool).ok_or_else(|| refused(Why::Member("has_more")))?;
-    let head = page.get("chain_head").and_then(Value::as_str).map(str::to_owned);
-    Ok((RawPage { entries, has_more }, head))
-}
-
-fn check_chain(entries: &[RawEntry]) -> ChainReport {
+fn check_chain(entries: &[RawEntry<'_>]) -> ChainReport {
     let mut report = ChainReport::default();
+    let mut buffer = Vec::with_capacity(1024);
     for entry in entries {
-        match entry.hash_holds() {
+        match entry.hash_holds(&mut buffer) {
             Some(true) => report.hashes_verified += 1,
             Some(false) => report.hashes_broken.push(entry.seq),
             None => report.not_checkable.push(entry.seq),
@@ -388,13 +396,13 @@ fn check_chain(entries: &[RawEntry]) -> ChainReport {
     for pair in entries.windows(2) {
         let (newer, older) = (&pair[0], &pair[1]);
         match newer.seq - older.seq {
-            1 if newer.prev_hash == older.entry_hash => report.links_verified += 1,
+            1 if newer.text("prev_hash") == older.text("entry_hash") => report.links_verified += 1,
             1 => report.links_broken.push(newer.seq),
             _ => report.gaps.push((older.seq + 1, newer.seq - 1)),
         }
     }
     if let Some(first) = entries.last().filter(|entry| entry.seq == 1) {
-        match first.prev_hash == base64url::encode(&[0; 32]) {
+        match first.text("prev_hash") == base64url::encode(&[0; 32]) {
             true => report.links_verified += 1,
             false => report.links_broken.push(1),
         }
@@ -455,6 +463,8 @@ impl Fold {
     }
 }
 
+/// The texts that an entry must have.
+const TEXTS: [&str; 5] = ["ts", "event", "tenant_id", "prev_hash", "entry_hash"];
 const SUCCEEDED: &str = "oid4ac.payment.succeeded";
 const DISPUTED: &str = "oid4ac.payment.disputed";
 /// The hard cap of one call.
@@ -464,6 +474,8 @@ const MAX_PAGES: u32 = 10;
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Map;
+
     use super::*;
 
     fn chain(count: u64) -> Vec<Map<String, Value>> {
@@ -488,7 +500,8 @@ mod tests {
     }
 
     fn report(entries: Vec<Map<String, Value>>) -> ChainReport {
-        check_chain(&entries.into_iter().map(|entry| RawEntry::read(entry).unwrap()).collect::<Vec<_>>())
+        let page = serde_json::json!({"entries": entries, "has_more": false});
+        ChainReport::of_page(page.to_string().as_bytes()).unwrap()
     }
 
     #[test]
