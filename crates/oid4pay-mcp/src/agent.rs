@@ -4,7 +4,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use oid4ac_client::{AddressPolicy, Client, FileStore, RegisterRequest, ReqwestClient, Store, SystemClock};
+use oid4ac_client::{
+    AddressPolicy, Client, Endpoint, FileStore, Misuse, RegisterRequest, ReqwestClient, Store, SystemClock,
+};
 use spend_guard::{Filter, Ledger};
 
 use crate::config::Settings;
@@ -40,7 +42,7 @@ impl Agent {
         }
         FileStore::registered_issuer(&self.settings.data_dir)
             .map_err(|error| Refusal::from_client(tool, &error.into()))?
-            .ok_or_else(|| Refusal::from_client(tool, &oid4ac_client::Misuse::NotRegistered.into()))
+            .ok_or_else(|| Refusal::from_client(tool, &Misuse::NotRegistered.into()))
     }
 
     /// The issuer that `as_url` names, unless the operator has set another.
@@ -53,6 +55,15 @@ impl Agent {
                 "as_url is not the authorization server that the operator has set; nothing was sent",
             )
             .with("configured_as_url", configured.as_str())),
+        }
+    }
+
+    /// A client that asks the directory and reads catalogs, which takes no registration and no authorization server.
+    pub(crate) fn directory_client(&self, tool: Name) -> Result<Client, Refusal> {
+        let directory = self.settings.directory.as_ref().map(Endpoint::as_str);
+        match (self.settings.as_origin.as_deref(), directory) {
+            (_, None) => Err(Refusal::from_client(tool, &Misuse::NoDirectory.into())),
+            (Some(issuer), Some(_)) | (None, Some(issuer)) => self.client(tool, issuer),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use core::fmt::Display;
 
-use oid4ac_client::{Error, Misuse, ServerError, Stage};
+use oid4ac_client::{Error, Misuse, ServerError, Stage, TransportError, Why};
 use rmcp::model::{CallToolResult, ContentBlock};
 use serde_json::{Map, Value, json};
 
@@ -53,6 +53,14 @@ impl Refusal {
             Error::Misuse(Misuse::MandateAudience { .. }) => {
                 Self::in_words(code, format!("verify-mandate failed: 422 {code}")).with("sent", false)
             }
+            Error::Misuse(Misuse::Filter(name)) => {
+                Self::in_words(code, format!("400 {code}")).with("filter", *name).with("sent", false)
+            }
+            Error::Misuse(Misuse::MerchantId) => Self::in_words(code, code).with("sent", false),
+            Error::PeerMisbehaved(misbehaviour) if let Why::Unsigned(field) = misbehaviour.why() => {
+                Self::told(code, format!(" rejected upstream catalog (missing signed field {field:?})"))
+            }
+            Error::Transport { stage, error } => from_transport(tool, *stage, error, code),
             error => Self::new(code, &error.to_string()),
         };
         refusal.retryable(error.is_retryable())
@@ -112,10 +120,19 @@ fn from_server(tool: Name, server: &ServerError, code: &str) -> Refusal {
         (_, Stage::Token, error) => joined(format!("token failed: {status}"), error),
         (Name::VerifyMandate, Stage::VerifyMandate, error) => joined(format!("verify-mandate failed: {status}"), error),
         (_, Stage::VerifyMandate, _) => format!("verify-mandate failed: {status}"),
+        (Name::ListMerchants | Name::BrowseMerchant, Stage::Directory | Stage::CatalogPreview, _) => {
+            return in_context(told_by_directory(status, code), server);
+        }
+        (Name::BrowseMerchant, _, _) => return in_context(bad_gateway(), server),
+        (Name::BuyCheapest, Stage::Catalog, _) => format!("catalog {status}"),
         (_, stage, _) => format!("{code}: {stage} was answered with HTTP status {status}"),
     };
-    let mut refusal =
-        Refusal::in_words(code, words).with("stage", server.stage().to_string()).with("http_status", status);
+    in_context(Refusal::in_words(code, words), server)
+}
+
+/// What is known of a server's refusal.
+fn in_context(refusal: Refusal, server: &ServerError) -> Refusal {
+    let mut refusal = refusal.with("stage", server.stage().to_string()).with("http_status", server.status());
     if let Some(error) = server.error() {
         refusal = refusal.with("server_error", error);
     }
@@ -123,6 +140,38 @@ fn from_server(tool: Name, server: &ServerError, code: &str) -> Refusal {
         Some(description) => refusal.with("untrusted_server_description", description),
         None => refusal,
     }
+}
+
+/// Status and code, the code being the contract's where it has one for the status.
+fn told_by_directory(status: u16, code: &str) -> Refusal {
+    let code = match status {
+        400 => "invalid_filter",
+        404 => "not_found",
+        429 => "rate_limited",
+        500 => "server_error",
+        502 => "bad_gateway",
+        _ => code,
+    };
+    Refusal::in_words(code, format!("{status} {code}"))
+}
+
+/// The merchant behind the directory cannot be had.
+fn bad_gateway() -> Refusal {
+    Refusal::in_words("bad_gateway", "502 bad_gateway")
+}
+
+/// No answer. The contract has words where it is the directory or a merchant's catalog that cannot be reached.
+fn from_transport(tool: Name, stage: Stage, error: &TransportError, code: &str) -> Refusal {
+    let unreachable = matches!(error, TransportError::NotConnected | TransportError::Lost | TransportError::TimedOut);
+    let refusal = match (tool, stage) {
+        (Name::ListMerchants | Name::BrowseMerchant, Stage::Directory | Stage::CatalogPreview) if unreachable => {
+            Refusal::in_words(code, "fetch failed")
+        }
+        (Name::BrowseMerchant, _) if unreachable => bad_gateway(),
+        (Name::BuyCheapest, Stage::Catalog) if unreachable => Refusal::in_words(code, "catalog 502"),
+        _ => return Refusal::new(code, &format!("{stage}: {error}")),
+    };
+    refusal.with("stage", stage.to_string()).with("cause", error.to_string())
 }
 
 fn joined(words: String, error: Option<&str>) -> String {
@@ -160,6 +209,16 @@ fn hint(code: &str) -> Option<&'static str> {
         "mandate_line_items_mismatch" => "Give the line items of the payment.",
         "idempotency_conflict" => "Give no idempotency_key of your own: the one stored with the purchase is used.",
         "store_failed" => "Mend the file as the message says; nothing in it was changed.",
+        "invalid_filter" => "country is an ISO 3166-1 alpha-2 code like NL, currency an ISO 4217 code like EUR.",
+        "invalid_country" => "Give ships_to_country as two letters, like NL. Nothing was sent.",
+        "invalid_merchant_id" => "Take an id from discovery_list_merchants.",
+        "not_found" => "Check the name: discovery_list_merchants gives the ids of merchants.",
+        "rate_limited" => "Wait a while, then call again.",
+        "no_directory" => "Ask the operator to start the server with --discovery-url.",
+        "no_matching_item" => {
+            "Raise max_amount_minor or loosen category and country, if the person agrees. Nothing was paid."
+        }
+        "offer_above_cap" => "Catalog and offer disagree. Ask the person before you raise max_amount_minor.",
         "read_only" => "Ask the operator to start the server without --read-only, if that is what the person wants.",
         "not_in_toolset" => "Ask the operator to start the server with --toolset all.",
         "not_connected" | "connection_lost" | "timed_out" => "Call again with the same arguments.",

@@ -3,6 +3,7 @@
 //! The guard's ledger knows whether a purchase is new, under way or paid; the client knows the protocol. Between them
 //! stands a [`Journal`](oid4ac_client::Journal) that writes each step into the ledger before the next octet leaves.
 
+mod cheapest;
 mod journal;
 mod signatures;
 
@@ -13,6 +14,7 @@ use oid4ac_client::{
 };
 use spend_guard::{Begun, Denial, Intent, Ledger, LedgerError, Purchase, State, Verdict};
 
+pub(crate) use self::cheapest::{Cheapest, chosen};
 use self::journal::IntentJournal;
 pub(crate) use self::signatures::Signatures;
 use crate::errors::Refusal;
@@ -29,10 +31,23 @@ pub(crate) enum Answer {
     Unknown { intent: Intent, in_flight: Box<InFlight> },
 }
 
+impl Answer {
+    /// The purchase.
+    pub(crate) fn intent(&self) -> &Intent {
+        match self {
+            Self::Settled { intent, .. } | Self::ApprovalRequired { intent, .. } | Self::Unknown { intent, .. } => {
+                intent
+            }
+        }
+    }
+}
+
 /// What is to be done under an intent.
 pub(crate) enum Work {
     /// Pay for an order. The order's own idempotency key gives way to the intent's.
     Order(Box<dyn Fn(IdempotencyKey) -> Result<Order, Error> + Send + Sync>),
+    /// Pay for the cheapest item that fits.
+    Cheapest(Box<Cheapest>),
     /// Present a mandate that is there.
     Presentation { presented: Box<PresentedMandate>, line_items: Vec<LineItem>, offer_id: Option<String> },
 }
@@ -50,7 +65,13 @@ pub(crate) struct Call<'a> {
 /// Makes the purchase, goes on with it, or answers what came of it.
 pub(crate) async fn run(call: Call<'_>) -> Result<Answer, Refusal> {
     let (journal, replayed) = match begin(&call).await? {
-        Begun::New(claim) | Begun::Resume(claim) => (IntentJournal::driving(call.ledger, claim), false),
+        Begun::New(claim) | Begun::Resume(claim) => {
+            let claim = match &call.work {
+                Work::Cheapest(cheapest) => cheapest.pick(&call, claim).await?,
+                _ => claim,
+            };
+            (IntentJournal::driving(call.ledger, claim), false)
+        }
         Begun::Replay(intent) => (IntentJournal::settled(call.ledger, intent), true),
         Begun::InProgress(intent) => return Err(in_progress(&intent)),
         Begun::AwaitingApproval(intent) => return Ok(Answer::ApprovalRequired { intent, consent: None }),
@@ -103,6 +124,10 @@ async fn drive(call: &Call<'_>, key: &IdempotencyKey, journal: &IntentJournal<'_
     loop {
         let outcome = match &call.work {
             Work::Order(order) => call.client.pay(&order(key.clone())?, journal).await?,
+            Work::Cheapest(cheapest) => {
+                let order = cheapest.order(call.ledger, &journal.intent(), key)?;
+                call.client.pay(&order, journal).await?
+            }
             Work::Presentation { presented, line_items, offer_id } => {
                 call.client.verify_mandate(presented, line_items, offer_id.as_deref(), key, journal).await?
             }

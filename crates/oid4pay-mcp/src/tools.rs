@@ -1,6 +1,9 @@
 //! The tools: their definitions, which a client lists, and the way from a call to the one that answers it.
 
 mod args;
+mod browse;
+mod cheapest;
+mod discovery;
 mod output;
 mod payment;
 mod register;
@@ -71,9 +74,12 @@ macro_rules! tools {
 }
 
 tools! {
+    BrowseMerchant = "agent_browse_merchant" in Oid4ac by browse::browse;
+    BuyCheapest = "agent_buy_cheapest_from_store" in Oid4ac by cheapest::buy;
     PaymentInitiate = "agent_payment_initiate" in Oid4ac by payment::pay;
     Register = "agent_register" in Oid4ac by register::register;
     VerifyMandate = "agent_verify_mandate" in Oid4ac by verify_mandate::verify;
+    ListMerchants = "discovery_list_merchants" in Oid4ac by discovery::list;
 }
 
 impl Name {

@@ -42,7 +42,7 @@ fn ours(folder: &Path) -> BTreeSet<String> {
             codes.extend(ours(&path));
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let text = fs::read_to_string(&path).unwrap();
-            for call in ["Refusal::new(", "in_words("] {
+            for call in ["Refusal::new(", "in_words(", "told("] {
                 for after in text.split(call).skip(1) {
                     let argument = after.trim_start();
                     if argument.starts_with('"') {

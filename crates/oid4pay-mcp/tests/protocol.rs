@@ -14,8 +14,10 @@ async fn lists_exactly_the_tools_that_the_definitions_describe_in_a_fixed_order(
     let home = TempDir::new().unwrap();
     let mut server = Server::start(&[], home.path()).await;
     let first = server.request("tools/list", json!({})).await.unwrap();
-    let names = ["agent_payment_initiate", "agent_register", "agent_verify_mandate"];
-    assert_eq!(first["tools"], json!(names.map(schema::definition)));
+    assert_eq!(
+        first["tools"],
+        json!(schema::oid4ac_tools().iter().map(|name| schema::definition(name)).collect::<Vec<_>>())
+    );
     assert_eq!(server.request("tools/list", json!({})).await.unwrap(), first);
     assert!(first.get("nextCursor").is_none());
     assert!(server.end().await.status.success());
@@ -29,8 +31,12 @@ fn input_schemas_are_those_of_the_contract() {
     let pay = ["merchant_url", "merchant_verify_url", "amount", "line_items", "redirect_uri"];
     assert_eq!(required("agent_payment_initiate"), json!(pay));
     assert_eq!(required("agent_verify_mandate"), json!(["merchant_verify_url", "presentation", "line_items"]));
-    for tool in ["agent_register", "agent_payment_initiate", "agent_verify_mandate"] {
-        let definition = schema::definition(tool);
+    let buy = ["store_url", "merchant_verify_url", "max_amount_minor", "redirect_uri"];
+    assert_eq!(required("agent_buy_cheapest_from_store"), json!(buy));
+    assert_eq!(required("agent_browse_merchant"), json!(["merchant_id"]));
+    assert!(required("discovery_list_merchants").is_null());
+    for tool in schema::all_tools() {
+        let definition = schema::definition(&tool);
         for schema in [&definition["inputSchema"], &definition["outputSchema"]] {
             assert_eq!(schema["type"], "object");
             assert_eq!(schema["additionalProperties"], false);
@@ -48,7 +54,7 @@ async fn speaks_every_handshake_version() {
     for version in HANDSHAKES {
         let mut server = Server::start_with(&[], home.path(), &[], Lifecycle::Handshake(version)).await;
         let list = server.request("tools/list", json!({})).await.unwrap();
-        assert_eq!(list["tools"].as_array().unwrap().len(), 3, "{version}");
+        assert_eq!(list["tools"].as_array().unwrap().len(), schema::oid4ac_tools().len(), "{version}");
         assert!(list.get("cacheScope").is_none() && list.get("resultType").is_none(), "{version}: {list}");
         assert!(server.end().await.status.success());
     }
@@ -120,7 +126,7 @@ async fn survives_lines_that_are_no_messages() {
     );
     server.send_raw(&long).await;
     let list = server.request("tools/list", json!({})).await.unwrap();
-    assert_eq!(list["tools"].as_array().unwrap().len(), 3);
+    assert_eq!(list["tools"].as_array().unwrap().len(), schema::oid4ac_tools().len());
     let unknown = server.request("tools/call", json!({"name": "agent_payment", "arguments": {}})).await.unwrap_err();
     assert_eq!(unknown["code"], -32602);
     assert_eq!(server.request("no/such/method", json!({})).await.unwrap_err()["code"], -32601);

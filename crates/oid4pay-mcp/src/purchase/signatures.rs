@@ -7,6 +7,8 @@ use serde::Serialize;
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Signatures {
     #[serde(skip_serializing_if = "Option::is_none")]
+    catalog: Option<Verdict>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     offer: Option<Verdict>,
     #[serde(skip_serializing_if = "Option::is_none")]
     access_token: Option<Verdict>,
@@ -19,9 +21,15 @@ pub(crate) struct Signatures {
 }
 
 impl Signatures {
+    /// Of a catalog.
+    pub(crate) fn of_catalog(verdict: Verdict) -> Self {
+        Self { catalog: Some(verdict), ..Self::default() }
+    }
+
     /// Of a payment that settled.
     pub(crate) fn of_payment(payment: &Payment) -> Self {
         Self {
+            catalog: None,
             offer: Some(payment.offers.as_ref().map_or(Verdict::Absent, |offers| offers.verdict.clone())),
             access_token: Some(payment.mandate.access_token.clone()),
             mandate: Some(payment.mandate.mandate.clone()),
@@ -36,8 +44,7 @@ impl Signatures {
             offer: progress.offers.as_ref().map(|offers| offers.verdict.clone()),
             access_token: progress.mandate.as_ref().map(|mandate| mandate.access_token.clone()),
             mandate: progress.mandate.as_ref().map(|mandate| mandate.mandate.clone()),
-            key_binding: None,
-            receipt: None,
+            ..Self::default()
         };
         let invalid = |reason: String| Some(Verdict::Invalid { reason });
         match error {

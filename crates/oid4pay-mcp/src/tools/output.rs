@@ -21,8 +21,21 @@ pub(crate) fn signatures_meta(signatures: &Signatures) -> MetaObject {
     meta
 }
 
-/// The result of a paying tool; `settlement` gives the members of a settled payment that are the tool's own.
-pub(super) fn answered(answer: &Answer, settlement: impl Fn(&Payment) -> Value) -> CallToolResult {
+/// What a paying tool answers, before it is made a result.
+pub(super) struct Told {
+    pub(super) output: Value,
+    sentence: String,
+    signatures: Option<Signatures>,
+}
+
+impl Told {
+    pub(super) fn into_result(self) -> CallToolResult {
+        success(self.output, self.sentence, self.signatures.as_ref())
+    }
+}
+
+/// What a paying tool answers; `settlement` gives the members of a settled payment that are the tool's own.
+pub(super) fn told(answer: &Answer, settlement: impl Fn(&Payment) -> Value) -> Told {
     match answer {
         Answer::Settled { intent, payment, replayed } => settled(intent, payment, *replayed, settlement(payment)),
         Answer::ApprovalRequired { intent, consent } => approval_required(intent, consent.as_ref()),
@@ -39,12 +52,12 @@ pub(super) fn answered(answer: &Answer, settlement: impl Fn(&Payment) -> Value) 
                 amount(intent),
                 in_flight.last,
             );
-            success(with_intent(output, intent), sentence, None)
+            Told { output: with_intent(output, intent), sentence, signatures: None }
         }
     }
 }
 
-fn settled(intent: &Intent, payment: &Payment, replayed: bool, own: Value) -> CallToolResult {
+fn settled(intent: &Intent, payment: &Payment, replayed: bool, own: Value) -> Told {
     let settlement = &payment.settlement;
     let receipt_status = match settlement.receipt {
         Verdict::Verified { .. } => "verified",
@@ -77,10 +90,10 @@ fn settled(intent: &Intent, payment: &Payment, replayed: bool, own: Value) -> Ca
     if let Verdict::Invalid { reason } = &settlement.receipt {
         sentence.push_str(&format!(" The payment stands, but its receipt does not hold: {reason}."));
     }
-    success(with_intent(output, intent), sentence, Some(&Signatures::of_payment(payment)))
+    Told { output: with_intent(output, intent), sentence, signatures: Some(Signatures::of_payment(payment)) }
 }
 
-fn approval_required(intent: &Intent, consent: Option<&Consent>) -> CallToolResult {
+fn approval_required(intent: &Intent, consent: Option<&Consent>) -> Told {
     let mut output = json!({"status": "approval_required", "next_step": NEXT_CONSENT});
     let mut sentence = format!("A person has to approve the payment of {} to {}", amount(intent), intent.merchant);
     if let Some(consent) = consent {
@@ -93,7 +106,7 @@ fn approval_required(intent: &Intent, consent: Option<&Consent>) -> CallToolResu
         }
     }
     sentence.push_str(". Then call again with the same arguments.");
-    success(with_intent(output, intent), sentence, None)
+    Told { output: with_intent(output, intent), sentence, signatures: None }
 }
 
 /// Adds what every answer about an intent has.

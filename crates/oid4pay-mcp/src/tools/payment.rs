@@ -77,10 +77,11 @@ pub(super) async fn pay(agent: &Agent, arguments: Arguments, waiting: Waiting) -
     let ledger = agent.ledger();
     let call = Call { tool: Name::PaymentInitiate, client: &client, ledger, purchase, work, waiting };
     let answer = purchase::run(call).await?;
-    Ok(output::answered(
+    let told = output::told(
         &answer,
         |payment| json!({"mandate_jwt": payment.mandate.mandate_jwt(), "presentation": payment.presentation}),
-    ))
+    );
+    Ok(told.into_result())
 }
 
 /// What `dry_run` does: everything that can be known without asking anybody for anything.

@@ -47,14 +47,15 @@ pub(super) async fn verify(agent: &Agent, arguments: Arguments, waiting: Waiting
     let work = Work::Presentation { presented: Box::new(presented), line_items, offer_id: arguments.offer_id };
     let call = Call { tool: Name::VerifyMandate, client: &client, ledger, purchase, work, waiting };
     let answer = purchase::run(call).await?;
-    Ok(output::answered(&answer, |payment| {
+    let told = output::told(&answer, |payment| {
         let settlement = &payment.settlement;
         json!({
             "verified_at": settlement.verified_at,
             "verifier_principal_id": settlement.verifier_principal_id,
             "spend_cap_remaining_minor": settlement.spend_cap_remaining_minor,
         })
-    }))
+    });
+    Ok(told.into_result())
 }
 
 /// The caller's key, else the one stored with the mandate, else the one that follows from the mandate: never a new one, or

@@ -257,7 +257,8 @@ impl World {
 
     pub async fn server_with(&self, lifecycle: Lifecycle) -> Server {
         let data_dir = self.data_dir();
-        let arguments = ["--as-origin", self.sandbox.as_origin(), "--data-dir", data_dir.to_str().unwrap()];
+        let (origin, directory) = (self.sandbox.as_origin(), self.sandbox.discovery_url());
+        let arguments = ["--as-origin", origin, "--discovery-url", directory, "--data-dir", data_dir.to_str().unwrap()];
         Server::start_with(&arguments, self.home.path(), &[], lifecycle).await
     }
 

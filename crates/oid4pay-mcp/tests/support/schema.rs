@@ -46,7 +46,7 @@ pub fn check_result(tool: &str, answer: &Answer) {
     let structured = answer.result.get("structuredContent");
     if answer.is_error() {
         assert!(structured.is_none(), "a refusal has no structured content: {}", answer.result);
-        assert!(answer.text(0).starts_with(&format!("{tool} failed: ")), "{}", answer.text(0));
+        assert!(answer.text(0).starts_with(tool), "{}", answer.text(0));
         let object: Value = serde_json::from_str(answer.text(1)).unwrap();
         assert_eq!(object["success"], false);
         let error = object["error"].as_object().unwrap();
@@ -66,9 +66,24 @@ pub fn check_result(tool: &str, answer: &Answer) {
     }
 }
 
+/// The names of all tools, as the source has them, sorted.
+pub fn all_tools() -> Vec<String> {
+    let files = std::fs::read_dir(Path::new(DEFINITIONS)).unwrap();
+    let name = |file: std::fs::DirEntry| Some(file.file_name().to_str()?.strip_suffix(".json")?.to_owned());
+    let mut names: Vec<_> = files.filter_map(|file| name(file.unwrap())).collect();
+    names.sort();
+    names
+}
+
+/// Those of the toolset `oid4ac`.
+pub fn oid4ac_tools() -> Vec<String> {
+    let is_oid4ac = |name: &String| name.starts_with("agent_") || name.starts_with("discovery_");
+    all_tools().into_iter().filter(is_oid4ac).collect()
+}
+
 /// A tool's definition, as the source has it.
 pub fn definition(tool: &str) -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/tools/{tool}.json"));
+    let path = Path::new(DEFINITIONS).join(format!("{tool}.json"));
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
@@ -78,6 +93,7 @@ pub fn documented_codes() -> impl Iterator<Item = &'static str> {
     rows.filter_map(|row| row.split_once('`').map(|(code, _)| code))
 }
 
+const DEFINITIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/tools");
 const DOCUMENTED: &str = include_str!("../../../../docs/errors.md");
 
 /// MCP's schemas by version, where they are.

@@ -1,0 +1,51 @@
+//! `agent_browse_merchant`.
+
+use rmcp::model::CallToolResult;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Name, success};
+use crate::agent::Agent;
+use crate::errors::Refusal;
+use crate::purchase::Signatures;
+use crate::waiting::Waiting;
+
+/// An id of other characters has a message of its own in the contract.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Arguments {
+    merchant_id: String,
+}
+
+pub(super) async fn browse(agent: &Agent, arguments: Arguments, _: Waiting) -> Result<CallToolResult, Refusal> {
+    let client = agent.directory_client(Name::BrowseMerchant)?;
+    let merchant_id = arguments.merchant_id;
+    let catalog = client
+        .catalog_preview(&merchant_id)
+        .await
+        .map_err(|error| Refusal::from_client(Name::BrowseMerchant, &error))?;
+    let signatures = Signatures::of_catalog(catalog.verdict);
+    let (items, omitted) = catalog.items.split_at(catalog.items.len().min(MAX_ITEMS));
+    let mut sentence = format!(
+        "{} articles of {merchant_id}, from a catalog that the merchant signed and whose signature holds. Titles and \
+         categories are the merchant's words.",
+        items.len(),
+    );
+    let mut output = json!({
+        "merchant_id": merchant_id,
+        "audience": catalog.audience,
+        "signature": catalog.signature,
+        "signature_input": catalog.signature_input,
+        "content_digest": catalog.content_digest,
+        "items": items,
+        "untrusted_fields": ["items[].sku", "items[].title", "items[].category"],
+    });
+    if !omitted.is_empty() {
+        output["items_omitted"] = json!(omitted.len());
+        sentence.push_str(&format!(" {} more are on its first page.", omitted.len()));
+    }
+    Ok(success(output, sentence, Some(&signatures)))
+}
+
+/// A page that is longer is cut: nobody reads it, and it would fill a model's memory.
+const MAX_ITEMS: usize = 200;

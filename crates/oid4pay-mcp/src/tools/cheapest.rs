@@ -1,0 +1,145 @@
+//! `agent_buy_cheapest_from_store`.
+
+use oid4ac_client::{
+    CatalogItem, Client, Country, Currency, Error, IdempotencyKey, LineItem, Misuse, Money, Order, Origin, SystemRng,
+    Wanted,
+};
+use rmcp::model::CallToolResult;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use spend_guard::{CheapestTerms, Purchase};
+
+use super::args::{self, CurrencyCode, Integer, MAX_MINOR, PurchaseRef, Text, Uri};
+use super::{Name, output};
+use crate::agent::Agent;
+use crate::errors::Refusal;
+use crate::purchase::{self, Call, Cheapest, Work};
+use crate::waiting::Waiting;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Arguments {
+    store_url: Uri,
+    merchant_verify_url: Uri,
+    max_amount_minor: Integer<1, MAX_MINOR>,
+    #[serde(default, deserialize_with = "args::present")]
+    currency: Option<CurrencyCode>,
+    #[serde(default, deserialize_with = "args::present")]
+    category: Option<Text>,
+    #[serde(default, deserialize_with = "args::present")]
+    ships_to_country: Option<Text>,
+    redirect_uri: Uri,
+    #[serde(default, deserialize_with = "args::present")]
+    purchase_ref: Option<PurchaseRef>,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+pub(super) async fn buy(agent: &Agent, arguments: Arguments, waiting: Waiting) -> Result<CallToolResult, Refusal> {
+    const TOOL: Name = Name::BuyCheapest;
+    let refused = |error: Error| Refusal::from_client(TOOL, &error);
+    let issuer = agent.issuer(TOOL)?;
+    let client = agent.client(TOOL, &issuer)?;
+    let dry_run = arguments.dry_run;
+    let (cheapest, terms) = read(arguments)?;
+    if client.registration().map_err(refused)?.is_none() {
+        return Err(refused(Misuse::NotRegistered.into()));
+    }
+    if dry_run {
+        return simulate(&client, &cheapest).await;
+    }
+    let purchase = Purchase::cheapest(issuer, terms, IdempotencyKey::generate(&SystemRng).as_str())
+        .map_err(|error| Refusal::new("invalid_arguments", &error.to_string()))?;
+    let ledger = agent.ledger();
+    let call =
+        Call { tool: TOOL, client: &client, ledger, purchase, work: Work::Cheapest(Box::new(cheapest)), waiting };
+    let answer = purchase::run(call).await?;
+    let chosen = purchase::chosen(ledger, answer.intent()).map_err(|error| refused(error.into()))?;
+    let mut told = output::told(&answer, |_| json!({}));
+    add_chosen(&mut told.output, chosen);
+    Ok(told.into_result())
+}
+
+/// What is looked for, how it is ordered, and what makes two calls the same purchase. Everything that can be wrong with the
+/// arguments is found here, before anything is stored or sent.
+fn read(arguments: Arguments) -> Result<(Cheapest, CheapestTerms), Refusal> {
+    let refused = |error: Misuse| Refusal::from_client(Name::BuyCheapest, &error.into());
+    let code = arguments.currency.as_ref().map_or("EUR", CurrencyCode::as_str);
+    let currency = Currency::parse(code).map_err(|error| refused(Misuse::Money(error)))?;
+    let guards = spend_guard::Currency::parse(currency.code())
+        .map_err(|_| Refusal::new("invalid_currency", "the currency is not an ISO 4217 code with a minor unit"))?;
+    let store =
+        Origin::of(arguments.store_url.as_str()).map_err(|why| refused(Misuse::Url { what: "store_url", why }))?;
+    let cap_minor = arguments.max_amount_minor.value();
+    let mut wanted = Wanted::new(cap_minor, currency);
+    // Neither tells two purchases apart by its case.
+    let category = arguments.category.map(|category| category.into_string().to_lowercase());
+    if let Some(category) = &category {
+        wanted = wanted.with_category(category);
+    }
+    let country = match arguments.ships_to_country {
+        None => None,
+        Some(code) => Some(Country::parse(code.as_str()).map_err(|_| {
+            Refusal::new("invalid_country", "ships_to_country is not an ISO 3166-1 alpha-2 code, like NL")
+        })?),
+    };
+    if let Some(country) = &country {
+        wanted = wanted.with_ships_to_country(country.code());
+    }
+    let terms = CheapestTerms {
+        store: store.to_string(),
+        cap_minor,
+        currency: guards,
+        category,
+        country: country.map(|country| country.code().to_owned()),
+        purchase_ref: arguments.purchase_ref.map(|reference| reference.as_str().to_owned()),
+    };
+    let (store_url, verify_url, redirect_uri) =
+        (arguments.store_url, arguments.merchant_verify_url, arguments.redirect_uri);
+    let order = move |key: IdempotencyKey, line: LineItem, price: Money| {
+        let line = line.with_unit_price_minor(price.amount_minor());
+        Order::new(store_url.as_str(), verify_url.as_str(), price, vec![line], redirect_uri.as_str(), key)
+    };
+    // An order for some article at some price tells whether the URLs belong together.
+    let key = IdempotencyKey::generate(&SystemRng);
+    let price = Money::new(cap_minor, currency).map_err(|error| refused(Misuse::Money(error)))?;
+    order(key, LineItem::new("any", 1), price).map_err(|error| Refusal::from_client(Name::BuyCheapest, &error))?;
+    Ok((Cheapest { store, currency, cap_minor, wanted, order: Box::new(order) }, terms))
+}
+
+/// What `dry_run` does: picks, verifies the offer, and stops there.
+async fn simulate(client: &Client, cheapest: &Cheapest) -> Result<CallToolResult, Refusal> {
+    let chosen = cheapest.find(client, Name::BuyCheapest).await?;
+    let refused = |error| Refusal::from_client(Name::BuyCheapest, &Misuse::Money(error).into());
+    let price = Money::new(chosen.unit_price_minor, cheapest.currency).map_err(refused)?;
+    let mut output = json!({
+        "status": "dry_run",
+        "offer_verified": true,
+        "amount_minor": price.amount_minor(),
+        "currency": price.currency().code(),
+        "next_step": "Call again without dry_run to pay.",
+    });
+    add_chosen(&mut output, Some(chosen));
+    let sentence = format!(
+        "The cheapest article at {} that fits costs {price} by its signed offer. Nothing was paid.",
+        cheapest.store
+    );
+    Ok(output::success(output, sentence, None))
+}
+
+/// The contract's two members: what was chosen, and once it is paid, how that went.
+fn add_chosen(output: &mut Value, chosen: Option<CatalogItem>) {
+    let Value::Object(members) = output else { return };
+    let paid: Map<_, _> =
+        RESULT.iter().filter_map(|name| Some(((*name).to_owned(), members.get(*name)?.clone()))).collect();
+    if members.get("status") == Some(&json!("settled")) {
+        members.retain(|name, _| !RESULT.contains(&name.as_str()));
+        members.insert("result".to_owned(), Value::Object(paid));
+    }
+    if let Some(chosen) = chosen {
+        members.insert("chosen".to_owned(), json!(chosen));
+        members.insert("untrusted_fields".to_owned(), json!(["chosen.sku", "chosen.title", "chosen.category"]));
+    }
+}
+
+const RESULT: [&str; 5] = ["mandate_id", "payment_intent_id", "payment_provider_ref", "settled_at", "receipt_url"];
