@@ -21,11 +21,15 @@ pub struct SandboxConfig {
     pub(crate) mandate_ttl_seconds: UnixSeconds,
     pub(crate) rules: Rules,
     pub(crate) change_answer: Option<Arc<ChangeAnswer>>,
+    pub(crate) intercept: Option<Arc<Intercept>>,
     pub(crate) faults: Vec<PlannedFault>,
 }
 
 /// What a party that lies makes of an answer.
 pub(crate) type ChangeAnswer = dyn Fn(&LoggedRequest, http::Response<Bytes>) -> http::Response<Bytes> + Send + Sync;
+
+/// What answers a request in the place of its party, where it does.
+pub(crate) type Intercept = dyn Fn(&LoggedRequest) -> Option<http::Response<Bytes>> + Send + Sync;
 
 impl SandboxConfig {
     /// The default set-up.
@@ -40,6 +44,7 @@ impl SandboxConfig {
             mandate_ttl_seconds: MAX_MANDATE_TTL_SECONDS,
             rules: Rules::default(),
             change_answer: None,
+            intercept: None,
             faults: Vec::new(),
         }
     }
@@ -102,6 +107,17 @@ impl SandboxConfig {
         change: impl Fn(&LoggedRequest, http::Response<Bytes>) -> http::Response<Bytes> + Send + Sync + 'static,
     ) -> Self {
         self.change_answer = Some(Arc::new(change));
+        self
+    }
+
+    /// Shows every request from outside to `intercept` before its party sees it. Where that gives an answer, the request
+    /// was logged and never arrives: a gateway in between, or the moment at which a test ends its client.
+    #[must_use]
+    pub fn intercepting_requests(
+        mut self,
+        intercept: impl Fn(&LoggedRequest) -> Option<http::Response<Bytes>> + Send + Sync + 'static,
+    ) -> Self {
+        self.intercept = Some(Arc::new(intercept));
         self
     }
 

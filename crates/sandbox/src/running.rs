@@ -119,6 +119,7 @@ impl Sandbox {
                 log: Arc::default(),
                 faults: Arc::new(Faults::of(config.faults.clone())),
                 change: config.change_answer.clone(),
+                intercept: config.intercept.clone(),
             },
             stop,
             servers: JoinSet::new(),

@@ -19,7 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::config::ChangeAnswer;
+use crate::config::{ChangeAnswer, Intercept};
 use crate::error::Refusal;
 use crate::fault::{Befallen, Fault, Faults, Step};
 use crate::loopback::SANDBOX_AGENT;
@@ -45,6 +45,7 @@ pub(crate) struct Outside {
     pub(crate) log: Arc<RequestLog>,
     pub(crate) faults: Arc<Faults>,
     pub(crate) change: Option<Arc<ChangeAnswer>>,
+    pub(crate) intercept: Option<Arc<Intercept>>,
 }
 
 impl Bound {
@@ -110,7 +111,7 @@ enum Ending {
 impl Handler {
     async fn answer(&self, request: Request<Incoming>) -> Result<Response, Ending> {
         let from_outside = request.headers().get(USER_AGENT).is_none_or(|agent| agent != SANDBOX_AGENT);
-        let Outside { log, faults, change } = &self.outside;
+        let Outside { log, faults, change, intercept } = &self.outside;
         let asked = LoggedRequest::of(&self.party, request.method(), request.uri().path());
         if from_outside {
             log.record(asked.clone());
@@ -123,6 +124,9 @@ impl Handler {
         }
         if !from_outside {
             return Ok(self.handle(request).await);
+        }
+        if let Some(answer) = intercept.as_ref().and_then(|intercept| intercept(&asked)) {
+            return Ok(answer.map(axum::body::Body::from));
         }
         let planned = Step::of(&asked).and_then(|step| faults.take(step));
         let response = match planned {

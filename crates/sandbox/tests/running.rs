@@ -37,6 +37,24 @@ async fn every_party_has_a_loopback_origin_of_its_own() {
 }
 
 #[tokio::test]
+async fn an_intercepted_request_is_logged_and_never_arrives() {
+    let world = World::start_with(|config| {
+        config.intercepting_requests(|request| {
+            let stopped = request.path == "/oauth/register";
+            stopped.then(|| http::Response::builder().status(502).body(bytes::Bytes::from_static(b"gone")).unwrap())
+        })
+    })
+    .await;
+    let token = world.sandbox.setup_token().unwrap();
+    let body = serde_json::json!({"software_statement": token}).to_string();
+    let request = Request::post("/").header("content-type", "application/json").body(Full::from(body)).unwrap();
+    let answer = send(&world.url("/oauth/register"), request).await;
+    assert_eq!((answer.status.as_u16(), answer.body.as_ref()), (502, b"gone".as_slice()));
+    assert_eq!(world.sandbox.request_count(&Party::AuthorizationServer, &Method::POST, "/oauth/register"), 1);
+    assert_eq!(get(&world.url("/oauth/jwks.json")).await.status, 200);
+}
+
+#[tokio::test]
 async fn shutdown_ends_open_connections_within_two_seconds() {
     let world = World::start().await;
     let all = origins(&world.sandbox);

@@ -2,7 +2,10 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part of the support")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
+pub mod books;
 pub mod schema;
+pub mod unspent;
+pub mod wire;
 
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -241,14 +244,25 @@ impl World {
     /// The last presentation of the intent that an answer is about, from the ledger: a tool's answer has it only when it
     /// is spent.
     pub fn presentation(&self, answer: &Answer) -> String {
-        let clock = std::sync::Arc::new(oid4ac_client::SystemClock);
-        let ledger = spend_guard::Ledger::new(self.data_dir(), clock);
         let id = answer.output()["intent_id"].as_str().unwrap().parse().unwrap();
-        ledger.artefact(&id, spend_guard::Artefact::Presentation).unwrap().unwrap()
+        self.ledger().artefact(&id, spend_guard::Artefact::Presentation).unwrap().unwrap()
     }
 
     pub fn data_dir(&self) -> PathBuf {
         self.home.path().join("data")
+    }
+
+    /// Lets the agent spend more than any test does: the policy's file, confirmed as its owner would.
+    pub fn spend_freely(&self) {
+        self.set_policy("[currency.EUR]\nper_transaction = 1000\napproval_above = 1000\nhour = 100000\nday = 100000");
+    }
+
+    /// Puts a policy in force.
+    pub fn set_policy(&self, text: &str) {
+        let folder = self.home.path().join(".config/oid4pay-mcp");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("policy.toml"), text).unwrap();
+        self.ledger().confirm(&spend_guard::Policy::parse(text, "policy.toml").unwrap()).unwrap();
     }
 
     pub async fn server(&self) -> Server {
@@ -301,7 +315,8 @@ impl World {
     /// How often a merchant has settled, by its own books.
     pub async fn settlements(&self, merchant: &MerchantInfo) -> Vec<Value> {
         let endpoint = Endpoint::parse(&merchant.settlements_url).unwrap();
-        let answer = self.http.send(&endpoint, http::Request::new(Bytes::new()), Limits::ANSWER).await.unwrap();
+        let request = http::Request::builder().header("connection", "close").body(Bytes::new()).unwrap();
+        let answer = self.http.send(&endpoint, request, Limits::ANSWER).await.unwrap();
         let body: Value = serde_json::from_slice(answer.body()).unwrap();
         body["settlements"].as_array().unwrap().clone()
     }
