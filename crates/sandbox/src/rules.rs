@@ -3,6 +3,9 @@
 //! A conformance suite proves that it is not empty by switching rules off one at a time and seeing a check fail. What no
 //! peer could break without a private key of the sandbox has no switch.
 
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
 /// Declares the rules once: the enum, the list of all, the names.
 macro_rules! rules {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
@@ -213,6 +216,7 @@ rules! {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rules {
     off: Vec<Rule>,
+    decisive: Arc<Mutex<HashSet<Rule>>>,
 }
 
 impl Rules {
@@ -222,11 +226,18 @@ impl Rules {
 
     /// Whether `rule` is enforced.
     pub(crate) fn enforced(&self, rule: Rule) -> bool {
+        self.decisive.lock().unwrap_or_else(PoisonError::into_inner).insert(rule);
         !self.off.contains(&rule)
     }
 
     /// Refuses when `rule` is enforced and does not hold.
     pub(crate) fn require<E>(&self, rule: Rule, holds: bool, refusal: impl FnOnce() -> E) -> Result<(), E> {
         if holds || !self.enforced(rule) { Ok(()) } else { Err(refusal()) }
+    }
+
+    /// The rules so far whose being enforced or not made, or could have made, a difference. A rule that held wherever it
+    /// was looked at is not among them.
+    pub(crate) fn decisive(&self) -> HashSet<Rule> {
+        self.decisive.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -1,4 +1,5 @@
 use core::fmt;
+use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use crate::directory::{Directory, Listing};
 use crate::fault::{Faults, PlannedFault};
 use crate::merchant::{ALPACANICA, BRISTLE_AND_SLATE, Merchant, SETTLEMENTS_PATH, VERIFY_PATH};
 use crate::request_log::{LoggedRequest, Party};
+use crate::rules::{Rule, Rules};
 use crate::server::{Bound, Outside, Service};
 
 /// A running sandbox. Dropping it stops it.
@@ -22,6 +24,7 @@ pub struct Sandbox {
     shops: Vec<Arc<Merchant>>,
     merchants: Vec<MerchantInfo>,
     outside: Outside,
+    rules: Rules,
     stop: watch::Sender<()>,
     servers: JoinSet<()>,
 }
@@ -121,6 +124,7 @@ impl Sandbox {
                 change: config.change_answer.clone(),
                 intercept: config.intercept.clone(),
             },
+            rules: config.rules.clone(),
             stop,
             servers: JoinSet::new(),
         };
@@ -235,6 +239,13 @@ impl Sandbox {
     /// Plans a fault. It happens once; more than one of a step happen one after the other.
     pub fn plan_fault(&self, planned: PlannedFault) {
         self.outside.faults.plan(planned);
+    }
+
+    /// The rules so far whose being switched off could have changed an answer. What was asked of this sandbox would have
+    /// been answered the same without any of the others.
+    #[must_use]
+    pub fn decisive_rules(&self) -> HashSet<Rule> {
+        self.rules.decisive()
     }
 
     pub(crate) fn authorization_server(&self) -> &AuthorizationServer {

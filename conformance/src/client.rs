@@ -1,0 +1,14 @@
+//! What the client must refuse: one lie at a time by a server, a directory or a merchant.
+
+use crate::check::Check;
+
+mod deception;
+pub(crate) mod forger;
+mod tokens;
+
+pub(crate) use deception::{Deception, Peer};
+
+/// All checks of the client.
+pub(crate) fn checks() -> Vec<Check> {
+    [tokens::checks()].into_iter().flatten().collect()
+}

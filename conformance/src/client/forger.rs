@@ -1,0 +1,91 @@
+//! A peer's key that the liar made: published as the peer's own, it signs whatever is to be believed.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Response;
+use jose::{Alg, PrivateKey, Signer as _, TokenHeader};
+use serde_json::{Value, json};
+
+use crate::forge::{self, take_apart};
+use crate::lie::{self, Lie};
+use crate::world::new_key;
+
+#[derive(Clone)]
+pub(crate) struct Forger {
+    key: Arc<PrivateKey>,
+    kid: String,
+}
+
+impl Forger {
+    pub(crate) fn new(alg: Alg) -> Self {
+        let key = Arc::new(new_key(alg));
+        let kid = key.public_key().thumbprint().as_str().to_owned();
+        Self { key, kid }
+    }
+
+    pub(crate) fn kid(&self) -> &str {
+        &self.kid
+    }
+
+    pub(crate) fn key(&self) -> &PrivateKey {
+        &self.key
+    }
+
+    /// The set with this key alone.
+    pub(crate) fn jwks(&self) -> Response<Bytes> {
+        let jwk = self.key.public_key().to_jwk().with_kid(&self.kid);
+        lie::answer(200, "application/json", json!({ "keys": [jwk] }).to_string())
+    }
+
+    /// Signs claims under this `typ`.
+    pub(crate) fn sign(&self, typ: &str, claims: &Value) -> String {
+        let header = json!({ "alg": self.key.public_key().alg().name(), "typ": typ, "kid": self.kid });
+        forge::sign(&header, claims, &self.key)
+    }
+
+    /// Signs what a JWS says anew, changed so. Disclosures after it stay.
+    pub(crate) fn resign(&self, token: &str, typ: &str, edit: impl FnOnce(&mut Value)) -> String {
+        let (jwt, disclosures) = token.split_at(token.find('~').unwrap_or(token.len()));
+        let Ok((_, mut claims)) = take_apart(jwt) else { return token.to_owned() };
+        edit(&mut claims);
+        format!("{}{disclosures}", self.sign(typ, &claims))
+    }
+
+    /// Signs a JSON document as a detached JWS over its canonical form (RFC 7515 appendix F).
+    pub(crate) fn sign_detached(&self, document: &Value) -> String {
+        let payload = serde_json_canonicalizer::to_vec(document).unwrap_or_default();
+        let header = TokenHeader::untyped().kid(&self.kid);
+        let jws = jose::sign_compact(self.key.as_ref(), &header, &payload).unwrap_or_default();
+        let parts: Vec<_> = jws.split('.').collect();
+        format!("{}..{}", parts.first().unwrap_or(&""), parts.last().unwrap_or(&""))
+    }
+}
+
+/// An authorization server with the liar's key issues what the sandbox's does, changed so: the access token by the first,
+/// the mandate by the second. Its status list cannot be had.
+pub(crate) fn issues(at_edit: Edit, mandate_edit: Edit) -> Lie {
+    issues_as(("at+jwt", at_edit), ("vc+sd-jwt", mandate_edit))
+}
+
+/// The same, under these types.
+pub(crate) fn issues_as(access_token: (&'static str, Edit), mandate: (&'static str, Edit)) -> Lie {
+    let forger = Forger::new(Alg::EdDsa);
+    Arc::new(move |request, answer| match request.path.as_str() {
+        "/oauth/jwks.json" => forger.jwks(),
+        "/oauth/token" if answer.status().is_success() => lie::edit_json(answer, &|reply: &mut Value| {
+            for (name, (typ, edit)) in [("access_token", access_token), ("mandate_jwt", mandate)] {
+                if let Some(token) = reply[name].as_str() {
+                    reply[name] = forger.resign(token, typ, edit).into();
+                }
+            }
+        }),
+        path if path.starts_with("/oauth/status-list/") => lie::answer(503, "text/plain", ""),
+        _ => answer,
+    })
+}
+
+pub(crate) type Edit = fn(&mut Value);
+
+/// Leaves claims as they are.
+pub(crate) fn as_they_are(_: &mut Value) {}
