@@ -1,4 +1,4 @@
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dpop::Minter;
@@ -27,6 +27,8 @@ pub(crate) struct Inner {
     pub(crate) endpoint_origins: BTreeSet<Origin>,
     pub(crate) portal: Option<Origin>,
     pub(crate) directory: Option<Endpoint>,
+    /// What each merchant may be shown of a mandate, as paths with dots.
+    pub(crate) disclosures: BTreeMap<Origin, BTreeSet<String>>,
     pub(crate) http: Arc<dyn HttpClient>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -57,6 +59,7 @@ impl Client {
             endpoint_origins: BTreeSet::new(),
             portal: None,
             directory: None,
+            disclosures: BTreeMap::new(),
             trusted: Vec::new(),
             http: None,
             store: None,
@@ -139,6 +142,7 @@ pub struct ClientBuilder {
     endpoint_origins: BTreeSet<Origin>,
     portal: Option<Origin>,
     directory: Option<Endpoint>,
+    disclosures: BTreeMap<Origin, BTreeSet<String>>,
     trusted: Vec<Origin>,
     http: Option<Arc<dyn HttpClient>>,
     store: Option<Arc<dyn Store>>,
@@ -206,6 +210,14 @@ impl ClientBuilder {
         self
     }
 
+    /// Shows this merchant these claims of a mandate, where the mandate has them: `principal_email`, say, or
+    /// `consent_evidence.ip`. A merchant for whom nothing was said is shown none.
+    #[must_use]
+    pub fn disclose<S: Into<String>>(mut self, merchant: Origin, claims: impl IntoIterator<Item = S>) -> Self {
+        self.disclosures.entry(merchant).or_default().extend(claims.into_iter().map(Into::into));
+        self
+    }
+
     /// Settings for authorization servers that read the standards otherwise.
     #[must_use]
     pub fn compatibility(mut self, compatibility: Compatibility) -> Self {
@@ -228,6 +240,7 @@ impl ClientBuilder {
                 endpoint_origins: self.endpoint_origins,
                 portal: self.portal,
                 directory: self.directory,
+                disclosures: self.disclosures,
                 store: self.store.unwrap_or_else(|| Arc::new(MemoryStore::default())),
                 clock: self.clock,
                 rng: self.rng,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::StatusCode;
 use http::header::RETRY_AFTER;
 use jose::{Alg, Jwk, PublicKey, SignError, Signer as _, base64url, sha256};
-use sd_jwt::{HeldSdJwt, KeyBinder};
+use sd_jwt::{ClaimPath, HeldSdJwt, KeyBinder};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -156,14 +156,22 @@ impl Client {
         Ok(Made { text, merchant_nonce: Some(merchant_nonce), key_binding })
     }
 
-    /// The mandate with nothing disclosed and a KB-JWT for this merchant and challenge.
+    /// The mandate with what the operator lets this merchant see, and a KB-JWT for this merchant and challenge.
     fn bind(&self, agent: &Agent, of: &Presentment<'_>, merchant_nonce: &str) -> Result<String, Error> {
         let held =
             HeldSdJwt::parse(of.mandate.sd_jwt.clone()).map_err(|why| Misbehaviour::new(Artefact::Mandate, why))?;
-        let nothing = held.select(&[]).map_err(|_| Misbehaviour::new(Artefact::Mandate, Why::Member("_sd")))?;
+        let shown = held.select(&self.disclosed_to(of.merchant, &held));
+        let shown = shown.map_err(|_| Misbehaviour::new(Artefact::Mandate, Why::Member("_sd")))?;
         let nonce = key_binding_nonce(merchant_nonce, of.mandate.offer_digest.as_deref());
         let binder = KeyBinder::carrying_key(agent.keys.dpop().as_ref());
-        Ok(binder.bind(nothing, of.merchant.as_str(), &nonce, self.now())?)
+        Ok(binder.bind(shown, of.merchant.as_str(), &nonce, self.now())?)
+    }
+
+    fn disclosed_to(&self, merchant: &Origin, held: &HeldSdJwt) -> Vec<ClaimPath> {
+        let Some(claims) = self.inner.disclosures.get(merchant) else { return Vec::new() };
+        let path = |claim: &String| claim.split('.').fold(ClaimPath::root(), ClaimPath::member);
+        let named: Vec<_> = claims.iter().map(path).collect();
+        held.disclosable().filter(|path| named.contains(path)).cloned().collect()
     }
 
     async fn send_presentation(

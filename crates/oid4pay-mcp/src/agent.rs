@@ -85,6 +85,17 @@ impl Agent {
         if let Some(directory) = &self.settings.directory {
             builder = builder.directory(directory.clone());
         }
+        let server = &self.settings.authorization_server;
+        builder = builder.compatibility(server.compatibility());
+        if let Some(portal) = &server.portal_origin {
+            builder = builder.portal(portal.clone());
+        }
+        for origin in &server.endpoint_origins {
+            builder = builder.trusted_origin(origin.clone()).endpoint_origin(origin.clone());
+        }
+        for (merchant, claims) in &self.settings.disclosures.0 {
+            builder = builder.disclose(merchant.clone(), claims);
+        }
         let client = builder.store(self.store(issuer)?).build();
         clients.insert(issuer.to_owned(), client.clone());
         Ok(client)

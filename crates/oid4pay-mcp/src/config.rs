@@ -1,4 +1,6 @@
-//! Settings: a flag beats the environment, the environment beats the default.
+//! Settings: a flag beats the environment, the environment beats the settings file, the file beats the default.
+
+mod file;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,7 +8,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::ValueEnum;
 use oid4ac_client::Endpoint;
+use serde::Deserialize;
 
+use self::file::File;
+pub(crate) use self::file::{AuthorizationServer, Disclosures};
 use crate::tools::Offered;
 
 /// The options that every command takes.
@@ -21,24 +26,29 @@ pub(crate) struct Options {
     /// Folder for keys, registration and ledger [default: oid4pay-mcp in the XDG data directory]
     #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// How long a call waits for a person's decision before it answers approval_required
-    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(0..=300))]
-    consent_wait: u64,
-    /// Which tools are offered
-    #[arg(long, global = true, value_name = "TOOLSET", value_enum, default_value_t = Toolset::Oid4ac)]
-    toolset: Toolset,
+    /// Settings file; flags and environment go before it [default: config.toml in the XDG configuration directory]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// How long a call waits for a person's decision before it answers approval_required [default: 20]
+    #[arg(long, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=MAX_CONSENT_WAIT))]
+    consent_wait: Option<u64>,
+    /// Which tools are offered [default: oid4ac]
+    #[arg(long, global = true, value_name = "TOOLSET", value_enum)]
+    toolset: Option<Toolset>,
     /// Offer only tools that change nothing and cannot pay
     #[arg(long, global = true)]
     read_only: bool,
-    /// How log lines on standard error look
-    #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
-    log: LogFormat,
+    /// How log lines on standard error look [default: text]
+    #[arg(long, global = true, value_name = "FORMAT", value_enum)]
+    log: Option<LogFormat>,
 }
 
 /// Which tools a server offers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Toolset {
     /// Register, find merchants, pay, and what the person can see and do about it
+    #[default]
     Oid4ac,
     /// The spending guard: policy, budgets, intents, evidence
     Spend,
@@ -53,15 +63,17 @@ impl Toolset {
 }
 
 /// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum LogFormat {
     /// For people.
+    #[default]
     Text,
     /// One JSON object a line.
     Json,
 }
 
-/// What a server or command works with. Nothing of it has been read from disk.
+/// What a server or command works with. Of all files, only the settings file has been read.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) as_origin: Option<String>,
@@ -70,21 +82,29 @@ pub(crate) struct Settings {
     pub(crate) consent_wait: Duration,
     pub(crate) offered: Offered,
     pub(crate) log: LogFormat,
+    /// In what the authorization server differs from OID4AC.
+    pub(crate) authorization_server: AuthorizationServer,
+    /// Which claims of a mandate a merchant may be shown.
+    pub(crate) disclosures: Disclosures,
 }
 
 impl Settings {
     pub(crate) fn resolve(options: Options) -> anyhow::Result<Self> {
-        let as_origin = options.as_origin.filter(|url| !url.is_empty());
-        if let Some(url) = &as_origin {
-            Endpoint::parse(url).context("--as-origin (OID4PAY_AS_ORIGIN)")?;
-        }
+        let file = File::read(options.config.as_deref())?;
+        let as_origin = match options.as_origin.filter(|url| !url.is_empty()) {
+            Some(url) => {
+                Endpoint::parse(&url).context("--as-origin (OID4PAY_AS_ORIGIN)")?;
+                Some(url)
+            }
+            None => file.as_origin,
+        };
         let directory = match options.discovery_url.filter(|url| !url.is_empty()) {
             Some(url) => Some(Endpoint::parse(&url).context("--discovery-url (OID4PAY_DISCOVERY_URL)")?),
-            None => None,
+            None => file.discovery_url,
         };
-        let data_dir = match options.data_dir {
+        let data_dir = match options.data_dir.or(file.data_dir) {
             Some(dir) => dir,
-            None => directories::ProjectDirs::from("", "", "oid4pay-mcp")
+            None => project_dirs()
                 .context("there is no home directory to keep keys in: set HOME, XDG_DATA_HOME or --data-dir")?
                 .data_dir()
                 .to_owned(),
@@ -93,9 +113,22 @@ impl Settings {
             as_origin,
             directory,
             data_dir,
-            consent_wait: Duration::from_secs(options.consent_wait),
-            offered: Offered { toolset: options.toolset, read_only: options.read_only },
-            log: options.log,
+            consent_wait: Duration::from_secs(options.consent_wait.or(file.consent_wait).unwrap_or(20)),
+            offered: Offered {
+                toolset: options.toolset.or(file.toolset).unwrap_or_default(),
+                read_only: options.read_only || file.read_only,
+            },
+            log: options.log.or(file.log).unwrap_or_default(),
+            authorization_server: file.authorization_server,
+            disclosures: file.disclose,
         })
     }
 }
+
+/// This program's folders, where there is a home to have them in.
+pub(crate) fn project_dirs() -> Option<directories::ProjectDirs> {
+    directories::ProjectDirs::from("", "", "oid4pay-mcp")
+}
+
+/// Seconds; clients give up long before.
+const MAX_CONSENT_WAIT: u64 = 300;
