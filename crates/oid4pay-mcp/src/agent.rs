@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use oid4ac_client::{
     AddressPolicy, Client, Endpoint, FileStore, Misuse, RegisterRequest, ReqwestClient, Store, SystemClock,
 };
-use spend_guard::{Filter, Ledger};
+use spend_guard::{Filter, Ledger, Policy};
 
 use crate::config::Settings;
 use crate::errors::Refusal;
+use crate::policy::PolicySource;
 use crate::provided::{Provided, ProvidedStore};
 use crate::purchase::ledger_failed;
 use crate::tools::Name;
@@ -19,16 +20,23 @@ pub(crate) struct Agent {
     settings: Settings,
     clients: Mutex<HashMap<String, Client>>,
     ledger: Ledger,
+    policy: PolicySource,
 }
 
 impl Agent {
     pub(crate) fn new(settings: Settings) -> Self {
         let ledger = Ledger::new(&settings.data_dir, Arc::new(SystemClock));
-        Self { settings, clients: Mutex::default(), ledger }
+        let policy = PolicySource::new(&settings);
+        Self { settings, clients: Mutex::default(), ledger, policy }
     }
 
     pub(crate) fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// The policy that payments have to keep, as the file has it now.
+    pub(crate) fn policy(&self) -> Result<Arc<Policy>, Refusal> {
+        self.policy.read().map_err(|error| Refusal::new("policy_unusable", &error.to_string()))
     }
 
     pub(crate) fn settings(&self) -> &Settings {

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 use oid4ac_client::Endpoint;
 use serde::Deserialize;
+use spend_guard::Tightening;
 
 use self::file::File;
 pub(crate) use self::file::{AuthorizationServer, Disclosures};
@@ -79,6 +80,10 @@ pub(crate) struct Settings {
     pub(crate) as_origin: Option<String>,
     pub(crate) directory: Option<Endpoint>,
     pub(crate) data_dir: PathBuf,
+    /// The human's policy, which need not exist; `None` without a home directory to look in.
+    pub(crate) policy_file: Option<PathBuf>,
+    /// Limits from the environment.
+    pub(crate) tightening: Tightening,
     pub(crate) consent_wait: Duration,
     pub(crate) offered: Offered,
     pub(crate) log: LogFormat,
@@ -109,10 +114,13 @@ impl Settings {
                 .data_dir()
                 .to_owned(),
         };
+        let policy_file = project_dirs().map(|directories| directories.config_dir().join("policy.toml"));
         Ok(Self {
             as_origin,
             directory,
             data_dir,
+            policy_file,
+            tightening: tightening()?,
             consent_wait: Duration::from_secs(options.consent_wait.or(file.consent_wait).unwrap_or(20)),
             offered: Offered {
                 toolset: options.toolset.or(file.toolset).unwrap_or_default(),
@@ -132,3 +140,30 @@ pub(crate) fn project_dirs() -> Option<directories::ProjectDirs> {
 
 /// Seconds; clients give up long before.
 const MAX_CONSENT_WAIT: u64 = 300;
+
+impl Settings {
+    /// What a person types for `arguments` to act on this very data directory.
+    pub(crate) fn command(&self, arguments: &str) -> String {
+        if project_dirs().is_some_and(|directories| directories.data_dir() == self.data_dir) {
+            return format!("oid4pay-mcp {arguments}");
+        }
+        format!("oid4pay-mcp --data-dir '{}' {arguments}", self.data_dir.display())
+    }
+}
+
+/// Limits that the environment sets. They are no flags and no part of a file: those are for the policy, which can be
+/// confirmed.
+fn tightening() -> anyhow::Result<Tightening> {
+    let limit = |name: &'static str| match std::env::var(name) {
+        Ok(value) if value.is_empty() => Ok(None),
+        Ok(value) => Ok(Some(value)),
+        Err(std::env::VarError::NotPresent) => Ok(None),
+        Err(std::env::VarError::NotUnicode(_)) => Err(anyhow::anyhow!("{name} is not Unicode")),
+    };
+    Ok(Tightening {
+        per_transaction: limit("OID4PAY_MAX_PER_TX")?,
+        hour: limit("OID4PAY_MAX_HOURLY")?,
+        day: limit("OID4PAY_MAX_DAILY")?,
+        approval_above: limit("OID4PAY_APPROVAL_ABOVE")?,
+    })
+}

@@ -4,6 +4,7 @@
 //! lies; it and the command `sandbox` come with the feature `sandbox`, which is on by default.
 
 mod agent;
+mod approval;
 mod cli;
 mod config;
 #[cfg(feature = "sandbox")]
@@ -11,6 +12,7 @@ pub mod demo;
 mod errors;
 mod human;
 mod keys;
+mod policy;
 mod provided;
 mod purchase;
 #[cfg(feature = "sandbox")]

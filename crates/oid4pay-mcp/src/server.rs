@@ -85,8 +85,9 @@ impl ServerHandler for Server {
         if let Err(refusal) = self.agent.settings().offered.check(tool) {
             return Ok(refusal.into_result(tool).into());
         }
-        let waiting = Waiting::new(self.agent.settings().consent_wait, context);
-        tools::call(tool, &self.agent, request.arguments, waiting).await.map(CallToolResponse::from)
+        let waiting = Waiting::new(self.agent.settings().consent_wait, context)
+            .with_input(request.request_state, request.input_responses);
+        tools::call(tool, &self.agent, request.arguments, waiting).await
     }
 }
 

@@ -12,7 +12,7 @@ mod verify_mandate;
 use std::sync::LazyLock;
 
 use rmcp::ErrorData;
-use rmcp::model::{CallToolResult, JsonObject, Tool};
+use rmcp::model::{CallToolResponse, JsonObject, Tool};
 
 use crate::agent::Agent;
 use crate::config::Toolset;
@@ -22,8 +22,9 @@ use crate::waiting::Waiting;
 pub(crate) use self::output::{signatures_meta, success};
 
 /// Declares the tools, in the order in which they are listed: by name. A row is the variant, the tool's name, the toolset
-/// and the function that answers, `async fn(&Agent, Arguments, Waiting) -> Result<CallToolResult, Refusal>`. The definition
-/// is the JSON file of the tool's name; whether the tool changes anything is what its `readOnlyHint` says.
+/// and the function that answers, `async fn(&Agent, Arguments, Waiting) -> Result<CallToolResult, Refusal>`, or with a
+/// `CallToolResponse`. The definition is the JSON file of the tool's name; whether the tool changes anything is what its
+/// `readOnlyHint` says.
 macro_rules! tools {
     ($($variant:ident = $name:literal in $toolset:ident by $answer:path;)*) => {
         /// A tool of this server.
@@ -64,11 +65,11 @@ macro_rules! tools {
             agent: &Agent,
             arguments: Option<JsonObject>,
             waiting: Waiting,
-        ) -> Result<CallToolResult, ErrorData> {
+        ) -> Result<CallToolResponse, ErrorData> {
             let answer = match tool {
-                $(Name::$variant => $answer(agent, args::parse(arguments)?, waiting).await,)*
+                $(Name::$variant => $answer(agent, args::parse(arguments)?, waiting).await.map(CallToolResponse::from),)*
             };
-            Ok(answer.unwrap_or_else(|refusal| refusal.into_result(tool)))
+            Ok(answer.unwrap_or_else(|refusal| refusal.into_result(tool).into()))
         }
     };
 }

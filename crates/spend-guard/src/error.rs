@@ -114,6 +114,9 @@ pub enum LedgerError {
         /// `amount`, `currency` or `merchant`.
         what: &'static str,
     },
+    /// The ticket of an answer was used, was replaced by a newer one, or never existed.
+    #[error("the answer about intent {0} belongs to no open question: a ticket works once, and only the newest")]
+    TicketSpent(IntentId),
     /// What is bought is not what was declared.
     #[error("intent {id} was declared with another {what}")]
     DeclarationMismatch {

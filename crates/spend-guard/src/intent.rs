@@ -303,6 +303,9 @@ pub struct Intent {
     /// Whether a human must agree, was asked, and what the answer was.
     #[serde(default)]
     pub approval: Approval,
+    /// The hash of the ticket by which one answer to an open question is taken ([`Ledger::issue_ticket`](crate::Ledger)).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<String>,
     /// Whether every line's offer was verified; `None` until they were looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offer_verified: Option<bool>,

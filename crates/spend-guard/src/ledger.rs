@@ -318,6 +318,45 @@ impl Ledger {
         Ok(intent)
     }
 
+    /// Lets one answer about an open intent be taken, by whoever brings `ticket` back: at least 128 random bits that the
+    /// caller drew. It replaces an earlier one. Only its hash is kept.
+    ///
+    /// # Errors
+    ///
+    /// - [`LedgerError::NoSuchIntent`] if there is none.
+    /// - [`LedgerError::TicketSpent`] if nothing about it can be answered any more.
+    /// - Any of the errors of opening and writing the file.
+    pub fn issue_ticket(&self, id: &IntentId, ticket: &str) -> Result<(), LedgerError> {
+        self.store.write(|tx| {
+            let mut intent = tx.load(id)?;
+            if intent.state.is_final() || intent.state.is_in_flight() {
+                return Err(LedgerError::TicketSpent(id.clone()).into());
+            }
+            intent.ticket = Some(hash(ticket.as_bytes()));
+            tx.write_row(&intent, "ticket_issued", json!({"state": intent.state}))
+        })
+    }
+
+    /// Takes a ticket back. It works once, in whichever process comes first.
+    ///
+    /// # Errors
+    ///
+    /// - [`LedgerError::NoSuchIntent`] if there is none.
+    /// - [`LedgerError::TicketSpent`] if it is not the newest of the intent, or was taken back before.
+    /// - Any of the errors of opening and writing the file.
+    pub fn redeem_ticket(&self, id: &IntentId, ticket: &str) -> Result<Intent, LedgerError> {
+        self.store.write(|tx| {
+            let mut intent = tx.load(id)?;
+            // Hashes of random bits: how long comparing them takes tells nothing.
+            if intent.ticket.as_ref() != Some(&hash(ticket.as_bytes())) {
+                return Err(LedgerError::TicketSpent(id.clone()).into());
+            }
+            intent.ticket = None;
+            tx.write_row(&intent, "ticket_redeemed", json!({"state": intent.state}))?;
+            Ok(intent)
+        })
+    }
+
     /// Calls an intent off and gives its reservation back. A mandate it holds stays valid at the authorization server
     /// until the caller revokes it.
     ///

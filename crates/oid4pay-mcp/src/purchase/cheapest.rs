@@ -3,7 +3,7 @@
 use oid4ac_client::{
     CatalogItem, Client, Currency, Error, IdempotencyKey, JournalError, LineItem, Misuse, Money, Order, Origin, Wanted,
 };
-use spend_guard::{Artefact, Begun, Claim, Intent, Ledger};
+use spend_guard::{Artefact, Begun, Claim, Intent, Ledger, Policy};
 
 use super::{Call, about, denied, ledger_failed};
 use crate::errors::Refusal;
@@ -42,7 +42,7 @@ impl Cheapest {
     }
 
     /// Fixes the item of the claimed intent, unless it has one.
-    pub(super) async fn pick(&self, call: &Call<'_>, mut claim: Claim) -> Result<Claim, Refusal> {
+    pub(super) async fn pick(&self, call: &Call<'_>, mut claim: Claim, policy: &Policy) -> Result<Claim, Refusal> {
         if !claim.intent().line_items.is_empty() {
             return Ok(claim);
         }
@@ -59,7 +59,7 @@ impl Cheapest {
         claim.keep_with_next_step(Artefact::Item, text);
         let price = item.unit_price_minor;
         let line = spend_guard::LineItem { sku: item.sku, qty: 1, unit_price_minor: Some(price) };
-        match claim.item_picked(vec![line], price, item.category, None) {
+        match claim.item_picked(vec![line], price, item.category, Some(policy)) {
             Ok(Begun::New(claim)) => Ok(claim),
             Ok(Begun::Denied(denial)) => Err(denied(&denial)),
             Ok(_) => Err(Refusal::new("ledger_failed", "the ledger did not go on with the intent it had given out")),

@@ -15,6 +15,11 @@ pub(crate) struct IntentJournal<'a> {
     intent: Mutex<Held>,
 }
 
+/// Why the journal stops a purchase that is sound: a human has to agree before the authorization server is asked.
+#[derive(Debug, thiserror::Error)]
+#[error("a human has to approve first")]
+pub(super) struct AskHuman;
+
 enum Held {
     /// This call drives it.
     Claim(Box<Claim>),
@@ -35,6 +40,14 @@ impl<'a> IntentJournal<'a> {
         match &*self.lock() {
             Held::Claim(claim) => claim.intent().clone(),
             Held::Settled(intent) => intent.as_ref().clone(),
+        }
+    }
+
+    /// Gives the intent back, where this call drives it.
+    pub(super) fn into_claim(self) -> Option<Claim> {
+        match self.intent.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Held::Claim(claim) => Some(*claim),
+            Held::Settled(_) => None,
         }
     }
 
@@ -78,7 +91,7 @@ impl<'a> IntentJournal<'a> {
                 };
                 match claim.offers_verified(offers).map_err(failed)? {
                     Next::Authorize => Ok(()),
-                    Next::AskHuman => Err(JournalError::new("a human has to approve first", "approval missing")),
+                    Next::AskHuman => Err(JournalError::new("a human has to approve first", AskHuman)),
                 }
             }
             Step::ConsentPending(consent) => claim.consent_pending(&consent.url, consent.expires_at).map_err(failed),

@@ -4,7 +4,7 @@ use oid4ac_client::{
     CatalogItem, Client, Country, Currency, Error, IdempotencyKey, LineItem, Misuse, Money, Order, Origin, SystemRng,
     Wanted,
 };
-use rmcp::model::CallToolResult;
+use rmcp::model::{CallToolResponse, CallToolResult};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use spend_guard::{CheapestTerms, Purchase};
@@ -13,7 +13,7 @@ use super::args::{self, CurrencyCode, Integer, MAX_MINOR, PurchaseRef, Text, Uri
 use super::{Name, output};
 use crate::agent::Agent;
 use crate::errors::Refusal;
-use crate::purchase::{self, Call, Cheapest, Work};
+use crate::purchase::{self, Call, Cheapest, Ran, Work};
 use crate::waiting::Waiting;
 
 #[derive(Deserialize)]
@@ -35,7 +35,7 @@ pub(super) struct Arguments {
     dry_run: bool,
 }
 
-pub(super) async fn buy(agent: &Agent, arguments: Arguments, waiting: Waiting) -> Result<CallToolResult, Refusal> {
+pub(super) async fn buy(agent: &Agent, arguments: Arguments, waiting: Waiting) -> Result<CallToolResponse, Refusal> {
     const TOOL: Name = Name::BuyCheapest;
     let refused = |error: Error| Refusal::from_client(TOOL, &error);
     let issuer = agent.issuer(TOOL)?;
@@ -46,18 +46,20 @@ pub(super) async fn buy(agent: &Agent, arguments: Arguments, waiting: Waiting) -
         return Err(refused(Misuse::NotRegistered.into()));
     }
     if dry_run {
-        return simulate(&client, &cheapest).await;
+        return simulate(agent, &client, &issuer, &cheapest).await.map(CallToolResponse::from);
     }
     let purchase = Purchase::cheapest(issuer, terms, IdempotencyKey::generate(&SystemRng).as_str())
         .map_err(|error| Refusal::new("invalid_arguments", &error.to_string()))?;
-    let ledger = agent.ledger();
-    let call =
-        Call { tool: TOOL, client: &client, ledger, purchase, work: Work::Cheapest(Box::new(cheapest)), waiting };
-    let answer = purchase::run(call).await?;
-    let chosen = purchase::chosen(ledger, answer.intent()).map_err(|error| refused(error.into()))?;
+    let work = Work::Cheapest(Box::new(cheapest));
+    let call = Call { tool: TOOL, agent, client: &client, purchase, work, waiting };
+    let answer = match purchase::run(call).await? {
+        Ran::Answered(answer) => answer,
+        Ran::AskClient(question) => return Ok((*question).into()),
+    };
+    let chosen = purchase::chosen(agent.ledger(), answer.intent()).map_err(|error| refused(error.into()))?;
     let mut told = output::told(&answer, |_| json!({}));
     add_chosen(&mut told.output, chosen);
-    Ok(told.into_result())
+    Ok(told.into_result().into())
 }
 
 /// What is looked for, how it is ordered, and what makes two calls the same purchase. Everything that can be wrong with the
@@ -108,23 +110,47 @@ fn read(arguments: Arguments) -> Result<(Cheapest, CheapestTerms), Refusal> {
 }
 
 /// What `dry_run` does: picks, verifies the offer, and stops there.
-async fn simulate(client: &Client, cheapest: &Cheapest) -> Result<CallToolResult, Refusal> {
+async fn simulate(
+    agent: &Agent,
+    client: &Client,
+    issuer: &str,
+    cheapest: &Cheapest,
+) -> Result<CallToolResult, Refusal> {
     let chosen = cheapest.find(client, Name::BuyCheapest).await?;
     let refused = |error| Refusal::from_client(Name::BuyCheapest, &Misuse::Money(error).into());
     let price = Money::new(chosen.unit_price_minor, cheapest.currency).map_err(refused)?;
+    let guard = purchase::simulate(agent, &as_picked(issuer, cheapest, &chosen)?)?;
+    let sentence = format!(
+        "The cheapest article at {} that fits costs {price} by its signed offer. {} Nothing was paid.",
+        cheapest.store,
+        output::guards_word(&guard),
+    );
     let mut output = json!({
         "status": "dry_run",
+        "guard": guard,
         "offer_verified": true,
         "amount_minor": price.amount_minor(),
         "currency": price.currency().code(),
         "next_step": "Call again without dry_run to pay.",
     });
     add_chosen(&mut output, Some(chosen));
-    let sentence = format!(
-        "The cheapest article at {} that fits costs {price} by its signed offer. Nothing was paid.",
-        cheapest.store
-    );
     Ok(output::success(output, sentence, None))
+}
+
+/// The purchase as the guard would see it once the item is picked.
+fn as_picked(issuer: &str, cheapest: &Cheapest, item: &CatalogItem) -> Result<Purchase, Refusal> {
+    let invalid = |error: &dyn std::fmt::Display| Refusal::new("invalid_arguments", &error.to_string());
+    let currency = spend_guard::Currency::parse(cheapest.currency.code()).map_err(|error| invalid(&error))?;
+    let price = item.unit_price_minor;
+    let line = spend_guard::LineItem { sku: item.sku.clone(), qty: 1, unit_price_minor: Some(price) };
+    let key = IdempotencyKey::generate(&SystemRng);
+    let store = cheapest.store.as_str();
+    let purchase = Purchase::payment(issuer, store, vec![line], price, currency, None, key.as_str());
+    let purchase = purchase.map_err(|error| invalid(&error))?;
+    Ok(match &item.category {
+        Some(category) => purchase.category(category),
+        None => purchase,
+    })
 }
 
 /// The contract's two members: what was chosen, and once it is paid, how that went.

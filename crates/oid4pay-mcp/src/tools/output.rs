@@ -5,7 +5,8 @@ use rmcp::model::{CallToolResult, ContentBlock, MetaObject};
 use serde_json::{Map, Value, json};
 use spend_guard::Intent;
 
-use crate::purchase::{Answer, NEXT_IN_FLIGHT, Signatures};
+use crate::approval;
+use crate::purchase::{Answer, NEXT_IN_FLIGHT, Place, Signatures};
 
 /// Structured content, the same as text, and one sentence for a person.
 pub(crate) fn success(structured: Value, sentence: String, signatures: Option<&Signatures>) -> CallToolResult {
@@ -38,7 +39,10 @@ impl Told {
 pub(super) fn told(answer: &Answer, settlement: impl Fn(&Payment) -> Value) -> Told {
     match answer {
         Answer::Settled { intent, payment, replayed } => settled(intent, payment, *replayed, settlement(payment)),
-        Answer::ApprovalRequired { intent, consent } => approval_required(intent, consent.as_ref()),
+        Answer::ApprovalRequired { intent, place: Place::Here { command } } => approval_here(intent, command),
+        Answer::ApprovalRequired { intent, place: Place::AuthorizationServer(consent) } => {
+            approval_there(intent, consent)
+        }
         // Without the presentation: it may not have been spent, and presenting it again is this tool's part.
         Answer::Unknown { intent, in_flight } => {
             let output = json!({
@@ -54,6 +58,17 @@ pub(super) fn told(answer: &Answer, settlement: impl Fn(&Payment) -> Value) -> T
             );
             Told { output: with_intent(output, intent), sentence, signatures: None }
         }
+    }
+}
+
+/// What the guard would say, in a sentence.
+pub(super) fn guards_word(guard: &Value) -> String {
+    let messages = guard["findings"].as_array().into_iter().flatten().filter_map(|finding| finding["message"].as_str());
+    let messages = messages.collect::<Vec<_>>().join("; ");
+    match guard["verdict"].as_str() {
+        Some("deny") => format!("The policy on this machine would refuse it: {messages}."),
+        Some("approve") => format!("The person would be asked on this machine first: {messages}."),
+        _ => "The policy on this machine allows it.".to_owned(),
     }
 }
 
@@ -93,19 +108,36 @@ fn settled(intent: &Intent, payment: &Payment, replayed: bool, own: Value) -> To
     Told { output: with_intent(output, intent), sentence, signatures: Some(Signatures::of_payment(payment)) }
 }
 
-fn approval_required(intent: &Intent, consent: Option<&Consent>) -> Told {
-    let mut output = json!({"status": "approval_required", "next_step": NEXT_CONSENT});
-    let mut sentence = format!("A person has to approve the payment of {} to {}", amount(intent), intent.merchant);
-    if let Some(consent) = consent {
-        output["consent_url"] = json!(consent.url);
-        output["consent_mode"] = json!(consent.mode);
-        sentence.push_str(&format!(" at {}", consent.url));
-        if let Ok(deadline) = jiff::Timestamp::from_second(consent.expires_at) {
-            output["consent_expires_at"] = json!(deadline.to_string());
-            sentence.push_str(&format!(" until {deadline}"));
-        }
+/// Nobody could be asked through the client, or they have not answered.
+fn approval_here(intent: &Intent, command: &str) -> Told {
+    let next_step =
+        format!("Ask the person to run `{command}` in a terminal; then call again with the same arguments.");
+    let mut output = json!({"status": "approval_required", "approve_command": command, "next_step": next_step});
+    let mut sentence =
+        format!("A person has to approve the payment of {} to {} on this machine", amount(intent), intent.merchant);
+    if let Some(terms) = approval::terms(intent) {
+        let deadline = approval::time(terms.expires_at);
+        sentence.push_str(&format!(" until {deadline}"));
+        output["approval_expires_at"] = json!(deadline);
     }
-    sentence.push_str(". Then call again with the same arguments.");
+    Told { output: with_intent(output, intent), sentence: format!("{sentence}. {next_step}"), signatures: None }
+}
+
+fn approval_there(intent: &Intent, consent: &Consent) -> Told {
+    let deadline = approval::time(consent.expires_at);
+    let output = json!({
+        "status": "approval_required",
+        "consent_url": consent.url,
+        "consent_mode": consent.mode,
+        "consent_expires_at": deadline,
+        "next_step": NEXT_CONSENT,
+    });
+    let sentence = format!(
+        "A person has to approve the payment of {} to {} at {} until {deadline}. Then call again with the same arguments.",
+        amount(intent),
+        intent.merchant,
+        consent.url,
+    );
     Told { output: with_intent(output, intent), sentence, signatures: None }
 }
 
@@ -125,11 +157,7 @@ fn with_intent(mut output: Value, intent: &Intent) -> Value {
 
 /// `12.99 EUR`.
 fn amount(intent: &Intent) -> String {
-    let currency = oid4ac_client::Currency::parse(intent.currency.code());
-    match currency.and_then(|currency| oid4ac_client::Money::new(intent.amount_minor, currency)) {
-        Ok(money) => money.to_string(),
-        Err(_) => format!("{} minor units of {}", intent.amount_minor, intent.currency.code()),
-    }
+    intent.currency.format(intent.amount_minor)
 }
 
 const NEXT_CONSENT: &str = "Show the person consent_url, then call again with the same arguments.";

@@ -1,16 +1,16 @@
 //! `agent_payment_initiate`.
 
 use oid4ac_client::{Client, Currency, Error, IdempotencyKey, LineItem, Misuse, Money, Order, SystemRng};
-use rmcp::model::CallToolResult;
+use rmcp::model::{CallToolResponse, CallToolResult};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use spend_guard::Purchase;
 
 use super::args::{self, CurrencyCode, Integer, MAX_MINOR, PurchaseRef, Uri};
 use super::{Name, output};
 use crate::agent::Agent;
 use crate::errors::Refusal;
-use crate::purchase::{self, Call, Work};
+use crate::purchase::{self, Call, Ran, Work};
 use crate::waiting::Waiting;
 
 #[derive(Deserialize)]
@@ -59,47 +59,51 @@ impl ConsentMode {
     }
 }
 
-pub(super) async fn pay(agent: &Agent, arguments: Arguments, waiting: Waiting) -> Result<CallToolResult, Refusal> {
+pub(super) async fn pay(agent: &Agent, arguments: Arguments, waiting: Waiting) -> Result<CallToolResponse, Refusal> {
     let refused = |error: Error| Refusal::from_client(Name::PaymentInitiate, &error);
     let issuer = agent.issuer(Name::PaymentInitiate)?;
     let client = agent.client(Name::PaymentInitiate, &issuer)?;
     let (dry_run, purchase_ref) = (arguments.dry_run, arguments.purchase_ref.as_ref().map(|r| r.as_str().to_owned()));
     let terms = Terms::new(arguments).map_err(refused)?;
     let order = terms.order(IdempotencyKey::generate(&SystemRng)).map_err(refused)?;
-    if dry_run {
-        return simulate(&client, &order).await.map_err(refused);
-    }
     if client.registration().map_err(refused)?.is_none() {
         return Err(refused(Misuse::NotRegistered.into()));
     }
     let purchase = as_purchase(&issuer, &order, purchase_ref)?;
+    if dry_run {
+        let guard = purchase::simulate(agent, &purchase)?;
+        return simulated(&client, &order, guard).await.map(CallToolResponse::from).map_err(refused);
+    }
     let work = Work::Order(Box::new(move |key| terms.order(key)));
-    let ledger = agent.ledger();
-    let call = Call { tool: Name::PaymentInitiate, client: &client, ledger, purchase, work, waiting };
-    let answer = purchase::run(call).await?;
+    let call = Call { tool: Name::PaymentInitiate, agent, client: &client, purchase, work, waiting };
+    let answer = match purchase::run(call).await? {
+        Ran::Answered(answer) => answer,
+        Ran::AskClient(question) => return Ok((*question).into()),
+    };
     let told = output::told(
         &answer,
         |payment| json!({"mandate_jwt": payment.mandate.mandate_jwt(), "presentation": payment.presentation}),
     );
-    Ok(told.into_result())
+    Ok(told.into_result().into())
 }
 
 /// What `dry_run` does: everything that can be known without asking anybody for anything.
-async fn simulate(client: &Client, order: &Order) -> Result<CallToolResult, Error> {
-    if client.registration()?.is_none() {
-        return Err(Misuse::NotRegistered.into());
-    }
+async fn simulated(client: &Client, order: &Order, guard: Value) -> Result<CallToolResult, Error> {
     let offers = client.check_offers(order).await?;
     let amount = order.amount();
+    let sentence = format!(
+        "{} would be asked {amount}; its signed offers make that. {} Nothing was paid.",
+        order.merchant(),
+        output::guards_word(&guard),
+    );
     let output = json!({
         "status": "dry_run",
+        "guard": guard,
         "offer_verified": offers.verdict.is_verified(),
         "amount_minor": amount.amount_minor(),
         "currency": amount.currency().code(),
         "next_step": "Call again without dry_run to pay.",
     });
-    let sentence =
-        format!("{} would be asked {amount}; its signed offers make that. Nothing was paid.", order.merchant());
     Ok(output::success(output, sentence, None))
 }
 

@@ -1,16 +1,16 @@
 //! `agent_verify_mandate`.
 
 use oid4ac_client::{IdempotencyKey, PresentedMandate};
-use rmcp::model::CallToolResult;
+use rmcp::model::{CallToolResponse, CallToolResult};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use spend_guard::{Ledger, Mandate, Purchase};
 
 use super::args::{self, PurchaseRef, Text, Uri};
 use super::{Name, output};
 use crate::agent::Agent;
 use crate::errors::Refusal;
-use crate::purchase::{self, Call, Work, ledger_failed};
+use crate::purchase::{self, Call, Ran, Work, ledger_failed};
 use crate::waiting::Waiting;
 
 #[derive(Deserialize)]
@@ -30,7 +30,7 @@ pub(super) struct Arguments {
     dry_run: bool,
 }
 
-pub(super) async fn verify(agent: &Agent, arguments: Arguments, waiting: Waiting) -> Result<CallToolResult, Refusal> {
+pub(super) async fn verify(agent: &Agent, arguments: Arguments, waiting: Waiting) -> Result<CallToolResponse, Refusal> {
     let issuer = agent.issuer(Name::VerifyMandate)?;
     let client = agent.client(Name::VerifyMandate, &issuer)?;
     let presented = client
@@ -38,15 +38,18 @@ pub(super) async fn verify(agent: &Agent, arguments: Arguments, waiting: Waiting
         .await
         .map_err(|error| Refusal::from_client(Name::VerifyMandate, &error))?;
     let line_items: Vec<_> = arguments.line_items.into_iter().map(args::LineItem::into_client).collect();
-    let ledger = agent.ledger();
-    let key = idempotency_key(ledger, &issuer, &presented, arguments.idempotency_key.as_deref())?;
+    let key = idempotency_key(agent.ledger(), &issuer, &presented, arguments.idempotency_key.as_deref())?;
     let purchase = as_purchase(&issuer, &presented, &key)?;
     if arguments.dry_run {
-        return Ok(simulated(&presented, &key));
+        let guard = purchase::simulate(agent, &purchase)?;
+        return Ok(simulated(&presented, &key, guard).into());
     }
     let work = Work::Presentation { presented: Box::new(presented), line_items, offer_id: arguments.offer_id };
-    let call = Call { tool: Name::VerifyMandate, client: &client, ledger, purchase, work, waiting };
-    let answer = purchase::run(call).await?;
+    let call = Call { tool: Name::VerifyMandate, agent, client: &client, purchase, work, waiting };
+    let answer = match purchase::run(call).await? {
+        Ran::Answered(answer) => answer,
+        Ran::AskClient(question) => return Ok((*question).into()),
+    };
     let told = output::told(&answer, |payment| {
         let settlement = &payment.settlement;
         json!({
@@ -55,7 +58,7 @@ pub(super) async fn verify(agent: &Agent, arguments: Arguments, waiting: Waiting
             "spend_cap_remaining_minor": settlement.spend_cap_remaining_minor,
         })
     });
-    Ok(told.into_result())
+    Ok(told.into_result().into())
 }
 
 /// The caller's key, else the one stored with the mandate, else the one that follows from the mandate: never a new one, or
@@ -93,17 +96,21 @@ fn as_purchase(issuer: &str, presented: &PresentedMandate, key: &IdempotencyKey)
         .map_err(|error| Refusal::new("invalid_arguments", &error.to_string()))
 }
 
-fn simulated(presented: &PresentedMandate, key: &IdempotencyKey) -> CallToolResult {
+fn simulated(presented: &PresentedMandate, key: &IdempotencyKey, guard: Value) -> CallToolResult {
     let amount = presented.amount();
+    let sentence = format!(
+        "The mandate holds, for at most {amount} at {}. {} Nothing was sent to it.",
+        presented.merchant(),
+        output::guards_word(&guard),
+    );
     let structured = json!({
         "status": "dry_run",
+        "guard": guard,
         "mandate_id": presented.mandate_id(),
         "idempotency_key": key.as_str(),
         "amount_minor": amount.amount_minor(),
         "currency": amount.currency().code(),
         "next_step": "Call again without dry_run to present it.",
     });
-    let sentence =
-        format!("The mandate holds, for at most {amount} at {}. Nothing was sent to it.", presented.merchant());
     output::success(structured, sentence, None)
 }

@@ -37,6 +37,7 @@ impl Tx<'_> {
             reserved: false,
             declaration: None,
             approval: Approval::NotNeeded,
+            ticket: None,
             offer_verified: None,
             offer_digest: None,
             consent: None,
@@ -198,7 +199,7 @@ impl Tx<'_> {
         self.append("artefact", Some((id, None)), detail)
     }
 
-    fn write_row(&self, intent: &Intent, event: &str, detail: Value) -> Result<(), Failed> {
+    pub(crate) fn write_row(&self, intent: &Intent, event: &str, detail: Value) -> Result<(), Failed> {
         let body = serde_json::to_string(intent).map_err(|error| self.corrupt(error.to_string()))?;
         let releasable = intent.state.after(Step::Expire).is_some();
         self.sql

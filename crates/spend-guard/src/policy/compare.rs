@@ -18,6 +18,9 @@ impl Policy {
         if after.approval_seconds > before.approval_seconds {
             looser.push("approval_minutes is longer".to_owned());
         }
+        if after.approval_in_client && !before.approval_in_client {
+            looser.push("approval_in_client is true".to_owned());
+        }
         for glob in before.deny_merchants.iter().filter(|glob| !after.deny_merchants.contains(glob)) {
             looser.push(format!("merchants.deny lacks {glob}"));
         }

@@ -4,6 +4,7 @@
 //! replay_hours = 24          # how long a repeated purchase is answered from the first one
 //! intent_minutes = 60        # when what was never presented gives its money back
 //! approval_minutes = 60      # how long a human's yes counts
+//! approval_in_client = true  # whether one given in the agent's client counts, or only in a terminal or on the page
 //!
 //! [merchants]                # globs on origins: `*` any characters, `?` one
 //! allow = ["https://*.alpacanica.com"]
@@ -109,6 +110,7 @@ fn rules(document: &DeTable<'_>) -> Result<Rules, Problem> {
             "replay_hours" => rules.replay_seconds = number(value, MAX_HOURS)? as u32 * 3600,
             "intent_minutes" => rules.intent_seconds = number(value, MAX_HOURS * 60)? as u32 * 60,
             "approval_minutes" => rules.approval_seconds = number(value, MAX_HOURS * 60)? as u32 * 60,
+            "approval_in_client" => rules.approval_in_client = boolean(value)?,
             "merchants" => merchants(table(value)?, &mut rules)?,
             "currency" => currencies(table(value)?, &mut rules.currencies)?,
             "alerts" => alerts(table(value)?, &mut rules)?,
@@ -127,7 +129,7 @@ fn rules(document: &DeTable<'_>) -> Result<Rules, Problem> {
             _ => {
                 return Err(unknown(
                     key,
-                    "replay_hours, intent_minutes, approval_minutes, merchants, currency, alerts, rule",
+                    "replay_hours, intent_minutes, approval_minutes, approval_in_client, merchants, currency, alerts, rule",
                 ));
             }
         }
@@ -173,7 +175,7 @@ fn currencies(table_of: &DeTable<'_>, currencies: &mut BTreeMap<Currency, Limits
         let table = table(value)?;
         for (key, value) in table {
             if key.get_ref() == "allowed" {
-                is_allowed = value.get_ref().as_bool().ok_or_else(|| problem(value, "true or false is wanted"))?;
+                is_allowed = boolean(value)?;
             } else if !limit(key.get_ref(), value, currency, limits)? {
                 return Err(unknown(key, &format!("allowed, {LIMITS}")));
             }
@@ -365,6 +367,10 @@ fn mcc(span: Range<usize>, text: &str) -> Result<String, Problem> {
 
 fn currency(span: Range<usize>, text: &str) -> Result<Currency, Problem> {
     Currency::parse(text).map_err(|error| Problem(span, error.to_string()))
+}
+
+fn boolean(value: &Value<'_>) -> Result<bool, Problem> {
+    value.get_ref().as_bool().ok_or_else(|| problem(value, "true or false is wanted"))
 }
 
 fn text<'v>(value: &'v Value<'_>) -> Result<&'v str, Problem> {

@@ -17,6 +17,8 @@ pub struct Rules {
     pub intent_seconds: u32,
     /// For how long a human's yes counts, and the question stays open.
     pub approval_seconds: u32,
+    /// Whether a yes given in the agent's own client counts, or only one given in a terminal or on the local page.
+    pub approval_in_client: bool,
     /// Only merchants whose origin matches one of these; `None` means any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_merchants: Option<Vec<String>>,
@@ -142,6 +144,7 @@ impl Default for Rules {
             replay_seconds: 24 * 3600,
             intent_seconds: 3600,
             approval_seconds: 3600,
+            approval_in_client: true,
             allow_merchants: None,
             deny_merchants: Vec::new(),
             currencies: standard.map(|currency| (currency, Limits::standard(currency))).collect(),

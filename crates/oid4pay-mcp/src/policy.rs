@@ -1,0 +1,103 @@
+//! The policy in use: the human's file, tightened by the environment.
+
+use std::fs;
+use std::io::{ErrorKind, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use spend_guard::{InvalidTightening, Policy, PolicyError, Tightening};
+
+use crate::config::Settings;
+
+/// Where the policy comes from. Nothing is read until a payment needs it; a file that has not changed is not parsed again.
+pub(crate) struct PolicySource {
+    file: Option<PathBuf>,
+    tightening: Tightening,
+    parsed: Mutex<Option<(String, Arc<Policy>)>>,
+}
+
+/// Why there is no policy to pay by. Payments stop until it is mended: nothing falls back to the defaults.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PolicyUnusable {
+    /// The file says something that cannot be meant.
+    #[error("{0}")]
+    Invalid(#[from] PolicyError),
+    /// The file cannot be read.
+    #[error("{}: {reason}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What is in the way.
+        reason: String,
+    },
+    /// A limit of the environment is no amount.
+    #[error("{variable}: {error}")]
+    Environment {
+        /// The variable.
+        variable: &'static str,
+        /// What is wrong with it.
+        error: InvalidTightening,
+    },
+}
+
+impl PolicySource {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        let Settings { policy_file, tightening, .. } = settings;
+        Self { file: policy_file.clone(), tightening: tightening.clone(), parsed: Mutex::default() }
+    }
+
+    /// The policy as it is now: the file's, or the defaults where there is none, and never more than the environment allows.
+    ///
+    /// # Errors
+    ///
+    /// - [`PolicyUnusable`] with file, line and reason.
+    pub(crate) fn read(&self) -> Result<Arc<Policy>, PolicyUnusable> {
+        let text = self.file.as_deref().map_or(Ok(None), text_of)?.unwrap_or_default();
+        let mut parsed = self.parsed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, policy)) = &*parsed
+            && *of == text
+        {
+            return Ok(Arc::clone(policy));
+        }
+        let policy = Policy::parse(&text, &self.file_name())?;
+        let policy = policy.tighten(&self.tightening).map_err(|error| {
+            let variable = match error.member {
+                "per_transaction" => "OID4PAY_MAX_PER_TX",
+                "hour" => "OID4PAY_MAX_HOURLY",
+                "day" => "OID4PAY_MAX_DAILY",
+                _ => "OID4PAY_APPROVAL_ABOVE",
+            };
+            PolicyUnusable::Environment { variable, error }
+        })?;
+        let policy = Arc::new(policy);
+        *parsed = Some((text, Arc::clone(&policy)));
+        Ok(policy)
+    }
+
+    fn file_name(&self) -> String {
+        self.file.as_ref().map_or_else(|| "policy.toml".to_owned(), |file| file.display().to_string())
+    }
+}
+
+/// A policy file's text; `None` if there is none.
+pub(crate) fn text_of(path: &Path) -> Result<Option<String>, PolicyUnusable> {
+    let unreadable = |reason: String| PolicyUnusable::Unreadable { path: path.to_owned(), reason };
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => {}
+        Ok(_) => return Err(unreadable("not a file".to_owned())),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            // A link that leads nowhere was meant to lead to a policy.
+            return fs::symlink_metadata(path).map_or(Ok(None), |_| Err(unreadable(error.to_string())));
+        }
+        Err(error) => return Err(unreadable(error.to_string())),
+    }
+    let mut text = String::new();
+    let file = fs::File::open(path).map_err(|error| unreadable(error.to_string()))?;
+    file.take(MAX_OCTETS + 1).read_to_string(&mut text).map_err(|error| unreadable(error.to_string()))?;
+    if text.len() as u64 > MAX_OCTETS {
+        return Err(unreadable("larger than 1 MiB".to_owned()));
+    }
+    Ok(Some(text))
+}
+
+const MAX_OCTETS: u64 = 1 << 20;
