@@ -23,6 +23,15 @@ impl Minter {
         Self { signer, header }
     }
 
+    /// A minter of the same key whose proofs say `Ed25519` (RFC 9864 §2.2) in place of `EdDSA`: for a server whose
+    /// `dpop_signing_alg_values_supported` has that name only.
+    #[must_use]
+    pub fn fully_specified(&self) -> Self {
+        let key = self.signer.public_key();
+        let header = TokenHeader::new(TYP).jwk(key).fully_specified().encode(key);
+        Self { signer: Arc::clone(&self.signer), header }
+    }
+
     /// Mints a proof (RFC 9449 §4.2) with a `jti` of 128 bits from `rng`.
     ///
     /// # Errors

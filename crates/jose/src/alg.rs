@@ -43,6 +43,15 @@ impl Alg {
             Self::Es256 => "ES256",
         }
     }
+
+    /// The name that says the curve too (RFC 9864 §2): `Ed25519` or `ES256`. For a peer that lists no other.
+    #[must_use]
+    pub fn fully_specified_name(self) -> &'static str {
+        match self {
+            Self::EdDsa => "Ed25519",
+            Self::Es256 => "ES256",
+        }
+    }
 }
 
 impl fmt::Display for Alg {

@@ -13,6 +13,7 @@ pub struct TokenHeader<'a> {
     typ: Option<&'a str>,
     kid: Option<&'a str>,
     jwk: Option<&'a PublicKey>,
+    fully_specified: bool,
 }
 
 impl<'a> TokenHeader<'a> {
@@ -25,7 +26,7 @@ impl<'a> TokenHeader<'a> {
     /// A header without `typ`.
     #[must_use]
     pub fn untyped() -> Self {
-        Self { typ: None, kid: None, jwk: None }
+        Self { typ: None, kid: None, jwk: None, fully_specified: false }
     }
 
     /// Names the key (RFC 7515 §4.1.4).
@@ -42,10 +43,21 @@ impl<'a> TokenHeader<'a> {
         self
     }
 
+    /// Writes the algorithm's fully-specified name (RFC 9864 §2): `Ed25519` in place of `EdDSA`.
+    #[must_use]
+    pub fn fully_specified(mut self) -> Self {
+        self.fully_specified = true;
+        self
+    }
+
     /// The encoded header with its dot, ready to be put before many payloads signed by `key`.
     #[must_use]
     pub fn encode(&self, key: &PublicKey) -> EncodedHeader {
-        let mut json = format!(r#"{{"alg":"{}""#, key.alg().name());
+        let alg = match self.fully_specified {
+            true => key.alg().fully_specified_name(),
+            false => key.alg().name(),
+        };
+        let mut json = format!(r#"{{"alg":"{alg}""#);
         for (name, value) in [("typ", self.typ), ("kid", self.kid)] {
             if let Some(value) = value {
                 json.push_str(&format!(r#","{name}":{}"#, Value::from(value)));

@@ -4,7 +4,7 @@ use jose::{Signer as _, TokenHeader, random_token};
 use serde::Serialize;
 
 use crate::client::{Agent, AssertionAudience};
-use crate::metadata::Metadata;
+use crate::metadata::{AlgNames, Metadata};
 use crate::{Client, Error};
 
 #[derive(Serialize)]
@@ -38,7 +38,10 @@ impl Client {
             exp: now + LIFE_SECONDS,
             jti: random_token::<16>(self.inner.rng.as_ref()),
         };
-        let header = TokenHeader::new("JWT").kid(key.public_key().thumbprint().as_str());
+        let mut header = TokenHeader::new("JWT").kid(key.public_key().thumbprint().as_str());
+        if metadata.assertion_names == AlgNames::FullySpecified {
+            header = header.fully_specified();
+        }
         let payload = serde_json::to_vec(&claims).unwrap_or_default();
         let assertion = jose::sign_compact(key.as_ref(), &header, &payload)?;
         Ok([

@@ -7,14 +7,15 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::client::Agent;
+use crate::loopback::LoopbackUri;
 use crate::metadata::{MANDATE_TYPE, Metadata};
 use crate::nonce::Role;
 use crate::secret::{Code, CodeVerifier, SecretText, State};
 use crate::send::{Answer, Call};
 use crate::store::PendingAuthorization;
 use crate::{
-    Artefact, CheckedOffers, Client, Consent, Endpoint, Error, Incompatibility, LineItem, Misbehaviour, Misuse, Order,
-    ServerError, Stage, Why,
+    Artefact, CheckedOffers, Client, Consent, Endpoint, Error, LineItem, Misbehaviour, Misuse, Order, ServerError,
+    Stage, Why,
 };
 
 /// How an authorization stands.
@@ -43,93 +44,109 @@ pub(crate) enum Shown {
     No,
 }
 
-/// What an authorization is asked for.
-pub(crate) struct AuthorizationRequest<'a> {
+/// What an authorization is asked for. It may have to outlive the call, until a person opens a page.
+pub(crate) struct AuthorizationRequest {
     /// Under which the store keeps what a consent waits with.
-    pub(crate) key: &'a str,
-    pub(crate) scope: &'a str,
-    pub(crate) resource: &'a str,
-    pub(crate) redirect_uri: &'a str,
-    pub(crate) consent_mode_hint: Option<&'a str>,
+    pub(crate) key: String,
+    pub(crate) scope: String,
+    pub(crate) resource: String,
+    pub(crate) redirect_uri: String,
+    pub(crate) consent_mode_hint: Option<String>,
     /// `authorization_details` as JSON, for a payment.
     pub(crate) details: Option<String>,
 }
 
-impl<'a> AuthorizationRequest<'a> {
+impl AuthorizationRequest {
     /// For a payment.
-    pub(crate) fn payment(order: &'a Order, offers: &CheckedOffers) -> Result<Self, Error> {
+    pub(crate) fn payment(order: &Order, offers: &CheckedOffers) -> Result<Self, Error> {
         let details = serde_json::to_string(&[Details::of(order, offers)])
             .map_err(|_| Misbehaviour::new(Artefact::PushedRequest, Why::Member("authorization_details")))?;
         Ok(Self {
-            key: order.idempotency_key().as_str(),
-            scope: order.scope(),
-            resource: order.merchant().as_str(),
-            redirect_uri: order.redirect_uri(),
-            consent_mode_hint: order.consent_mode_hint(),
+            key: order.idempotency_key().as_str().to_owned(),
+            scope: order.scope().to_owned(),
+            resource: order.merchant().as_str().to_owned(),
+            redirect_uri: order.redirect_uri().to_owned(),
+            consent_mode_hint: order.consent_mode_hint().map(str::to_owned),
             details: Some(details),
         })
     }
 }
 
 impl Client {
-    /// Refuses, before anything is sent, a consent mode that the server does not have, and a server that knows none.
-    pub(crate) fn check_consent_mode(metadata: &Metadata, hint: Option<&str>) -> Result<(), Error> {
+    /// Refuses, before anything is sent, a consent mode that the server does not have, and a redirect URI at which the
+    /// answer of a server that knows none could not be received.
+    pub(crate) fn check_can_ask(metadata: &Metadata, hint: Option<&str>, redirect_uri: &str) -> Result<(), Misuse> {
         let modes = metadata.consent_modes.as_deref();
-        let modes = modes.ok_or(Incompatibility::MissingMember("oid4ac_consent_modes_supported"))?;
-        match hint {
-            Some(hint) if !modes.iter().any(|mode| mode == hint) => Err(Misuse::ConsentMode(hint.to_owned()).into()),
-            _ => Ok(()),
+        if let Some(hint) = hint.filter(|hint| !modes.unwrap_or_default().iter().any(|mode| mode == hint)) {
+            return Err(Misuse::ConsentMode(hint.to_owned()));
+        }
+        match modes.is_some() || LoopbackUri::parse(redirect_uri).is_some() {
+            true => Ok(()),
+            false => Err(Misuse::RedirectUriNotLoopback),
         }
     }
 
-    /// Pushes the request and asks the authorization endpoint, once.
+    /// Goes on with the authorization that was begun under this key, if one was: by this process or, where the server
+    /// knows consent modes, by any.
+    pub(crate) async fn go_on(
+        &self,
+        agent: &Agent,
+        metadata: &Metadata,
+        key: &str,
+    ) -> Result<Option<Authorization>, Error> {
+        match self.inner.store.pending(key)? {
+            Some(pending) => self.poll(agent, metadata, pending).await.map(Some),
+            None => self.loopback_answer(key).transpose(),
+        }
+    }
+
+    /// Begins an authorization: pushes the request and asks the authorization endpoint, once. At a server that knows no
+    /// consent modes the person's browser does so, when they open the page.
     pub(crate) async fn authorize(
         &self,
         agent: &Agent,
         metadata: &Metadata,
-        request: &AuthorizationRequest<'_>,
+        request: AuthorizationRequest,
     ) -> Result<Authorization, Error> {
-        let rng = self.inner.rng.as_ref();
-        let state = State::new(random_token::<16>(rng));
-        // RFC 7636 §4.1: 32 random octets make 43 characters.
-        let verifier = CodeVerifier::new(random_token::<32>(rng));
-        let request_uri = self.push(agent, metadata, request, &state, &verifier).await?;
-
-        let mut url = metadata.authorization_endpoint.url().clone();
-        url.query_pairs_mut().append_pair("client_id", &agent.client_id).append_pair("request_uri", &request_uri);
-        let endpoint = Endpoint::parse(url.as_str()).map_err(|_| refused(Why::Member("authorization_endpoint")))?;
+        if metadata.consent_modes.is_none() {
+            return self.listen(request).await.map(Authorization::Pending);
+        }
+        let Pushed { endpoint, state, verifier } = self.push(agent, metadata, &request).await?;
         let answer = self.send(Call::get(Stage::Authorize, &endpoint).role(Role::AuthorizationServer)).await?;
         if !matches!(answer.status(), StatusCode::FOUND | StatusCode::SEE_OTHER) {
             return Err(answer.server_error().into());
         }
         let location = answer.header(LOCATION.as_str()).ok_or_else(|| refused(Why::Member("location")))?;
-        match redirected_to(location, request.redirect_uri) {
-            Some(response) => self.read_response(response, &state, verifier, request.redirect_uri),
+        match redirected_to(location, &request.redirect_uri) {
+            Some(response) => self.read_response(response, IssWanted::Always, &state, verifier, &request.redirect_uri),
             None => self.begin_consent(&answer, location, request, state, verifier),
         }
     }
 
-    async fn push(
+    /// Pushes the request, with a `state` and a verifier of its own.
+    pub(crate) async fn push(
         &self,
         agent: &Agent,
         metadata: &Metadata,
-        request: &AuthorizationRequest<'_>,
-        state: &State,
-        verifier: &CodeVerifier,
-    ) -> Result<String, Error> {
+        request: &AuthorizationRequest,
+    ) -> Result<Pushed, Error> {
+        let rng = self.inner.rng.as_ref();
+        let state = State::new(random_token::<16>(rng));
+        // RFC 7636 §4.1: 32 random octets make 43 characters.
+        let verifier = CodeVerifier::new(random_token::<32>(rng));
         let challenge = base64url::encode(&sha256(verifier.expose().as_bytes()));
         let mut fields = vec![
             ("response_type", "code"),
-            ("scope", request.scope),
+            ("scope", &request.scope),
             ("state", state.expose()),
             ("code_challenge", &challenge),
             ("code_challenge_method", "S256"),
-            ("redirect_uri", request.redirect_uri),
-            ("resource", request.resource),
+            ("redirect_uri", &request.redirect_uri),
+            ("resource", &request.resource),
             ("dpop_jkt", agent.minter.jkt().as_str()),
         ];
         fields.extend(request.details.as_deref().map(|details| ("authorization_details", details)));
-        fields.extend(request.consent_mode_hint.map(|hint| ("consent_mode_hint", hint)));
+        fields.extend(request.consent_mode_hint.as_deref().map(|hint| ("consent_mode_hint", hint)));
         let answer = self.send_form(Stage::Par, &metadata.par_endpoint, agent, metadata, &fields).await?;
         if answer.status() != StatusCode::CREATED {
             return Err(answer.server_error().into());
@@ -138,18 +155,27 @@ impl Client {
         if pushed.request_uri.is_empty() || pushed.request_uri.len() > MAX_REQUEST_URI {
             return Err(Misbehaviour::new(Artefact::PushedRequest, Why::Member("request_uri")).into());
         }
-        Ok(pushed.request_uri)
+        let mut url = metadata.authorization_endpoint.url().clone();
+        url.query_pairs_mut()
+            .append_pair("client_id", &agent.client_id)
+            .append_pair("request_uri", &pushed.request_uri);
+        let endpoint = Endpoint::parse(url.as_str()).map_err(|_| refused(Why::Member("authorization_endpoint")))?;
+        Ok(Pushed { endpoint, state, verifier })
     }
 
     /// RFC 6749 §4.1.2, RFC 9207 §2.4: `state` and `iss` are checked before code or error is looked at.
-    fn read_response(
+    pub(crate) fn read_response(
         &self,
         response: Response,
+        iss_wanted: IssWanted,
         state: &State,
         verifier: CodeVerifier,
         redirect_uri: &str,
     ) -> Result<Authorization, Error> {
-        self.check_response(response.state.as_ref(), response.iss.as_deref(), state)?;
+        check_state(response.state.as_ref(), state)?;
+        if iss_wanted == IssWanted::Always || response.iss.is_some() {
+            self.check_iss(response.iss.as_deref())?;
+        }
         match (response.code, response.error.as_deref()) {
             (Some(code), None) => {
                 let redirect_uri = redirect_uri.to_owned();
@@ -163,13 +189,10 @@ impl Client {
         }
     }
 
-    fn check_response(&self, state: Option<&State>, iss: Option<&str>, expected: &State) -> Result<(), Error> {
-        if state != Some(expected) {
-            return Err(refused(Why::Mismatch("state")).into());
-        }
+    fn check_iss(&self, iss: Option<&str>) -> Result<(), Misbehaviour> {
         match iss == Some(self.issuer()) {
             true => Ok(()),
-            false => Err(refused(Why::Mismatch("iss")).into()),
+            false => Err(refused(Why::Mismatch("iss"))),
         }
     }
 
@@ -178,7 +201,7 @@ impl Client {
         &self,
         answer: &Answer,
         location: &str,
-        request: &AuthorizationRequest<'_>,
+        request: AuthorizationRequest,
         state: State,
         verifier: CodeVerifier,
     ) -> Result<Authorization, Error> {
@@ -204,19 +227,23 @@ impl Client {
         let pending = PendingAuthorization {
             state,
             verifier,
-            redirect_uri: request.redirect_uri.to_owned(),
+            redirect_uri: request.redirect_uri,
             poll_uri: SecretText::new(reply.poll_uri),
             consent: consent.clone(),
         };
-        self.inner.store.set_pending(request.key, Some(&pending))?;
+        self.inner.store.set_pending(&request.key, Some(&pending))?;
         Ok(Authorization::Pending(consent))
     }
 
     /// Asks once whether the human has decided.
-    pub(crate) async fn poll(&self, agent: &Agent, key: &str) -> Result<Authorization, Error> {
-        let Some(pending) = self.inner.store.pending(key)? else { return Ok(Authorization::Expired) };
+    async fn poll(
+        &self,
+        agent: &Agent,
+        metadata: &Metadata,
+        pending: PendingAuthorization,
+    ) -> Result<Authorization, Error> {
         let poll = Endpoint::parse(pending.poll_uri.expose()).map_err(|_| refused(Why::Member("poll_uri")))?;
-        let call = Call::get(Stage::Poll, &poll).role(Role::AuthorizationServer).proof(&agent.minter);
+        let call = Call::get(Stage::Poll, &poll).role(Role::AuthorizationServer).proof(metadata.minter(agent));
         let answer = self.send(call).await?;
         let consent = pending.consent.clone();
         let too_fast = answer.status() == StatusCode::TOO_MANY_REQUESTS;
@@ -238,7 +265,8 @@ impl Client {
                 Ok(Authorization::Pending(Consent { interval_seconds: interval, ..consent }))
             }
             PollReply::Approved { code, state, iss } => {
-                self.check_response(Some(&State::new(state)), Some(&iss), &pending.state)?;
+                check_state(Some(&State::new(state)), &pending.state)?;
+                self.check_iss(Some(&iss))?;
                 let PendingAuthorization { verifier, redirect_uri, .. } = pending;
                 Ok(Authorization::Granted(Grant { code: Code::new(code), verifier, redirect_uri, shown: Shown::Yes }))
             }
@@ -300,37 +328,67 @@ enum PollReply {
     Expired,
 }
 
+/// A request that was pushed, and what reading the answer takes.
+pub(crate) struct Pushed {
+    /// Where the answer can be had; once, and soon.
+    pub(crate) endpoint: Endpoint,
+    pub(crate) state: State,
+    pub(crate) verifier: CodeVerifier,
+}
+
+/// Whether an authorization response without `iss` is one (RFC 9207 §2.4). A wrong one never is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum IssWanted {
+    Always,
+    /// The metadata doesn't promise it.
+    WhereGiven,
+}
+
 /// The query of an authorization response.
 #[derive(Default)]
-struct Response {
+pub(crate) struct Response {
     code: Option<Code>,
-    state: Option<State>,
+    pub(crate) state: Option<State>,
     iss: Option<String>,
     error: Option<String>,
     error_description: Option<String>,
+}
+
+impl Response {
+    pub(crate) fn parse(query: &str) -> Self {
+        let mut response = Self::default();
+        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            let value = value.into_owned();
+            // RFC 6749 §3.1: a parameter must not stand there twice, so neither counts.
+            let again = match name.as_ref() {
+                "code" => response.code.replace(Code::new(value)).is_some(),
+                "state" => response.state.replace(State::new(value)).is_some(),
+                "iss" => response.iss.replace(value).is_some(),
+                "error" => response.error.replace(value).is_some(),
+                "error_description" => response.error_description.replace(value).is_some(),
+                _ => false,
+            };
+            if again {
+                return Self::default();
+            }
+        }
+        response
+    }
 }
 
 /// Reads `location` as an authorization response, if it is the redirect URI with more in its query.
 fn redirected_to(location: &str, redirect_uri: &str) -> Option<Response> {
     let rest = location.strip_prefix(redirect_uri)?;
     let query = rest.strip_prefix('?').or_else(|| rest.strip_prefix('&').filter(|_| redirect_uri.contains('?')))?;
-    let mut response = Response::default();
-    for (name, value) in url::form_urlencoded::parse(query.split('#').next()?.as_bytes()) {
-        let value = value.into_owned();
-        // RFC 6749 §3.1: a parameter must not stand there twice, so neither counts.
-        let again = match name.as_ref() {
-            "code" => response.code.replace(Code::new(value)).is_some(),
-            "state" => response.state.replace(State::new(value)).is_some(),
-            "iss" => response.iss.replace(value).is_some(),
-            "error" => response.error.replace(value).is_some(),
-            "error_description" => response.error_description.replace(value).is_some(),
-            _ => false,
-        };
-        if again {
-            return Some(Response::default());
-        }
+    Url::parse(location).ok()?;
+    query.split('#').next().map(Response::parse)
+}
+
+fn check_state(state: Option<&State>, expected: &State) -> Result<(), Misbehaviour> {
+    match state == Some(expected) {
+        true => Ok(()),
+        false => Err(refused(Why::Mismatch("state"))),
     }
-    Url::parse(location).ok().map(|_| response)
 }
 
 fn refused(why: Why) -> Misbehaviour {

@@ -1,10 +1,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use dpop::Minter;
 use jose::{Alg, Clock, Rng, Signer as _};
 
 use crate::cache::Cached;
+use crate::loopback::Sessions;
 use crate::metadata::Metadata;
 use crate::nonce::NonceCache;
 use crate::status_list::StatusList;
@@ -40,6 +41,8 @@ pub(crate) struct Inner {
     pub(crate) status_lists: Mutex<HashMap<String, Arc<Cached<StatusList>>>>,
     /// The last unused challenge of each merchant.
     pub(crate) challenges: Mutex<HashMap<Origin, String>>,
+    /// The authorizations that wait for a person's browser.
+    pub(crate) sessions: Sessions,
     /// The minter made from the keys last seen, so that its encoded header is made once.
     minter: Mutex<Option<(Arc<KeyPair>, Arc<Minter>)>>,
 }
@@ -88,7 +91,8 @@ impl Client {
     pub(crate) fn agent(&self) -> Result<Agent, Error> {
         let registration = self.inner.store.registration()?.ok_or(Misuse::NotRegistered)?;
         let keys = self.inner.store.keys()?.ok_or(Misuse::NotRegistered)?;
-        Ok(Agent { minter: self.minter(&keys), client_id: registration.client_id, keys })
+        let (minter, client_id) = (self.minter(&keys), registration.client_id);
+        Ok(Agent { client_id, keys, minter, fully_specified: OnceLock::new() })
     }
 
     pub(crate) fn minter(&self, keys: &Arc<KeyPair>) -> Arc<Minter> {
@@ -118,10 +122,17 @@ impl core::fmt::Debug for Client {
 pub(crate) struct Agent {
     pub(crate) client_id: String,
     pub(crate) keys: Arc<KeyPair>,
+    /// For merchants; an authorization server may want another, see [`Metadata::minter`].
     pub(crate) minter: Arc<Minter>,
+    fully_specified: OnceLock<Minter>,
 }
 
 impl Agent {
+    /// Proofs of the same key that name their algorithm as RFC 9864 does.
+    pub(crate) fn fully_specified_minter(&self) -> &Minter {
+        self.fully_specified.get_or_init(|| self.minter.fully_specified())
+    }
+
     /// Whether the mandate is bound to this agent's key.
     pub(crate) fn holds(&self, mandate: &HeldMandate) -> bool {
         mandate.jkt.as_deref() == Some(self.minter.jkt().as_str())
@@ -250,6 +261,7 @@ impl ClientBuilder {
                 jwks: Mutex::default(),
                 status_lists: Mutex::default(),
                 challenges: Mutex::default(),
+                sessions: Sessions::default(),
                 minter: Mutex::default(),
             }),
         }

@@ -59,6 +59,7 @@ impl Error {
             Self::Misuse(misuse) => misuse.code(),
             Self::Local(LocalError::Store(_)) => "store_failed",
             Self::Local(LocalError::Journal(_)) => "journal_failed",
+            Self::Local(LocalError::Listener(_)) => "listener_failed",
             Self::Transport { error, .. } => error.code(),
             Self::Server(error) => error.code(),
             Self::PeerMisbehaved(misbehaviour) => misbehaviour.code(),
@@ -90,6 +91,9 @@ pub enum LocalError {
     /// Of the journal. The step it was to record has not been taken.
     #[error(transparent)]
     Journal(JournalError),
+    /// Of the listener on 127.0.0.1 that a person's browser is to come back to.
+    #[error("no port of 127.0.0.1 could be listened on: {0}")]
+    Listener(#[source] std::io::Error),
 }
 
 /// A call that cannot be carried out as it stands.
@@ -151,6 +155,15 @@ pub enum Misuse {
     /// `consent_mode_hint` names a mode that the authorization server does not list.
     #[error("consent_mode_hint {0:?} is not among the modes that the authorization server lists")]
     ConsentMode(String),
+    /// At this authorization server a person's browser has to come back to this machine.
+    #[error(
+        "this authorization server asks the person in their browser, which needs a redirect_uri of the form \
+         http://127.0.0.1/callback: nothing was sent"
+    )]
+    RedirectUriNotLoopback,
+    /// As many authorizations wait for a person's browser as one client lets wait.
+    #[error("too many authorizations wait for the person's browser; let them decide on those first")]
+    TooManyConsents,
     /// The DPoP key cannot pay: KB-JWTs are EdDSA only.
     #[error("the DPoP key is not Ed25519, and a mandate can only be presented by an Ed25519 key: run `keys rotate`")]
     DpopKeyCannotPay,
@@ -181,6 +194,8 @@ impl Misuse {
             Self::MandateLineItems => "mandate_line_items_mismatch",
             Self::LineItems(_) => "invalid_line_items",
             Self::ConsentMode(_) => "unsupported_consent_mode",
+            Self::RedirectUriNotLoopback => "redirect_uri_not_loopback",
+            Self::TooManyConsents => "too_many_consents",
             Self::DpopKeyCannotPay => "dpop_key_cannot_pay",
             Self::OfferMissing { .. } => "offer_missing",
         }

@@ -43,10 +43,12 @@
 //! # }
 //! ```
 //!
-//! # Not covered
+//! # Ordinary authorization servers
 //!
-//! Authorization servers that do not say how they take consent (`oid4ac_consent_modes_supported`) are refused before
-//! anything is pushed to them.
+//! Where the metadata has no `oid4ac_consent_modes_supported`, the person decides in their own browser (RFC 8252): the URL in
+//! [`Outcome::Consent`] is then a page on 127.0.0.1, which sends the browser to the server and takes its answer. It is
+//! served by a task of the runtime that called `pay`, for as long as the [`Client`] lives, so both have to last until the
+//! person is done. The order needs a loopback redirect URI, `http://127.0.0.1/callback` for instance, of any port.
 
 mod address;
 mod assertion;
@@ -60,6 +62,7 @@ mod error;
 mod evidence;
 mod http;
 mod journal;
+mod loopback;
 mod mandate;
 mod metadata;
 mod money;

@@ -2,10 +2,12 @@
 
 use std::sync::{Arc, PoisonError};
 
+use dpop::Minter;
 use http::StatusCode;
 use jose::{Alg, Jwk, JwkSet};
 use serde::Deserialize;
 
+use crate::client::Agent;
 use crate::nonce::Role;
 use crate::send::{Answer, Call};
 use crate::{Artefact, Client, Endpoint, Error, Incompatibility, Misbehaviour, Stage, Why};
@@ -22,9 +24,43 @@ pub(crate) struct Metadata {
     /// Absent at a server that knows nothing of OID4AC's consent modes.
     pub(crate) consent_modes: Option<Vec<String>>,
     pub(crate) issues_mandates: bool,
+    /// Whether authorization responses have `iss` (RFC 9207 §3).
+    pub(crate) sends_iss: bool,
+    /// How client assertions, and how DPoP proofs, name their algorithm.
+    pub(crate) assertion_names: AlgNames,
+    proof_names: AlgNames,
     pub(crate) wallet_agents_endpoint: Endpoint,
     pub(crate) dsar_endpoint: Endpoint,
     pub(crate) audit_endpoint: Endpoint,
+}
+
+/// Which of the two names of EdDSA with an Ed25519 key a server knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AlgNames {
+    /// `EdDSA`; also where the server doesn't say.
+    Usual,
+    /// `Ed25519` alone (RFC 9864 §2.2).
+    FullySpecified,
+}
+
+impl AlgNames {
+    fn of(listed: &[String]) -> Self {
+        let lists = |name| listed.iter().any(|listed| listed == name);
+        match !lists(Alg::EdDsa.name()) && lists(Alg::EdDsa.fully_specified_name()) {
+            true => Self::FullySpecified,
+            false => Self::Usual,
+        }
+    }
+}
+
+impl Metadata {
+    /// What makes proofs for this server.
+    pub(crate) fn minter<'a>(&self, agent: &'a Agent) -> &'a Minter {
+        match self.proof_names {
+            AlgNames::Usual => &agent.minter,
+            AlgNames::FullySpecified => agent.fully_specified_minter(),
+        }
+    }
 }
 
 /// A key set, and whether asking again could bring anything new.
@@ -49,6 +85,12 @@ struct Wire {
     token_endpoint_auth_methods_supported: Vec<String>,
     #[serde(default)]
     authorization_details_types_supported: Vec<String>,
+    #[serde(default)]
+    authorization_response_iss_parameter_supported: bool,
+    #[serde(default)]
+    token_endpoint_auth_signing_alg_values_supported: Vec<String>,
+    #[serde(default)]
+    dpop_signing_alg_values_supported: Vec<String>,
     oid4ac_consent_modes_supported: Option<Vec<String>>,
     wallet_agents_endpoint: Option<String>,
     dsar_endpoint: Option<String>,
@@ -121,6 +163,9 @@ impl Client {
             registration_endpoint: own(wire.registration_endpoint, "registration_endpoint")?,
             revocation_endpoint: own(wire.revocation_endpoint, "revocation_endpoint")?,
             jwks_uri: required(any_endpoint(wire.jwks_uri, "jwks_uri")?, "jwks_uri")?,
+            sends_iss: wire.authorization_response_iss_parameter_supported,
+            assertion_names: AlgNames::of(&wire.token_endpoint_auth_signing_alg_values_supported),
+            proof_names: AlgNames::of(&wire.dpop_signing_alg_values_supported),
             consent_modes: wire.oid4ac_consent_modes_supported,
             wallet_agents_endpoint: api(wire.wallet_agents_endpoint, "wallet_agents_endpoint", "/wallet/agents")?,
             dsar_endpoint: api(wire.dsar_endpoint, "dsar_endpoint", "/privacy/dsar")?,

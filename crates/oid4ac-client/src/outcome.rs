@@ -139,9 +139,10 @@ impl Verdict {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Consent {
-    /// The page to show them, on the authorization server or its portal.
+    /// The page to show them, on the authorization server or its portal; for `loopback`, on this machine.
     pub url: String,
-    /// `dashboard`, or `scan` where the URL is meant to be shown as a QR code.
+    /// `dashboard`, `scan` where the URL is meant to be shown as a QR code, or `loopback` where only a browser on this
+    /// machine can open it, and only while this process runs.
     pub mode: String,
     /// Until when they can decide, in seconds since the epoch.
     pub expires_at: i64,

@@ -40,16 +40,20 @@ impl Client {
         }
         let metadata = self.metadata().await?;
         let key = order.idempotency_key().as_str();
-        let authorization = match progress.consent.take() {
-            Some(_) if self.inner.store.pending(key)?.is_some() => self.poll(&agent, key).await?,
+        let under_way = match progress.consent.take() {
+            Some(_) => self.go_on(&agent, &metadata, key).await?,
+            None => None,
+        };
+        let authorization = match under_way {
+            Some(authorization) => authorization,
             // Also where consent was given and what it brought was lost on the way: it has to be asked for again.
-            _ => {
-                Self::check_consent_mode(&metadata, order.consent_mode_hint())?;
+            None => {
+                Self::check_can_ask(&metadata, order.consent_mode_hint(), order.redirect_uri())?;
                 let (offers, evidence) = self.verify_offers(order).await?;
                 journal.keep(evidence)?;
                 journal.record(Step::OffersVerified(offers.clone()))?;
                 let request = AuthorizationRequest::payment(order, &offers)?;
-                let authorization = self.authorize(&agent, &metadata, &request).await?;
+                let authorization = self.authorize(&agent, &metadata, request).await?;
                 progress.offers = Some(offers);
                 authorization
             }
@@ -93,8 +97,7 @@ impl Client {
         grant: &Grant,
         journal: &dyn Journal,
     ) -> Result<Option<(HeldMandate, (AccessToken, i64))>, Error> {
-        let request = AuthorizationRequest::payment(order, offers)?;
-        let tokens = self.redeem(agent, metadata, &request, grant).await?;
+        let tokens = self.redeem(agent, metadata, order.scope(), order.merchant().as_str(), grant).await?;
         let Some(mandate) = &tokens.mandate else {
             self.revoke(agent, metadata, &tokens).await;
             return Ok(None);

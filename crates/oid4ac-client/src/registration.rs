@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use http::StatusCode;
 use http::header::AUTHORIZATION;
-use jose::{JwkSet, Signer as _};
+use jose::{Alg, JwkSet, Signer as _};
 use serde::{Deserialize, Serialize};
 
 use crate::client::{RegisteredKeys, SetupTokenAs};
-use crate::metadata::MANDATE_TYPE;
+use crate::metadata::{AlgNames, MANDATE_TYPE, Metadata};
 use crate::nonce::Role;
 use crate::secret::{SecretText, SetupToken};
 use crate::send::{Call, sensitive};
 use crate::store::{RegistrationAccess, SessionLock};
-use crate::{Artefact, Client, Error, Incompatibility, KeyPair, Misbehaviour, Registration, Stage, Why};
+use crate::{Artefact, Client, Endpoint, Error, Incompatibility, KeyPair, Misbehaviour, Registration, Stage, Why};
 
 /// What an agent registers with.
 #[derive(Clone, Debug)]
@@ -130,7 +130,7 @@ impl Client {
             call = call.header(AUTHORIZATION, sensitive(&format!("Bearer {}", request.setup_token.expose()))?);
             statement = None;
         }
-        let body = serde_json::to_vec(&self.client_metadata(request, &keys, statement))
+        let body = serde_json::to_vec(&self.client_metadata(request, &metadata, &keys, statement))
             .map_err(|_| Misbehaviour::new(Artefact::Registration, Why::Member("jwks")))?;
         let answer = self.send(call.json(body)).await?;
         if answer.status() != StatusCode::CREATED && answer.status() != StatusCode::OK {
@@ -179,6 +179,7 @@ impl Client {
     fn client_metadata<'a>(
         &self,
         request: &'a RegisterRequest,
+        metadata: &Metadata,
         keys: &KeyPair,
         software_statement: Option<&'a str>,
     ) -> ClientMetadata<'a> {
@@ -199,7 +200,11 @@ impl Client {
             response_types: ["code"],
             scope: request.scope.as_deref(),
             token_endpoint_auth_method: "private_key_jwt",
-            token_endpoint_auth_signing_alg: "EdDSA",
+            application_type: request.redirect_uris.iter().all(|uri| is_http(uri)).then_some("native"),
+            token_endpoint_auth_signing_alg: match metadata.assertion_names {
+                AlgNames::Usual => Alg::EdDsa.name(),
+                AlgNames::FullySpecified => Alg::EdDsa.fully_specified_name(),
+            },
             dpop_bound_access_tokens: true,
             require_pushed_authorization_requests: true,
             authorization_details_types: [MANDATE_TYPE],
@@ -209,6 +214,11 @@ impl Client {
             software_statement,
         }
     }
+}
+
+/// Only a loopback redirect URI can be `http`.
+fn is_http(redirect_uri: &str) -> bool {
+    Endpoint::parse(redirect_uri).is_ok_and(|endpoint| endpoint.url().scheme() == "http")
 }
 
 /// RFC 7591 §2, RFC 9126 §6, RFC 9396 §10, RFC 9449 §5.2; the last members but one are OID4AC's.
@@ -223,6 +233,9 @@ struct ClientMetadata<'a> {
     response_types: [&'static str; 1],
     #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<&'a str>,
+    /// OpenID Connect Registration §2: what lets the port of a loopback redirect URI be any, and `http` its scheme.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    application_type: Option<&'static str>,
     token_endpoint_auth_method: &'static str,
     token_endpoint_auth_signing_alg: &'static str,
     dpop_bound_access_tokens: bool,

@@ -106,7 +106,7 @@ impl Client {
         metadata: &Metadata,
         fields: &[(&str, &str)],
     ) -> Result<Answer, Error> {
-        let call = Call::post(stage, endpoint, Role::AuthorizationServer).proof(&agent.minter);
+        let call = Call::post(stage, endpoint, Role::AuthorizationServer).proof(metadata.minter(agent));
         self.exchange(call.content_type(FORM), || {
             let mut form = url::form_urlencoded::Serializer::new(String::new());
             form.extend_pairs(self.authentication(agent, metadata)?).extend_pairs(fields);

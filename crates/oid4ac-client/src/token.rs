@@ -5,7 +5,7 @@ use jose::UnverifiedJws;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::authorization::{AuthorizationRequest, Grant};
+use crate::authorization::Grant;
 use crate::client::Agent;
 use crate::metadata::Metadata;
 use crate::secret::{AccessToken, RefreshToken};
@@ -26,12 +26,13 @@ pub(crate) struct Tokens {
 }
 
 impl Client {
-    /// Redeems a code. If no answer comes, the code counts as lost.
+    /// Redeems a code, which was asked for with this scope and resource. If no answer comes, the code counts as lost.
     pub(crate) async fn redeem(
         &self,
         agent: &Agent,
         metadata: &Metadata,
-        request: &AuthorizationRequest<'_>,
+        scope: &str,
+        resource: &str,
         grant: &Grant,
     ) -> Result<Tokens, Error> {
         let fields = [
@@ -39,13 +40,13 @@ impl Client {
             ("code", grant.code.expose()),
             ("code_verifier", grant.verifier.expose()),
             ("redirect_uri", &grant.redirect_uri),
-            ("resource", request.resource),
+            ("resource", resource),
         ];
         let answer = self.send_form(Stage::Token, &metadata.token_endpoint, agent, metadata, &fields).await?;
         if answer.status() != StatusCode::OK {
             return Err(answer.server_error().into());
         }
-        self.read_tokens(agent, metadata, &answer, request.scope).await
+        self.read_tokens(agent, metadata, &answer, scope).await
     }
 
     /// Reads a token answer, and gives back what cannot be used: a token that is not bound to our key, or lacks the

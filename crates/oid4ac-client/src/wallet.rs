@@ -240,7 +240,7 @@ impl Client {
                 Ok(token) => token,
                 Err(other) => return Ok(other),
             };
-            let call = call().limits(Limits::LARGE).proof(&agent.minter).token(&token);
+            let call = call().limits(Limits::LARGE).proof(metadata.minter(&agent)).token(&token);
             let sent = self.send(call).await;
             if !scope.is_kept() {
                 self.give_up_token(&agent, metadata, scope, &token).await;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_sig::{Component, ContentDigest, DigestAlg, DigestError, LabelError, Message, SignatureBuilder, VerifyError};
 use jose::{Alg, JwsError};
 use kit::{Act, Forger, Kit, take_apart, with_json};
-use oid4ac_client::{Artefact, Error, Incompatibility, MemoryJournal, Outcome, Stage, TransportError, Why};
+use oid4ac_client::{Artefact, Error, Incompatibility, MemoryJournal, Misuse, Outcome, Stage, TransportError, Why};
 use serde_json::{Map, Value, json};
 
 type Edit = fn(&mut Map<String, Value>);
@@ -337,7 +337,7 @@ async fn metadata_that_does_not_hold_is_refused_and_what_is_missing_is_named() {
         (
             "no consent modes",
             |m| drop(m.remove("oid4ac_consent_modes_supported")),
-            |e| matches!(e, Error::PeerIncompatible(Incompatibility::MissingMember(_))),
+            |e| matches!(e, Error::Misuse(Misuse::RedirectUriNotLoopback)),
         ),
     ];
     for (name, edit, expected) in rows {

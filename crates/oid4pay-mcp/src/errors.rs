@@ -196,6 +196,8 @@ fn hint(code: &str) -> Option<&'static str> {
         "invalid_amount" | "invalid_currency" | "invalid_line_items" | "invalid_url" | "verify_url_origin" => {
             "Mend the arguments and call again. Nothing was sent."
         }
+        "redirect_uri_not_loopback" => "Register and pay with a redirect_uri like http://127.0.0.1/callback.",
+        "too_many_consents" => "Ask the person to decide on the payments that wait, then call again.",
         "offer_price_mismatch" => "Pay the signed price, or ask the person whether they still want the item.",
         "offer_currency_mismatch" => "Pay in the currency of the signed offer.",
         "offer_out_of_stock" => "The merchant has none left. Nothing was sent to the authorization server.",

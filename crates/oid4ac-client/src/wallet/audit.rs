@@ -195,7 +195,8 @@ impl Client {
     pub async fn audit_entries(&self, query: &AuditQuery, token: &PrincipalToken) -> Result<Granted<AuditPage>, Error> {
         let metadata = self.metadata().await?;
         let endpoint = query.endpoint(&metadata)?;
-        let answer = self.call_as_principal(Stage::Audit, &endpoint, None, token, WalletScope::AuditRead).await?;
+        let scope = WalletScope::AuditRead;
+        let answer = self.call_as_principal(Stage::Audit, &metadata, &endpoint, None, token, scope).await?;
         match answer.done() {
             Ok(answer) => Ok(Granted::Done(self.report(&metadata, answer.body()).await?)),
             Err(other) => Ok(other),

@@ -1,6 +1,7 @@
 //! Requests for the principal's data (GDPR Articles 15 and 20), and whose token they are made with.
 
 use bytes::Bytes;
+use dpop::Minter;
 use http::HeaderValue;
 use http::header::AUTHORIZATION;
 use jose::json;
@@ -9,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::{GivenToken, Granted, PrincipalToken, WalletScope, clean_values, judge, parse};
 use crate::client::Agent;
+use crate::metadata::Metadata;
 use crate::nonce::Role;
 use crate::secret::AccessToken;
 use crate::send::{Answer, Call};
@@ -118,7 +120,8 @@ impl Client {
         let metadata = self.metadata().await?;
         let endpoint = &metadata.dsar_endpoint;
         let body = Bytes::from(body.to_string());
-        let answer = self.call_as_principal(Stage::Dsar, endpoint, Some(body), token, WalletScope::PrivacyDsar).await?;
+        let scope = WalletScope::PrivacyDsar;
+        let answer = self.call_as_principal(Stage::Dsar, &metadata, endpoint, Some(body), token, scope).await?;
         answer.try_map(|answer| {
             let mut data: Value = answer.json(Artefact::WalletAnswer)?;
             clean_values(&mut data);
@@ -133,6 +136,7 @@ impl Client {
     pub(super) async fn call_as_principal(
         &self,
         stage: Stage,
+        metadata: &Metadata,
         endpoint: &Endpoint,
         body: Option<Bytes>,
         token: &PrincipalToken,
@@ -142,31 +146,28 @@ impl Client {
             PrincipalToken::Given(given) => {
                 let agent = self.agent()?;
                 let scheme = self.check_given(&agent, given).map_err(Misuse::from)?;
-                let answer = self.send_given(&agent, stage, endpoint, body, given, scheme).await?;
+                let call = principal_call(stage, endpoint, body).limits(Limits::LARGE);
+                let answer = self.send_given(call, metadata.minter(&agent), given, scheme).await?;
                 judge(answer, scope)
             }
             PrincipalToken::WalletSession { redirect_uri } => {
-                let metadata = self.metadata().await?;
                 let call = || principal_call(stage, endpoint, body.clone());
-                self.with_session(scope, redirect_uri, &metadata, call).await
+                self.with_session(scope, redirect_uri, metadata, call).await
             }
         }
     }
 
     async fn send_given(
         &self,
-        agent: &Agent,
-        stage: Stage,
-        endpoint: &Endpoint,
-        body: Option<Bytes>,
+        call: Call<'_>,
+        minter: &Minter,
         given: &GivenToken,
         scheme: Scheme,
     ) -> Result<Answer, Error> {
-        let call = principal_call(stage, endpoint, body).limits(Limits::LARGE);
         match scheme {
             Scheme::Dpop => {
                 let token = AccessToken::new(given.0.expose());
-                self.send(call.proof(&agent.minter).token(&token)).await
+                self.send(call.proof(minter).token(&token)).await
             }
             Scheme::Bearer => {
                 let mut value = HeaderValue::from_str(&format!("Bearer {}", given.0.expose()))

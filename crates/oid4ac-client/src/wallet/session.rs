@@ -143,20 +143,21 @@ impl Client {
     ) -> Result<Granted<AccessToken>, Error> {
         let key = format!("session {scope}");
         let resource = self.inner.issuer.origin().as_str();
-        let request = AuthorizationRequest {
-            key: &key,
-            scope: scope.as_str(),
-            resource,
-            redirect_uri,
-            consent_mode_hint: None,
-            details: None,
-        };
-        let authorization = match self.inner.store.pending(&key)? {
-            Some(_) => self.poll(agent, &key).await,
-            None => {
-                Self::check_consent_mode(metadata, None)?;
-                self.authorize(agent, metadata, &request).await
+        let authorization = match self.go_on(agent, metadata, &key).await {
+            Ok(None) => {
+                Self::check_can_ask(metadata, None, redirect_uri)?;
+                let request = AuthorizationRequest {
+                    key: key.clone(),
+                    scope: scope.as_str().to_owned(),
+                    resource: resource.to_owned(),
+                    redirect_uri: redirect_uri.to_owned(),
+                    consent_mode_hint: None,
+                    details: None,
+                };
+                self.authorize(agent, metadata, request).await
             }
+            Ok(Some(authorization)) => Ok(authorization),
+            Err(error) => Err(error),
         };
         let grant = match authorization {
             Ok(Authorization::Pending(consent)) => return Ok(Granted::Consent(consent)),
@@ -176,7 +177,7 @@ impl Client {
         };
         // A code is sent once. Should we end here, it is lost, and must not be sent by another process.
         self.inner.store.set_pending(&key, None)?;
-        let tokens = self.redeem(agent, metadata, &request, &grant).await?;
+        let tokens = self.redeem(agent, metadata, scope.as_str(), resource, &grant).await?;
         if tokens.scope.as_deref().is_some_and(|granted| !granted.split(' ').any(|granted| granted == scope.as_str())) {
             self.revoke(agent, metadata, &tokens).await;
             return Ok(Granted::InsufficientScope(scope));
