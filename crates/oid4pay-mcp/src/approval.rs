@@ -68,6 +68,15 @@ pub(crate) fn unfreeze(_: &Human, ledger: &Ledger) -> Result<(), LedgerError> {
     ledger.unfreeze()
 }
 
+/// Puts a looser policy in force.
+///
+/// # Errors
+///
+/// - As [`Ledger::confirm`].
+pub(crate) fn confirm(_: &Human, ledger: &Ledger, policy: &Policy) -> Result<(), LedgerError> {
+    ledger.confirm(policy)
+}
+
 /// What is shown of a claimed purchase beside merchant, amount and deadline.
 ///
 /// # Errors

@@ -7,6 +7,8 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::config::{LogFormat, Options, Settings};
+use crate::guard_cmd::{self, About, Output};
+use crate::policy_cmd::{self, PolicyCommand};
 #[cfg(feature = "sandbox")]
 use crate::{demo, sandbox_cmd};
 use crate::{keys, server};
@@ -30,9 +32,24 @@ enum Command {
     #[cfg(feature = "sandbox")]
     /// Run an authorization server, a directory and two merchants on this machine until interrupted
     Sandbox(sandbox_cmd::SandboxArgs),
+    /// List the payments that wait for you
+    Approvals(Output),
+    /// Approve a payment; asks for your passphrase
+    Approve(About),
+    /// Show what is spent, held back and left
+    Budget(Output),
+    /// Stop all payments
+    Freeze,
     /// The keys of this agent
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// The spending policy
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Refuse a payment; asks for your passphrase
+    Reject(About),
+    /// Let payments go on after a freeze; asks for your passphrase
+    Unfreeze,
     /// Print a shell's completion script
     Completions {
         /// Which shell
@@ -60,6 +77,15 @@ impl Cli {
             Some(Command::Demo(args)) => block_on(demo::run(args)),
             #[cfg(feature = "sandbox")]
             Some(Command::Sandbox(args)) => block_on(sandbox_cmd::run(args)).map(done),
+            Some(Command::Approvals(output)) => {
+                guard_cmd::approvals(&Settings::resolve(self.options)?, output).map(done)
+            }
+            Some(Command::Approve(about)) => guard_cmd::approve(&Settings::resolve(self.options)?, &about).map(done),
+            Some(Command::Budget(output)) => guard_cmd::budget(&Settings::resolve(self.options)?, output).map(done),
+            Some(Command::Freeze) => guard_cmd::freeze(&Settings::resolve(self.options)?).map(done),
+            Some(Command::Policy(command)) => policy_cmd::run(&Settings::resolve(self.options)?, command).map(done),
+            Some(Command::Reject(about)) => guard_cmd::reject(&Settings::resolve(self.options)?, &about).map(done),
+            Some(Command::Unfreeze) => guard_cmd::unfreeze(&Settings::resolve(self.options)?).map(done),
             Some(Command::Keys(KeysCommand::Show)) => keys::show(&Settings::resolve(self.options)?).map(done),
             Some(Command::Completions { shell }) => completions(shell).map(done),
         }

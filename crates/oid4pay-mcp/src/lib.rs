@@ -10,9 +10,11 @@ mod config;
 #[cfg(feature = "sandbox")]
 pub mod demo;
 mod errors;
+mod guard_cmd;
 mod human;
 mod keys;
 mod policy;
+mod policy_cmd;
 mod provided;
 mod purchase;
 #[cfg(feature = "sandbox")]

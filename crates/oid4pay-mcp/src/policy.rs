@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use spend_guard::{InvalidTightening, Policy, PolicyError, Tightening};
+use spend_guard::{Currency, InvalidTightening, Limits, Policy, PolicyError, RuleAction, Rules, Scope, Tightening};
 
 use crate::config::Settings;
 
@@ -98,6 +98,74 @@ pub(crate) fn text_of(path: &Path) -> Result<Option<String>, PolicyUnusable> {
         return Err(unreadable("larger than 1 MiB".to_owned()));
     }
     Ok(Some(text))
+}
+
+/// The rules in sentences, one line each.
+pub(crate) fn in_words(rules: &Rules) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (currency, limits) in &rules.currencies {
+        lines.push(format!("{currency}: {}", limits_in_words(limits, *currency)));
+    }
+    lines.push("Any other currency: refused.".to_owned());
+    match &rules.allow_merchants {
+        Some(allowed) => lines.push(format!("Only merchants that match {}.", allowed.join(", "))),
+        None => lines.push("Any merchant.".to_owned()),
+    }
+    if !rules.deny_merchants.is_empty() {
+        lines.push(format!("Never one that matches {}.", rules.deny_merchants.join(", ")));
+    }
+    for rule in &rules.rules {
+        let what = match &rule.action {
+            RuleAction::Deny => "refused".to_owned(),
+            RuleAction::Approve => "waits for the person".to_owned(),
+            RuleAction::Limit { currency, limits } => limits_in_words(limits, *currency),
+            _ => "a rule of another kind".to_owned(),
+        };
+        lines.push(format!("Rule \"{}\", for {}: {what}", rule.name, scope_in_words(&rule.scope)));
+    }
+    if !rules.approval_in_client {
+        lines.push("A yes in the agent's client counts for nothing.".to_owned());
+    }
+    lines
+}
+
+fn limits_in_words(limits: &Limits, currency: Currency) -> String {
+    let mut parts = Vec::new();
+    if let Some(limit) = limits.per_transaction {
+        parts.push(format!("one payment at most {}", currency.format(limit)));
+    }
+    if let Some(limit) = limits.approval_above {
+        parts.push(format!("above {} the person is asked", currency.format(limit)));
+    }
+    let windows = [("hour", limits.hour), ("day", limits.day), ("week", limits.week), ("month", limits.month)];
+    for (window, limit) in windows {
+        parts.extend(limit.map(|limit| format!("{} within any {window}", currency.format(limit))));
+    }
+    let counts = [("minute", limits.payments_per_minute), ("hour", limits.payments_per_hour)];
+    for (window, limit) in counts {
+        parts.extend(limit.map(|limit| format!("{limit} payments within any {window}")));
+    }
+    match parts.is_empty() {
+        true => "no limit".to_owned(),
+        false => parts.join(", "),
+    }
+}
+
+fn scope_in_words(scope: &Scope) -> String {
+    let currencies: Vec<_> = scope.currencies.iter().map(ToString::to_string).collect();
+    let members = [
+        ("merchant", &scope.merchants),
+        ("category", &scope.categories),
+        ("mcc", &scope.mccs),
+        ("agent", &scope.agents),
+        ("currency", &currencies),
+    ];
+    let said = members.iter().filter(|(_, values)| !values.is_empty());
+    let said: Vec<_> = said.map(|(name, values)| format!("{name} {}", values.join(" or "))).collect();
+    match said.is_empty() {
+        true => "everything".to_owned(),
+        false => said.join(", "),
+    }
 }
 
 const MAX_OCTETS: u64 = 1 << 20;

@@ -51,6 +51,23 @@ impl Currency {
         self.exponent
     }
 
+    /// The amount in minor units of one written in major units, as decimal digits: `12.50`. `None` if it is no such text,
+    /// finer than the currency, or more than [`MAX_AMOUNT_MINOR`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use spend_guard::Currency;
+    /// let (eur, jpy) = (Currency::parse("EUR").unwrap(), Currency::parse("JPY").unwrap());
+    /// assert_eq!((eur.parse_major("12.5"), jpy.parse_major("500")), (Some(12_50), Some(500)));
+    /// assert_eq!((eur.parse_major("12.505"), jpy.parse_major("500.0"), eur.parse_major("-1")), (None, None, None));
+    /// ```
+    #[must_use]
+    pub fn parse_major(&self, amount: &str) -> Option<u64> {
+        let (major, decimals) = split(amount)?;
+        (decimals.len() <= usize::from(self.exponent)).then(|| scale(major, decimals, *self)).flatten()
+    }
+
     /// The amount in major units with its code: `12.50 EUR`, `1250 JPY`, `1.250 KWD`.
     #[must_use]
     pub fn format(&self, amount_minor: u64) -> String {
@@ -113,3 +130,21 @@ impl From<Currency> for String {
 #[error("not a currency code of ISO 4217")]
 #[non_exhaustive]
 pub struct UnknownCurrency;
+
+/// The digits before and after the point.
+pub(crate) fn split(text: &str) -> Option<(&str, &str)> {
+    let (major, decimals) = text.split_once('.').map_or((text, None), |(major, decimals)| (major, Some(decimals)));
+    let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|octet| octet.is_ascii_digit());
+    (is_digits(major) && decimals.is_none_or(is_digits)).then_some((major, decimals.unwrap_or_default()))
+}
+
+/// The minor units of an amount whose decimals are at most, or cut off to, those of the currency.
+pub(crate) fn scale(major: &str, decimals: &str, currency: Currency) -> Option<u64> {
+    let exponent = usize::from(currency.exponent());
+    let mut minor: u64 = major.parse().ok()?;
+    for place in 0..exponent {
+        let digit = decimals.as_bytes().get(place).map_or(0, |octet| octet - b'0');
+        minor = minor.checked_mul(10)?.checked_add(u64::from(digit))?;
+    }
+    (minor <= MAX_AMOUNT_MINOR).then_some(minor)
+}

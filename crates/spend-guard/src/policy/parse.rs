@@ -48,7 +48,7 @@ use toml::de::{DeString, DeTable, DeValue};
 
 use super::Policy;
 use super::rules::{Limits, Rule, RuleAction, Rules, Scope};
-use crate::money::{Currency, MAX_AMOUNT_MINOR};
+use crate::money::{Currency, MAX_AMOUNT_MINOR, scale, split};
 
 /// Why a policy file cannot be used, and where. Payments stop until it is mended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -296,23 +296,6 @@ fn amount(value: &Value<'_>, currency: Currency) -> Result<u64, Problem> {
 pub(super) fn major_floor(text: &str, currency: Currency) -> Option<u64> {
     let (major, decimals) = split(text)?;
     scale(major, decimals, currency).or(Some(MAX_AMOUNT_MINOR))
-}
-
-/// The digits before and after the point.
-fn split(text: &str) -> Option<(&str, &str)> {
-    let (major, decimals) = text.split_once('.').map_or((text, None), |(major, decimals)| (major, Some(decimals)));
-    let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|octet| octet.is_ascii_digit());
-    (is_digits(major) && decimals.is_none_or(is_digits)).then_some((major, decimals.unwrap_or_default()))
-}
-
-fn scale(major: &str, decimals: &str, currency: Currency) -> Option<u64> {
-    let exponent = usize::from(currency.exponent());
-    let mut minor: u64 = major.parse().ok()?;
-    for place in 0..exponent {
-        let digit = decimals.as_bytes().get(place).map_or(0, |octet| octet - b'0');
-        minor = minor.checked_mul(10)?.checked_add(u64::from(digit))?;
-    }
-    (minor <= MAX_AMOUNT_MINOR).then_some(minor)
 }
 
 fn number(value: &Value<'_>, most: u64) -> Result<u64, Problem> {

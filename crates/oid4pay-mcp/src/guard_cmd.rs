@@ -1,0 +1,156 @@
+//! The human's side of the guard: pending approvals, freeze, what is left.
+
+use std::io::Write as _;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use jose::Clock as _;
+use oid4ac_client::SystemClock;
+use serde_json::json;
+use spend_guard::{Approval, ApprovalTerms, Intent, IntentId, Ledger, LedgerError, State, Step};
+
+use crate::config::Settings;
+use crate::policy::PolicySource;
+use crate::{approval, human};
+
+/// Whether output is for people or for programs.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct Output {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Which intent a command is about.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct About {
+    /// The intent, as `approvals` lists it
+    id: IntentId,
+}
+
+pub(crate) fn ledger(settings: &Settings) -> Ledger {
+    Ledger::new(&settings.data_dir, Arc::new(SystemClock))
+}
+
+/// Lists what waits for an answer.
+pub(crate) fn approvals(settings: &Settings, output: Output) -> anyhow::Result<()> {
+    let pending = approval::pending(&ledger(settings))?;
+    let asked: Vec<_> = pending.iter().filter_map(|intent| Some((intent, approval::terms(intent)?))).collect();
+    let mut out = std::io::stdout().lock();
+    if output.json {
+        let list: Vec<_> = asked.iter().map(|(intent, terms)| as_json(intent, terms)).collect();
+        return Ok(writeln!(out, "{}", json!({"approvals": list}))?);
+    }
+    if asked.is_empty() {
+        writeln!(out, "Nothing waits for your approval.")?;
+    }
+    for (intent, terms) in asked {
+        writeln!(out, "{}", in_lines(intent, terms))?;
+        writeln!(out, "  {}", settings.command(&format!("approve {}", intent.id)))?;
+        writeln!(out, "  {}\n", settings.command(&format!("reject {}", intent.id)))?;
+    }
+    Ok(())
+}
+
+/// Shows what is asked, asks for the passphrase, and records the human's yes.
+pub(crate) fn approve(settings: &Settings, about: &About) -> anyhow::Result<()> {
+    human::require_terminal("approving a payment")?;
+    let ledger = ledger(settings);
+    let (intent, terms) = question(&ledger, &about.id, Step::Approve)?;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}", in_lines(&intent, &terms))?;
+    let human = human::require(settings, "Approving this payment")?;
+    approval::approve(&human, &ledger, &about.id, &terms)?;
+    Ok(writeln!(out, "Approved, for this payment alone. The agent's next call goes on with it.")?)
+}
+
+/// Shows what is asked, asks for the passphrase, and records the human's no.
+pub(crate) fn reject(settings: &Settings, about: &About) -> anyhow::Result<()> {
+    human::require_terminal("rejecting a payment")?;
+    let ledger = ledger(settings);
+    let (intent, terms) = question(&ledger, &about.id, Step::Reject)?;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}", in_lines(&intent, &terms))?;
+    let human = human::require(settings, "Rejecting this payment")?;
+    approval::reject(&human, &ledger, &about.id)?;
+    Ok(writeln!(out, "Rejected. Nothing was paid.")?)
+}
+
+/// Stops all payments. Anybody may: it only makes things safer.
+pub(crate) fn freeze(settings: &Settings) -> anyhow::Result<()> {
+    ledger(settings).freeze()?;
+    let unfreeze = settings.command("unfreeze");
+    Ok(writeln!(std::io::stdout(), "All payments are stopped until you run: {unfreeze}")?)
+}
+
+/// Lets payments go on.
+pub(crate) fn unfreeze(settings: &Settings) -> anyhow::Result<()> {
+    human::require_terminal("letting payments go on")?;
+    let ledger = ledger(settings);
+    let mut out = std::io::stdout().lock();
+    if !ledger.is_frozen()? {
+        return Ok(writeln!(out, "Payments are not frozen.")?);
+    }
+    let human = human::require(settings, "Letting payments go on")?;
+    approval::unfreeze(&human, &ledger)?;
+    Ok(writeln!(out, "Payments can be made again.")?)
+}
+
+/// Shows what is spent, held back and left of each limit.
+pub(crate) fn budget(settings: &Settings, output: Output) -> anyhow::Result<()> {
+    let policy = PolicySource::new(settings).read().context("the policy")?;
+    let ledger = ledger(settings);
+    let budgets = ledger.budgets(&policy)?;
+    let frozen = ledger.is_frozen()?;
+    let mut out = std::io::stdout().lock();
+    if output.json {
+        return Ok(writeln!(out, "{}", json!({"frozen": frozen, "budgets": budgets}))?);
+    }
+    if frozen {
+        writeln!(out, "All payments are frozen; `unfreeze` ends it.\n")?;
+    }
+    let widest = budgets.iter().map(|budget| budget.rule.chars().count()).max().unwrap_or(0).max("limit".len());
+    writeln!(out, "{:widest$}  {:>16}  {:>16}  {:>16}  {:>16}", "limit", "of", "spent", "held back", "left")?;
+    for budget in &budgets {
+        let money = |minor| budget.currency.format(minor);
+        let (limit, spent) = (money(budget.limit_minor), money(budget.settled_minor));
+        let (held, left) = (money(budget.reserved_minor), money(budget.left_minor));
+        writeln!(out, "{:widest$}  {limit:>16}  {spent:>16}  {held:>16}  {left:>16}", budget.rule)?;
+    }
+    Ok(())
+}
+
+/// What an intent waits to be told, or by name why nothing can be said about it any more.
+fn question(ledger: &Ledger, id: &IntentId, step: Step) -> Result<(Intent, ApprovalTerms), LedgerError> {
+    let intent = ledger.intent(id)?;
+    let terms = match &intent.approval {
+        Approval::Requested { terms } if intent.state == State::AwaitingApproval => terms.clone(),
+        Approval::Given { .. } if step == Step::Approve => return Err(LedgerError::AlreadyApproved(id.clone())),
+        _ => return Err(LedgerError::IllegalStep { id: id.clone(), from: intent.state, step }),
+    };
+    if step == Step::Approve && terms.expires_at <= SystemClock.now() {
+        return Err(LedgerError::ApprovalExpired(id.clone()));
+    }
+    Ok((intent, terms))
+}
+
+fn in_lines(intent: &Intent, terms: &ApprovalTerms) -> String {
+    let lines = approval::lines(terms);
+    let widest = lines.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0);
+    let lines = lines.iter().map(|(label, value)| format!("\n  {label:widest$}  {value}"));
+    format!("{}{}", intent.id, lines.collect::<String>())
+}
+
+fn as_json(intent: &Intent, terms: &ApprovalTerms) -> serde_json::Value {
+    let shown: Vec<_> =
+        approval::lines(terms).into_iter().map(|(label, value)| json!({"label": label, "value": value})).collect();
+    json!({
+        "intent_id": intent.id,
+        "merchant": terms.merchant,
+        "amount_minor": terms.amount_minor,
+        "currency": terms.currency,
+        "created_at": intent.created_at,
+        "expires_at": terms.expires_at,
+        "shown": shown,
+    })
+}
