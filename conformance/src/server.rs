@@ -2,10 +2,28 @@
 
 use crate::check::Check;
 
+mod authorize;
+mod client_auth;
+mod dpop;
 mod metadata;
+mod par;
 mod registration;
+mod revocation;
+mod token;
 
 /// All checks of servers.
 pub(crate) fn checks() -> Vec<Check> {
-    [metadata::checks(), registration::checks()].into_iter().flatten().collect()
+    [
+        metadata::checks(),
+        registration::checks(),
+        client_auth::checks(),
+        dpop::checks(),
+        par::checks(),
+        authorize::checks(),
+        token::checks(),
+        revocation::checks(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
