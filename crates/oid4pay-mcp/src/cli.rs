@@ -9,9 +9,9 @@ use clap_complete::Shell;
 use crate::config::{LogFormat, Options, Settings};
 use crate::guard_cmd::{self, About, Output};
 use crate::policy_cmd::{self, PolicyCommand};
+use crate::{dashboard, keys, server};
 #[cfg(feature = "sandbox")]
 use crate::{demo, sandbox_cmd};
-use crate::{keys, server};
 
 /// Lets an agent pay merchants for its human, within what the human approved. Without a command it is an MCP server on
 /// standard input and output.
@@ -38,6 +38,8 @@ enum Command {
     Approve(About),
     /// Show what is spent, held back and left
     Budget(Output),
+    /// Serve a page on this machine: what agents spend, and the payments that wait for your approval
+    Dashboard(dashboard::DashboardArgs),
     /// Stop all payments
     Freeze,
     /// The keys of this agent
@@ -86,6 +88,10 @@ impl Cli {
             Some(Command::Policy(command)) => policy_cmd::run(&Settings::resolve(self.options)?, command).map(done),
             Some(Command::Reject(about)) => guard_cmd::reject(&Settings::resolve(self.options)?, &about).map(done),
             Some(Command::Unfreeze) => guard_cmd::unfreeze(&Settings::resolve(self.options)?).map(done),
+            Some(Command::Dashboard(args)) => {
+                let settings = Settings::resolve(self.options)?;
+                block_on(dashboard::run(settings, args)).map(done)
+            }
             Some(Command::Keys(KeysCommand::Show)) => keys::show(&Settings::resolve(self.options)?).map(done),
             Some(Command::Completions { shell }) => completions(shell).map(done),
         }

@@ -7,6 +7,7 @@ mod agent;
 mod approval;
 mod cli;
 mod config;
+mod dashboard;
 #[cfg(feature = "sandbox")]
 pub mod demo;
 mod errors;
