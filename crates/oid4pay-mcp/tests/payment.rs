@@ -6,10 +6,10 @@ mod support;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bytes::Bytes;
-use http::{Method, Response};
-use sandbox::{ConsentDecision, ConsentMode, LoggedRequest, Party, SandboxConfig, StandingApproval};
+use http::Method;
+use sandbox::{ConsentDecision, ConsentMode, Party, SandboxConfig, StandingApproval};
 use serde_json::{Value, json};
+use support::liar::{ALWAYS, JSON, lying};
 use support::{Lifecycle, Server, World, purchase, with};
 
 const SEEDS_MEMBERS: [&str; 7] = [
@@ -283,31 +283,8 @@ async fn says_what_does_not_agree_with_the_signed_offer() {
     assert!(world.settlements(world.alpacanica()).await.is_empty());
 }
 
-/// A sandbox that answers so, as often as told, where it would have granted what was asked for at this path.
-fn lying(
-    path: &'static str,
-    times: usize,
-    status: u16,
-    content_type: &'static str,
-    body: &'static str,
-) -> SandboxConfig {
-    let told = Arc::new(AtomicUsize::new(0));
-    SandboxConfig::new().changing_answers(move |request: &LoggedRequest, answer: Response<Bytes>| {
-        if request.path != path || !answer.status().is_success() || told.fetch_add(1, Ordering::Relaxed) >= times {
-            return answer;
-        }
-        Response::builder()
-            .status(status)
-            .header("content-type", content_type)
-            .body(Bytes::from_static(body.as_bytes()))
-            .unwrap()
-    })
-}
-
 #[tokio::test]
 async fn tells_servers_refusals_in_the_contracts_words() {
-    const JSON: &str = "application/json";
-    const ALWAYS: usize = usize::MAX;
     let rows = [
         (
             lying("/oauth/par", ALWAYS, 400, JSON, r#"{"error":"invalid_request"}"#),

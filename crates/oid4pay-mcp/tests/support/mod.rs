@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
 pub mod books;
+pub mod liar;
 pub mod schema;
 pub mod unspent;
 pub mod wire;
@@ -244,7 +245,12 @@ impl World {
     /// The last presentation of the intent that an answer is about, from the ledger: a tool's answer has it only when it
     /// is spent.
     pub fn presentation(&self, answer: &Answer) -> String {
-        let id = answer.output()["intent_id"].as_str().unwrap().parse().unwrap();
+        self.presentation_of(answer.output()["intent_id"].as_str().unwrap())
+    }
+
+    /// The last presentation of an intent.
+    pub fn presentation_of(&self, intent_id: &str) -> String {
+        let id = intent_id.parse().unwrap();
         self.ledger().artefact(&id, spend_guard::Artefact::Presentation).unwrap().unwrap()
     }
 
