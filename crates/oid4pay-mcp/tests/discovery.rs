@@ -415,7 +415,7 @@ async fn a_dry_run_tells_what_would_be_bought_and_buys_nothing() {
     assert!(output.get("result").is_none());
     let requests = world.sandbox.requests();
     assert!(!requests.iter().any(|request| request.party == Party::AuthorizationServer), "{requests:?}");
-    assert!(!world.data_dir().join("ledger.sqlite3").exists());
+    assert!(world.ledger().list(&spend_guard::Filter::default()).unwrap().intents.is_empty());
 }
 
 #[tokio::test]

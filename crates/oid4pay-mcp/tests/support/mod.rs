@@ -245,12 +245,7 @@ impl World {
     /// The last presentation of the intent that an answer is about, from the ledger: a tool's answer has it only when it
     /// is spent.
     pub fn presentation(&self, answer: &Answer) -> String {
-        self.presentation_of(answer.output()["intent_id"].as_str().unwrap())
-    }
-
-    /// The last presentation of an intent.
-    pub fn presentation_of(&self, intent_id: &str) -> String {
-        let id = intent_id.parse().unwrap();
+        let id = answer.output()["intent_id"].as_str().unwrap().parse().unwrap();
         self.ledger().artefact(&id, spend_guard::Artefact::Presentation).unwrap().unwrap()
     }
 
