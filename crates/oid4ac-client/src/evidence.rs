@@ -1,12 +1,15 @@
 //! What proves a payment to somebody who was not there: the signed artefacts as received, and the keys they were verified
 //! by. Keys change and offers expire, so a journal that wants it later keeps it when it is made.
 
+mod verify;
+
 use http::HeaderMap;
 use http_sig::Verified;
 use jose::{Jwk, UnixSeconds, base64url};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use self::verify::{Check, CheckResult, PaymentEvidence, TrustedKeys};
 use crate::signed::Signed;
 
 /// One piece of evidence, handed to [`Journal::keep`](crate::Journal::keep) before the step that it belongs to.

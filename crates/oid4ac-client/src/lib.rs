@@ -95,7 +95,7 @@ pub use directory::{Merchant, MerchantFilter, MerchantList};
 pub use error::{
     Artefact, Error, Incompatibility, LineItemsError, LocalError, Misbehaviour, Misuse, ServerError, Stage, Why,
 };
-pub use evidence::{Evidence, KeyUsed, SignedOffer};
+pub use evidence::{Check, CheckResult, Evidence, KeyUsed, PaymentEvidence, SignedOffer, TrustedKeys};
 pub use journal::{CheckedOffers, FileJournal, Journal, JournalError, MemoryJournal, Progress, Step};
 pub use money::{Currency, InvalidMoney, Money};
 pub use order::{IdempotencyKey, LineItem, Order, UnsignedOffers};
@@ -110,10 +110,11 @@ pub use store::{
     SessionLock, Store, StoreError, WalletSession,
 };
 pub use system::{SystemClock, SystemRng};
+pub use untrusted::clean;
 pub use wallet::{
     AgentRevocation, AuditEntry, AuditPage, AuditQuery, Cascade, ChainReport, Disputes, DsarAnswer, DsarRight,
     GivenToken, Granted, HeadVerdict, PaymentRow, PaymentStatus, Payments, PrincipalToken, PrincipalTokenError,
-    QueuedDsar, WalletAgent, WalletAgents, WalletScope,
+    QueuedDsar, WalletAgent, WalletAgents, WalletScope, check_audit_page,
 };
 
 #[cfg(doctest)]

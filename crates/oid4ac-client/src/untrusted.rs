@@ -2,7 +2,8 @@
 
 /// Keeps at most `max_chars` characters of `text`, without control characters (and so without terminal escapes),
 /// zero-width characters, and the characters that turn the direction of writing.
-pub(crate) fn clean(text: &str, max_chars: usize) -> String {
+#[must_use]
+pub fn clean(text: &str, max_chars: usize) -> String {
     text.chars().filter(|c| !is_deceptive(*c)).take(max_chars).collect()
 }
 

@@ -384,6 +384,17 @@ impl<'a> RawEntry<'a> {
     }
 }
 
+/// Checks hashes and links of a page of audit entries as the server wrote it: those of [`AuditEntry`] are made fit to be
+/// shown, and have no hash any more. A signed head is not looked at.
+///
+/// # Errors
+///
+/// - [`Misbehaviour`] if it is no such page.
+pub fn check_audit_page(body: &[u8]) -> Result<ChainReport, Misbehaviour> {
+    let page = RawPage::parse(body).map_err(|why| Misbehaviour::new(Artefact::WalletAnswer, why))?;
+    Ok(check_chain(&page.entries))
+}
+
 fn check_chain(entries: &[RawEntry<'_>]) -> ChainReport {
     let mut report = ChainReport::default();
     let mut buffer = Vec::with_capacity(1024);

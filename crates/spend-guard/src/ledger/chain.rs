@@ -34,6 +34,15 @@ pub struct Entry {
     pub detail: Value,
 }
 
+impl Entry {
+    /// Its `entry_hash`, computed from what it says.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        // Strings and integers below 2^53: writing them cannot fail, and the hash of nothing is no entry's.
+        hash(&serde_json_canonicalizer::to_vec(self).unwrap_or_default())
+    }
+}
+
 /// Where a chain ends. Kept elsewhere, it proves later that nothing was cut off or rewritten.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
