@@ -9,7 +9,7 @@ use clap_complete::Shell;
 use crate::config::{LogFormat, Options, Settings};
 use crate::guard_cmd::{self, About, Output};
 use crate::policy_cmd::{self, PolicyCommand};
-use crate::{dashboard, keys, server};
+use crate::{dashboard, keys, records, server};
 #[cfg(feature = "sandbox")]
 use crate::{demo, sandbox_cmd};
 
@@ -42,6 +42,14 @@ enum Command {
     Dashboard(dashboard::DashboardArgs),
     /// Stop all payments
     Freeze,
+    /// What was spent, newest first; or, with --verify, a proof that the ledger is whole
+    History(records::HistoryArgs),
+    /// Verify one payment again and print what proves it
+    Receipt(records::ReceiptArgs),
+    /// Write the history as a table or as data, or what proves one payment
+    Export(records::ExportArgs),
+    /// Prove a payment from an evidence file alone, on any machine
+    VerifyEvidence(records::VerifyEvidenceArgs),
     /// The keys of this agent
     #[command(subcommand)]
     Keys(KeysCommand),
@@ -92,6 +100,10 @@ impl Cli {
                 let settings = Settings::resolve(self.options)?;
                 block_on(dashboard::run(settings, args)).map(done)
             }
+            Some(Command::History(args)) => records::history(&Settings::resolve(self.options)?, args),
+            Some(Command::Receipt(args)) => records::receipt(&Settings::resolve(self.options)?, &args),
+            Some(Command::Export(args)) => records::export(&Settings::resolve(self.options)?, args),
+            Some(Command::VerifyEvidence(args)) => records::verify_evidence(&args),
             Some(Command::Keys(KeysCommand::Show)) => keys::show(&Settings::resolve(self.options)?).map(done),
             Some(Command::Completions { shell }) => completions(shell).map(done),
         }

@@ -11,6 +11,7 @@ mod dashboard;
 #[cfg(feature = "sandbox")]
 pub mod demo;
 mod errors;
+mod evidence;
 mod guard_cmd;
 mod human;
 mod keys;
@@ -18,6 +19,7 @@ mod policy;
 mod policy_cmd;
 mod provided;
 mod purchase;
+mod records;
 #[cfg(feature = "sandbox")]
 mod sandbox_cmd;
 mod server;

@@ -140,12 +140,16 @@ impl Journal for IntentJournal<'_> {
 
     fn keep(&self, evidence: Evidence) -> Result<(), JournalError> {
         let Held::Claim(claim) = &mut *self.lock() else { return Ok(()) };
+        // In the form that is hashed again from an evidence file, however that is laid out.
+        fn canonical(value: &impl serde::Serialize) -> Result<String, serde_json::Error> {
+            serde_json_canonicalizer::to_string(value)
+        }
         let (kind, content) = match evidence {
-            Evidence::Offers(offers) => (Artefact::Offers, serde_json::to_string(&offers)),
-            Evidence::AccessTokenClaims(claims) => (Artefact::AccessTokenClaims, serde_json::to_string(&claims)),
-            Evidence::IssuerKey(key) => (Artefact::IssuerKey, serde_json::to_string(&key)),
+            Evidence::Offers(offers) => (Artefact::Offers, canonical(&offers)),
+            Evidence::AccessTokenClaims(claims) => (Artefact::AccessTokenClaims, canonical(&claims)),
+            Evidence::IssuerKey(key) => (Artefact::IssuerKey, canonical(&key)),
             Evidence::MerchantNonce(nonce) => (Artefact::MerchantNonce, Ok(nonce)),
-            Evidence::ReceiptKey(key) => (Artefact::ReceiptKey, serde_json::to_string(&key)),
+            Evidence::ReceiptKey(key) => (Artefact::ReceiptKey, canonical(&key)),
             _ => return Ok(()),
         };
         let content = content.map_err(|error| JournalError::new("evidence is no JSON", error))?;

@@ -1,0 +1,433 @@
+//! What a person can look up and take away: history, receipts, exports, evidence. Nothing here changes the ledger.
+
+use std::fs;
+use std::io::{self, Read as _, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, ValueEnum};
+use jose::Clock as _;
+use oid4ac_client::{Check, CheckResult, SystemClock, TrustedKeys, clean};
+use serde_json::{Value, json};
+use spend_guard::{Currency, Filter, Head, Intent, IntentId, Ledger, ReceiptVerdict, State};
+
+use crate::config::Settings;
+use crate::evidence::{EvidenceFile, trusted_keys};
+
+#[derive(Debug, Args)]
+pub(crate) struct HistoryArgs {
+    #[command(flatten)]
+    filters: FilterArgs,
+    /// Only the newest so many
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    limit: u64,
+    /// Only older ones than this intent
+    #[arg(long, value_name = "ID")]
+    before: Option<IntentId>,
+    /// Prove the ledger whole: every entry's hash and link, every intent and artefact, every sum
+    #[arg(long)]
+    verify: bool,
+    /// The head that an earlier `--verify` printed: proves that nothing since was cut off or rewritten
+    #[arg(long, value_name = "SEQ:HASH", requires = "verify", value_parser = parse_head)]
+    kept_head: Option<Head>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Which intents.
+#[derive(Debug, Args)]
+pub(crate) struct FilterArgs {
+    /// In this state, `settled` say
+    #[arg(long, value_parser = parse_state)]
+    state: Option<State>,
+    /// At the merchant with this origin
+    #[arg(long, value_name = "ORIGIN")]
+    merchant: Option<String>,
+    /// In this currency
+    #[arg(long, value_name = "CODE")]
+    currency: Option<Currency>,
+    /// By this agent
+    #[arg(long, value_name = "NAME")]
+    agent: Option<String>,
+    /// Begun at this time or later, RFC 3339
+    #[arg(long, value_name = "TIME")]
+    since: Option<jiff::Timestamp>,
+    /// Begun at this time or earlier, RFC 3339
+    #[arg(long, value_name = "TIME")]
+    until: Option<jiff::Timestamp>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReceiptArgs {
+    /// The intent, as `history` lists it
+    id: IntentId,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// All that the filters let through, as a table or as data
+    #[arg(long, value_enum, required_unless_present = "evidence", conflicts_with = "evidence")]
+    format: Option<ExportFormat>,
+    /// What proves this one payment, for `verify-evidence`
+    #[arg(long, value_name = "ID")]
+    evidence: Option<IntentId>,
+    /// The principal's audit entries to put into the evidence: an answer of the audit endpoint, as it came
+    #[arg(long, value_name = "FILE", requires = "evidence")]
+    audit: Option<PathBuf>,
+    #[command(flatten)]
+    filters: FilterArgs,
+    /// Write to a new file that only you can read, instead of standard output
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ExportFormat {
+    /// RFC 4180, safe to open in a spreadsheet
+    Csv,
+    /// One array of objects
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyEvidenceArgs {
+    /// The file that `export --evidence` wrote
+    file: PathBuf,
+    /// The authorization server's key set, from a source that you trust
+    #[arg(long, value_name = "FILE")]
+    as_jwks: Option<PathBuf>,
+    /// The merchant's key set, from a source that you trust
+    #[arg(long, value_name = "FILE")]
+    merchant_jwks: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// `history`.
+pub(crate) fn history(settings: &Settings, args: HistoryArgs) -> anyhow::Result<ExitCode> {
+    let ledger = open(settings);
+    if args.verify {
+        return verify(&ledger, args.kept_head.as_ref(), args.json);
+    }
+    let limit = usize::try_from(args.limit).unwrap_or(Filter::MOST);
+    let page = ledger.list(&Filter { before: args.before, limit, ..args.filters.into_filter() })?;
+    let mut out = io::stdout().lock();
+    if args.json {
+        let rows: Vec<_> = page.intents.iter().map(row).collect();
+        writeln!(out, "{:#}", json!({"intents": rows, "next": page.next}))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if page.intents.is_empty() {
+        writeln!(out, "nothing")?;
+    }
+    for intent in &page.intents {
+        let (when, amount) = (time(intent.created_at), intent.currency.format(intent.amount_minor));
+        writeln!(
+            out,
+            "{when}  {:<17}  {amount:>14}  {}  {}",
+            intent.state.as_str(),
+            intent.id,
+            clean(&intent.merchant, 60)
+        )?;
+    }
+    if let Some(next) = page.next {
+        writeln!(out, "older ones: --before {next}")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says what was proven, or the first thing that does not fit.
+fn verify(ledger: &Ledger, kept: Option<&Head>, as_json: bool) -> anyhow::Result<ExitCode> {
+    let (sentence, output, code) = match ledger.verify(kept)? {
+        Ok(proof) => {
+            let kept = match kept {
+                Some(kept) => format!(" The chain leads through the kept head {}: nothing since was cut off or rewritten.", kept.seq),
+                None => " Keep the head elsewhere and give it as --kept-head to prove later that nothing was cut off or rewritten.".to_owned(),
+            };
+            let sentence = format!(
+                "The ledger is whole: {} journal entries hashed and linked, {} intents and {} artefacts as the journal has them, all sums right.\n\
+                 Head {}:{}.{kept}",
+                proof.head.seq, proof.intents, proof.artefacts, proof.head.seq, proof.head.entry_hash,
+            );
+            (sentence, json!({"whole": true, "proof": proof}), ExitCode::SUCCESS)
+        }
+        Err(broken) => {
+            let sentence = format!("The ledger is NOT whole: {broken}.");
+            (sentence, json!({"whole": false, "broken": broken.to_string()}), ExitCode::FAILURE)
+        }
+    };
+    let mut out = io::stdout().lock();
+    if as_json {
+        writeln!(out, "{output:#}")?
+    } else {
+        writeln!(out, "{sentence}")?
+    };
+    Ok(code)
+}
+
+/// `receipt`: one payment, verified again.
+pub(crate) fn receipt(settings: &Settings, args: &ReceiptArgs) -> anyhow::Result<ExitCode> {
+    let file = EvidenceFile::collect(&open(settings), &args.id, None, SystemClock.now())?;
+    let checks = file.verify(&TrustedKeys::default());
+    tell(file.intent(), &checks, args.json)
+}
+
+/// `export`.
+pub(crate) fn export(settings: &Settings, args: ExportArgs) -> anyhow::Result<ExitCode> {
+    let ledger = open(settings);
+    match &args.output {
+        Some(path) => {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let mut file = tempfile::NamedTempFile::new_in(folder).with_context(|| folder.display().to_string())?;
+            write_export(&ledger, &args, &mut file)?;
+            file.as_file().sync_all()?;
+            file.persist_noclobber(path).map_err(|error| error.error).with_context(|| path.display().to_string())?;
+        }
+        None => write_export(&ledger, &args, &mut io::stdout().lock())?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write_export(ledger: &Ledger, args: &ExportArgs, out: &mut impl Write) -> anyhow::Result<()> {
+    if let Some(id) = &args.evidence {
+        let audit = args.audit.as_deref().map(read_capped).transpose()?;
+        let audit = audit.map(|text| jose::json::parse_object(&text).context("--audit")).transpose()?;
+        let file = EvidenceFile::collect(ledger, id, audit.map(Value::Object), SystemClock.now())?;
+        serde_json::to_writer_pretty(&mut *out, &file)?;
+        return Ok(writeln!(out)?);
+    }
+    let mut filter = Filter { limit: Filter::MOST, ..args.filters.to_filter() };
+    let is_csv = args.format == Some(ExportFormat::Csv);
+    if is_csv {
+        write_record(out, COLUMNS.iter().map(|name| (*name).to_owned()))?;
+    } else {
+        write!(out, "[")?;
+    }
+    let mut separator = "\n";
+    loop {
+        let page = ledger.list(&filter)?;
+        for intent in &page.intents {
+            if is_csv {
+                write_record(out, columns(intent).into_iter().map(|cell| safe_cell(&cell)))?;
+            } else {
+                write!(out, "{separator}{}", row(intent))?;
+                separator = ",\n";
+            }
+        }
+        if page.next.is_none() {
+            break;
+        }
+        filter.before = page.next;
+    }
+    if !is_csv {
+        writeln!(out, "\n]")?;
+    }
+    Ok(())
+}
+
+/// `verify-evidence`: from the file alone.
+pub(crate) fn verify_evidence(args: &VerifyEvidenceArgs) -> anyhow::Result<ExitCode> {
+    let text = read_capped(&args.file)?;
+    let (file, members) = EvidenceFile::parse(&text).with_context(|| args.file.display().to_string())?;
+    let keys = |path: &Option<PathBuf>| match path {
+        None => Ok(None),
+        Some(path) => match trusted_keys(&read_capped(path)?) {
+            Ok(set) => Ok(Some(set)),
+            Err(reason) => bail!("{}: {reason}", path.display()),
+        },
+    };
+    let trusted = TrustedKeys { issuer: keys(&args.as_jwks)?, merchant: keys(&args.merchant_jwks)? };
+    let checks = file.verify_file(&members, &trusted);
+    tell(file.intent(), &checks, args.json)
+}
+
+/// What was paid, and what came of each check. Fails if one does.
+fn tell(intent: &Intent, checks: &[Check], as_json: bool) -> anyhow::Result<ExitCode> {
+    let fails = checks.iter().filter(|check| check.result == CheckResult::Fails).count();
+    let mut out = io::stdout().lock();
+    if as_json {
+        writeln!(out, "{:#}", json!({"holds": fails == 0, "payment": row(intent), "checks": checks}))?;
+    } else {
+        let amount = intent.currency.format(intent.amount_minor);
+        writeln!(out, "{} to {}: {}", amount, clean(&intent.merchant, 100), intent.state)?;
+        if let Some(settlement) = &intent.settlement {
+            let (id, at) = (clean(&settlement.payment_intent_id, 100), clean(&settlement.settled_at, 40));
+            writeln!(out, "payment {id}, settled {at}")?;
+        }
+        for Check { name, result, detail, .. } in checks {
+            writeln!(out, "  {:<8}  {:<20} {}", result.to_string(), clean(name, 40), clean(detail, 300))?;
+        }
+        match fails {
+            0 => writeln!(out, "Everything that can be proven from this holds.")?,
+            fails => writeln!(out, "{fails} of {} checks FAIL: this is no proof.", checks.len())?,
+        }
+    }
+    Ok(if fails == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl FilterArgs {
+    fn to_filter(&self) -> Filter {
+        Filter {
+            state: self.state,
+            merchant: self.merchant.clone(),
+            currency: self.currency,
+            agent: self.agent.clone(),
+            since: self.since.map(jiff::Timestamp::as_second),
+            until: self.until.map(jiff::Timestamp::as_second),
+            ..Filter::default()
+        }
+    }
+
+    fn into_filter(self) -> Filter {
+        self.to_filter()
+    }
+}
+
+/// An intent as data: what a person may want to see of it, and nothing that only the program needs. Text from merchants is
+/// made fit to be shown.
+pub(crate) fn row(intent: &Intent) -> Value {
+    let settlement = intent.settlement.as_ref();
+    let shown = |text: &String| clean(text, 200);
+    json!({
+        "intent_id": intent.id,
+        "state": intent.state,
+        "created_at": time(intent.created_at),
+        "settled_at": intent.settled_at.map(time),
+        "merchant": intent.merchant,
+        "amount": decimal(intent),
+        "amount_minor": intent.amount_minor,
+        "currency": intent.currency,
+        "line_items": intent.line_items.iter().map(|line| json!({"sku": clean(&line.sku, 200), "qty": line.qty})).collect::<Vec<_>>(),
+        "purchase_ref": intent.purchase_ref.as_ref().map(shown),
+        "agent": intent.agent,
+        "idempotency_key": intent.idempotency_key,
+        "mandate_id": intent.mandate.as_ref().map(|mandate| shown(&mandate.mandate_id)),
+        "payment_intent_id": settlement.map(|settlement| shown(&settlement.payment_intent_id)),
+        "payment_provider_ref": settlement.and_then(|settlement| settlement.payment_provider_ref.as_ref().map(shown)),
+        "receipt_status": settlement.map(|settlement| receipt_status(&settlement.receipt)),
+        "failure_code": intent.failure.as_ref().map(|failure| shown(&failure.code)),
+    })
+}
+
+pub(crate) fn receipt_status(receipt: &ReceiptVerdict) -> &'static str {
+    match receipt {
+        ReceiptVerdict::Verified => "verified",
+        ReceiptVerdict::Absent => "absent",
+        ReceiptVerdict::Invalid { .. } => "invalid",
+    }
+}
+
+/// One cell per column.
+fn columns(intent: &Intent) -> Vec<String> {
+    let row = row(intent);
+    let lines = intent.line_items.iter().map(|line| format!("{} x {}", line.qty, clean(&line.sku, 200)));
+    let lines = lines.collect::<Vec<_>>().join("; ");
+    let cell = |name: &&str| match (*name, &row[*name]) {
+        ("line_items", _) => lines.clone(),
+        (_, Value::Null) => String::new(),
+        (_, Value::String(text)) => text.clone(),
+        (_, other) => other.to_string(),
+    };
+    COLUMNS.iter().map(cell).collect()
+}
+
+/// A cell that a spreadsheet takes for text: one that begins like a formula gets an apostrophe.
+fn safe_cell(text: &str) -> String {
+    match text.trim_start().starts_with(['=', '+', '-', '@', '|', '%', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'])
+    {
+        true => format!("'{text}"),
+        false => text.to_owned(),
+    }
+}
+
+/// One record (RFC 4180): every cell in quotes, ended by CR LF.
+fn write_record(out: &mut impl Write, cells: impl Iterator<Item = String>) -> io::Result<()> {
+    let cells: Vec<_> = cells.map(|cell| format!("\"{}\"", cell.replace('"', "\"\""))).collect();
+    write!(out, "{}\r\n", cells.join(","))
+}
+
+/// The amount in major units, exactly, without its code: `12.99`.
+fn decimal(intent: &Intent) -> String {
+    let formatted = intent.currency.format(intent.amount_minor);
+    formatted.split(' ').next().unwrap_or_default().to_owned()
+}
+
+pub(crate) fn time(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |time| time.to_string())
+}
+
+fn open(settings: &Settings) -> Ledger {
+    Ledger::new(&settings.data_dir, Arc::new(SystemClock))
+}
+
+fn read_capped(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    let file = fs::File::open(path).with_context(|| path.display().to_string())?;
+    file.take(MAX_OCTETS + 1).read_to_end(&mut text).with_context(|| path.display().to_string())?;
+    if text.len() as u64 > MAX_OCTETS {
+        bail!("{}: larger than 16 MiB", path.display());
+    }
+    Ok(text)
+}
+
+fn parse_state(name: &str) -> Result<State, String> {
+    let known = || State::ALL.map(State::as_str).join(", ");
+    State::ALL.into_iter().find(|state| state.as_str() == name).ok_or_else(|| format!("one of {} is wanted", known()))
+}
+
+fn parse_head(text: &str) -> Result<Head, String> {
+    let parts = text.split_once(':').and_then(|(seq, hash)| Some((seq.parse::<u64>().ok()?, hash)));
+    let head =
+        parts.and_then(|(seq, entry_hash)| serde_json::from_value(json!({"seq": seq, "entry_hash": entry_hash})).ok());
+    head.ok_or_else(|| "a number, a colon and a hash are wanted, as `history --verify` prints them".to_owned())
+}
+
+const COLUMNS: [&str; 17] = [
+    "intent_id",
+    "state",
+    "created_at",
+    "settled_at",
+    "merchant",
+    "amount",
+    "currency",
+    "amount_minor",
+    "line_items",
+    "purchase_ref",
+    "agent",
+    "idempotency_key",
+    "mandate_id",
+    "payment_intent_id",
+    "payment_provider_ref",
+    "receipt_status",
+    "failure_code",
+];
+const MAX_OCTETS: u64 = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_cell_is_a_formula() {
+        for formula in ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", " =1", "\r\n=cmd|' /C calc'!A0", "|calc", "＝1"] {
+            assert_eq!(safe_cell(formula), format!("'{formula}"));
+        }
+        for plain in ["12.99", "2026-01-01T00:00:00Z", "https://shop.example", "'x", ""] {
+            assert_eq!(safe_cell(plain), plain);
+        }
+    }
+
+    #[test]
+    fn a_record_is_quoted_as_rfc_4180_has_it() {
+        let mut out = Vec::new();
+        write_record(&mut out, ["a\"b".to_owned(), "c,\r\nd".to_owned()].into_iter()).unwrap();
+        assert_eq!(out, b"\"a\"\"b\",\"c,\r\nd\"\r\n");
+    }
+}

@@ -1,0 +1,444 @@
+//! What proves a payment, from the compiled binary: history, receipt, exports, and evidence that a liar changed.
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+mod support;
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use jose::{base64url, sha256};
+use oid4ac_client::{Endpoint, HttpClient as _, Limits, Origin, ReqwestClient};
+use sandbox::SandboxConfig;
+use serde_json::{Value, json};
+use support::{BINARY, World, with};
+
+fn run(world: &World, arguments: &[&str]) -> Output {
+    let mut command = Command::new(BINARY);
+    command.args(arguments).arg("--data-dir").arg(world.data_dir());
+    command.env_clear().env("HOME", world.home.path()).current_dir(world.home.path()).output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn json_of(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
+}
+
+/// A payment for a pair of socks, and its intent.
+async fn paid() -> (World, String) {
+    paid_in(SandboxConfig::new()).await
+}
+
+async fn paid_in(config: SandboxConfig) -> (World, String) {
+    let world = World::with(config).await;
+    let mut server = world.registered().await;
+    let answer = server.call("agent_payment_initiate", world.socks()).await;
+    assert_eq!(answer.output()["status"], "settled");
+    let id = answer.output()["intent_id"].as_str().unwrap().to_owned();
+    server.end().await;
+    (world, id)
+}
+
+fn evidence(world: &World, id: &str) -> Value {
+    serde_json::from_str(&stdout(&run(world, &["export", "--evidence", id]))).unwrap()
+}
+
+/// Verifies evidence on a machine that has nothing else.
+fn verify(file: &Value, more: &[&str]) -> Output {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let path = elsewhere.path().join("evidence.json");
+    std::fs::write(&path, file.to_string()).unwrap();
+    let mut command = Command::new(BINARY);
+    command.arg("verify-evidence").arg(&path).arg("--json").args(more);
+    command.env_clear().current_dir(elsewhere.path()).output().unwrap()
+}
+
+/// The names of the checks that fail, in their order.
+fn failing(output: &Output) -> Vec<String> {
+    let told = json_of(output);
+    assert_eq!(told["holds"], output.status.success());
+    let checks = told["checks"].as_array().unwrap();
+    let fails = checks.iter().filter(|check| check["result"] == "fails");
+    fails.map(|check| check["name"].as_str().unwrap().to_owned()).collect()
+}
+
+/// What a liar does who knows the format: every checksum is made to fit again.
+fn forge(mut file: Value) -> Value {
+    let members = file.as_object_mut().unwrap();
+    members.remove("manifest");
+    let hash = |value: &Value| base64url::encode(&sha256(&serde_json_canonicalizer::to_vec(value).unwrap()));
+    let manifest: serde_json::Map<_, _> =
+        members.iter().map(|(name, value)| (name.clone(), json!(hash(value)))).collect();
+    members.insert("manifest".to_owned(), Value::Object(manifest));
+    file
+}
+
+#[tokio::test]
+async fn evidence_is_proven_from_the_file_alone() {
+    let (world, id) = paid().await;
+    let file = evidence(&world, &id);
+    world.sandbox.shutdown().await;
+    let told = json_of(&verify(&file, &[]));
+    assert_eq!(told["holds"], true, "{told:#}");
+    assert_eq!((&told["payment"]["amount"], &told["payment"]["currency"]), (&json!("12.99"), &json!("EUR")));
+    let result = |name: &str| {
+        let check = told["checks"].as_array().unwrap().iter().find(|check| check["name"] == name);
+        check.unwrap_or_else(|| panic!("no {name}: {told:#}"))["result"].as_str().unwrap().to_owned()
+    };
+    for name in [
+        "manifest",
+        "offer",
+        "offer_price",
+        "offer_digest",
+        "mandate",
+        "mandate_terms",
+        "key_binding",
+        "key_binding_nonce",
+        "receipt",
+        "ledger_entries",
+        "ledger_intent",
+        "ledger_artefacts",
+    ] {
+        assert_eq!(result(name), "holds", "{name}");
+    }
+    // What rests on somebody's word is said to.
+    for name in ["issuer_key", "merchant_key", "access_token_claims", "ledger_chain", "audit"] {
+        assert_eq!(result(name), "unproven", "{name}");
+    }
+}
+
+#[tokio::test]
+async fn every_member_that_is_changed_is_named() {
+    let (world, id) = paid().await;
+    let file = evidence(&world, &id);
+    for name in file.as_object().unwrap().keys().filter(|name| !["manifest", "format"].contains(&name.as_str())) {
+        let changed = match &file[name] {
+            Value::Number(number) => json!(number.as_i64().unwrap() + 1),
+            Value::String(text) => json!(format!("{text}A")),
+            Value::Null => json!({"entries": [], "has_more": false}),
+            Value::Array(items) if name == "attachments" => {
+                assert!(items.is_empty());
+                json!(["added"])
+            }
+            Value::Array(_) => json!([]),
+            Value::Object(_) if name == "intent" => with(file[name].clone(), "/amount_minor", json!(1)),
+            Value::Object(_) if name == "ledger" => with(file[name].clone(), "/entries", json!([])),
+            Value::Object(_) if name == "access_token_claims" => with(file[name].clone(), "/jti", json!("other")),
+            Value::Object(_) => with(file[name].clone(), "/verified_at", json!(0)),
+            Value::Bool(_) => panic!("{name}"),
+        };
+        let output = verify(&with(file.clone(), &format!("/{name}"), changed), &[]);
+        assert!(!output.status.success(), "{name}");
+        assert_eq!(failing(&output)[0], "manifest", "{name}");
+        let detail = json_of(&output)["checks"][0]["detail"].as_str().unwrap().to_owned();
+        assert!(detail.contains(&format!("`{name}`")), "{name}: {detail}");
+    }
+    for (broken, why) in [
+        (with(file.clone(), "/format", json!("oid4pay-evidence-2")), "its format is not"),
+        (with(file.clone(), "/surprise", json!(1)), "surprise"),
+        (with(file.clone(), "/mandate", Value::Null), "mandate"),
+        (json!([]), "not an evidence file"),
+    ] {
+        let output = verify(&broken, &[]);
+        assert!(!output.status.success());
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains(why), "{said}");
+    }
+    // A part that the types do not know would be seen by no other check.
+    let hidden = forge(with(file, "/intent/hidden", json!("x")));
+    assert_eq!(failing(&verify(&hidden, &[])), ["manifest"]);
+}
+
+/// Each artefact changed by somebody who makes the checksums fit: what was signed or chained still tells.
+#[tokio::test]
+async fn a_forger_is_caught_at_the_artefact_that_was_changed() {
+    let (world, id) = paid().await;
+    let file = evidence(&world, &id);
+    let body: Value =
+        serde_json::from_slice(&base64url::decode(file["offers"][0]["body"].as_str().unwrap()).unwrap()).unwrap();
+    let cheaper = base64url::encode(with(body, "/amount_minor", json!(1)).to_string().as_bytes());
+    let other_key = json!("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo");
+    let fields = file["offers"][0]["fields"].as_array().unwrap();
+    let field = |name: &str| fields.iter().position(|field| field[0] == name).unwrap();
+    let input = fields[field("signature-input")][1].as_str().unwrap().replace("ed25519", "hmac-sha256");
+    let longer = fields[field("signature-input")][1].as_str().unwrap().replace(";expires=", ";expires=1");
+    let spoilt = |pointer: &str| {
+        let text = file.pointer(pointer).unwrap().as_str().unwrap();
+        let middle = text.len() / 2;
+        let other = if text.as_bytes()[middle] == b'A' { "B" } else { "A" };
+        json!(format!("{}{other}{}", &text[..middle], &text[middle + 1..]))
+    };
+    let pointer = |name: &str| format!("/offers/0/fields/{}/1", field(name));
+    let rows = [
+        ("/offers/0/body".to_owned(), json!(cheaper), "offer"),
+        ("/offers/0/url".to_owned(), json!(format!("{}/other", world.alpacanica().origin)), "offer"),
+        ("/offers/0/url".to_owned(), json!("https://evil.example/oid4ac/offer/x"), "offer"),
+        ("/offers/0/jwk/x".to_owned(), other_key.clone(), "offer"),
+        ("/offers/0/verified_at".to_owned(), json!(4_000_000_000_u64), "offer"),
+        (pointer("signature-input"), json!(input), "offer"),
+        (pointer("signature-input"), json!(longer), "offer"),
+        (pointer("signature"), json!("sig1=:AAAA:"), "offer"),
+        (pointer("content-digest"), json!("sha-256=:AAAA:"), "offer"),
+        ("/offers/0".to_owned(), Value::Null, "offer"),
+        ("/intent/amount_minor".to_owned(), json!(1298), "offer_price"),
+        ("/intent/currency".to_owned(), json!("USD"), "mandate_terms"),
+        ("/intent/merchant".to_owned(), json!("https://evil.example"), "mandate_terms"),
+        ("/intent/issuer".to_owned(), json!("https://evil.example"), "mandate"),
+        ("/intent/line_items/0/qty".to_owned(), json!(2), "mandate_terms"),
+        ("/intent/line_items/0/sku".to_owned(), json!("trail-mug-enamel"), "mandate_terms"),
+        ("/intent/idempotency_key".to_owned(), json!("another key of enough length"), "receipt"),
+        ("/intent/settlement/payment_intent_id".to_owned(), json!("pi_other"), "receipt"),
+        ("/intent/settlement/settled_at".to_owned(), json!("2020-01-01T00:00:00Z"), "receipt"),
+        ("/intent/created_at".to_owned(), json!(1), "ledger_intent"),
+        ("/access_token_claims/sub".to_owned(), json!("somebody else"), "access_token_claims"),
+        ("/access_token_claims/iss".to_owned(), json!("https://evil.example"), "access_token_claims"),
+        ("/access_token_claims/aud".to_owned(), json!("https://evil.example"), "access_token_claims"),
+        ("/access_token_claims/mandate_id".to_owned(), json!("other"), "access_token_claims"),
+        ("/access_token_claims/cnf/jkt".to_owned(), json!("other"), "access_token_claims"),
+        ("/access_token_claims/scope".to_owned(), json!("everything"), "ledger_artefacts"),
+        ("/issuer_key/jwk/x".to_owned(), other_key.clone(), "mandate"),
+        ("/issuer_key/verified_at".to_owned(), json!(1), "ledger_artefacts"),
+        ("/issuer_key".to_owned(), Value::Null, "mandate"),
+        ("/mandate".to_owned(), spoilt("/mandate"), "mandate"),
+        ("/key_binding_jwt".to_owned(), spoilt("/key_binding_jwt"), "key_binding"),
+        ("/merchant_nonce".to_owned(), json!("AAAAAAAAAAAAAAAAAAAAAA"), "key_binding_nonce"),
+        ("/merchant_nonce".to_owned(), Value::Null, "ledger_artefacts"),
+        ("/receipt_jws".to_owned(), spoilt("/receipt_jws"), "receipt"),
+        ("/receipt_jws".to_owned(), Value::Null, "ledger_artefacts"),
+        ("/receipt_key/jwk/x".to_owned(), other_key, "receipt"),
+        ("/receipt_key/verified_at".to_owned(), json!(1), "ledger_artefacts"),
+        ("/attachments".to_owned(), json!(["{}"]), "ledger_artefacts"),
+        ("/ledger/entries/0/entry/at".to_owned(), json!(1), "ledger_entries"),
+        ("/ledger/entries/0/entry_hash".to_owned(), json!("other"), "ledger_entries"),
+        ("/ledger/entries".to_owned(), json!([]), "ledger_entries"),
+        ("/ledger/head/seq".to_owned(), json!(1), "ledger_entries"),
+        ("/ledger/head/entry_hash".to_owned(), json!("other"), "ledger_entries"),
+        ("/audit".to_owned(), json!({"entries": [], "has_more": false}), "audit"),
+    ];
+    for (pointer, value, check) in rows {
+        let mut changed = file.clone();
+        *changed.pointer_mut(&pointer).unwrap_or_else(|| panic!("{pointer}")) = value;
+        let output = verify(&forge(changed), &[]);
+        assert!(failing(&output).iter().any(|name| name == check), "{pointer}: {:?}", failing(&output));
+    }
+    // Entries of the ledger that were left out or exchanged.
+    let mut entries = file["ledger"]["entries"].as_array().unwrap().clone();
+    entries.swap(0, 1);
+    let swapped = forge(with(file.clone(), "/ledger/entries", json!(entries)));
+    assert_eq!(failing(&verify(&swapped, &[])), ["ledger_entries"]);
+    assert_eq!(failing(&verify(&forge(file), &[])), Vec::<String>::new());
+}
+
+async fn fetch(world: &World, url: &str) -> Bytes {
+    let http = ReqwestClient::for_issuer(&Origin::of(world.sandbox.as_origin()).unwrap(), []);
+    let endpoint = Endpoint::parse(url).unwrap();
+    http.send(&endpoint, http::Request::new(Bytes::new()), Limits::ANSWER).await.unwrap().into_body()
+}
+
+#[tokio::test]
+async fn keys_from_a_source_of_ones_own_make_the_proof_whole() {
+    let (world, id) = paid().await;
+    let file = evidence(&world, &id);
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, set: &[u8]| {
+        std::fs::write(dir.path().join(name), set).unwrap();
+        dir.path().join(name).to_str().unwrap().to_owned()
+    };
+    let issuer = write("as", &fetch(&world, &format!("{}/oauth/jwks.json", world.sandbox.as_origin())).await);
+    let merchant_url = format!("{}/.well-known/jwks.json", world.alpacanica().origin);
+    let merchant = write("merchant", &fetch(&world, &merchant_url).await);
+    let output = verify(&file, &["--as-jwks", &issuer, "--merchant-jwks", &merchant]);
+    assert_eq!(failing(&output), Vec::<String>::new());
+    let told = json_of(&output);
+    assert_eq!((&told["checks"][1]["name"], &told["checks"][1]["result"]), (&json!("issuer_key"), &json!("holds")));
+    assert_eq!((&told["checks"][2]["name"], &told["checks"][2]["result"]), (&json!("merchant_key"), &json!("holds")));
+    assert_eq!(failing(&verify(&file, &["--as-jwks", &merchant])), ["issuer_key"]);
+    assert_eq!(failing(&verify(&file, &["--merchant-jwks", &issuer])), ["merchant_key"]);
+    let nothing = write("nothing", b"{\"keys\": []}");
+    let output = verify(&file, &["--as-jwks", &nothing]);
+    assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("no key that can be used"));
+}
+
+#[tokio::test]
+async fn evidence_is_written_for_its_owner_alone_and_over_nothing() {
+    let (world, id) = paid().await;
+    let path = world.home.path().join("evidence.json");
+    let arguments = ["export", "--evidence", &id, "--output", path.to_str().unwrap()];
+    assert!(stdout(&run(&world, &arguments)).is_empty());
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let output = verify(&serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap(), &[]);
+    assert_eq!(failing(&output), Vec::<String>::new());
+    let again = run(&world, &arguments);
+    assert!(!again.status.success() && String::from_utf8_lossy(&again.stderr).contains("evidence.json"), "{again:?}");
+    assert_eq!(
+        std::fs::read_dir(world.home.path()).unwrap().filter(|e| e.as_ref().unwrap().path().is_file()).count(),
+        1
+    );
+    let unknown = run(&world, &["export", "--evidence", "0198c6d5-b1f7-7a8e-8b1e-c3b1b1a4d5c6"]);
+    assert!(!unknown.status.success() && String::from_utf8_lossy(&unknown.stderr).contains("no intent"));
+    let nonsense = run(&world, &["export", "--evidence", "../../etc/passwd"]);
+    assert_eq!(nonsense.status.code(), Some(2));
+}
+
+#[tokio::test]
+async fn a_purchase_that_was_never_presented_has_no_evidence() {
+    let world = World::new().await;
+    let mut server = world.registered().await;
+    let wrong_price = with(world.socks(), "/amount/amount_minor", json!(1));
+    let refused = server.call("agent_payment_initiate", wrong_price).await;
+    let id = refused.error()["context"]["intent_id"].as_str().unwrap().to_owned();
+    server.end().await;
+    for arguments in [["receipt", &id].as_slice(), &["export", "--evidence", &id]] {
+        let output = run(&world, arguments);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(1) && said.contains("there is no payment to prove"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn history_lists_filters_and_proves_the_ledger() {
+    let (world, id) = paid().await;
+    let text = stdout(&run(&world, &["history"]));
+    assert!(text.contains(&id) && text.contains("12.99 EUR") && text.contains("settled"), "{text}");
+    let told = json_of(&run(&world, &["history", "--json"]));
+    assert_eq!(told["intents"][0]["intent_id"], id);
+    assert_eq!(
+        (&told["intents"][0]["amount"], &told["intents"][0]["receipt_status"]),
+        (&json!("12.99"), &json!("verified"))
+    );
+    for none in [
+        ["--state", "failed"],
+        ["--currency", "USD"],
+        ["--merchant", "https://other.example"],
+        ["--agent", "x"],
+        ["--since", "2200-01-01T00:00:00Z"],
+        ["--until", "2001-01-01T00:00:00Z"],
+    ] {
+        assert_eq!(stdout(&run(&world, &["history", none[0], none[1]])), "nothing\n", "{none:?}");
+    }
+    assert_eq!(stdout(&run(&world, &["history", "--before", &id])), "nothing\n");
+    for wrong in
+        [["--state", "paid"], ["--currency", "ABC"], ["--since", "yesterday"], ["--limit", "0"], ["--before", "1"]]
+    {
+        assert_eq!(run(&world, &["history", wrong[0], wrong[1]]).status.code(), Some(2), "{wrong:?}");
+    }
+
+    let whole = stdout(&run(&world, &["history", "--verify"]));
+    assert!(whole.starts_with("The ledger is whole: ") && whole.contains("1 intents"), "{whole}");
+    let proof = json_of(&run(&world, &["history", "--verify", "--json"]));
+    let (seq, hash) = (&proof["proof"]["head"]["seq"], proof["proof"]["head"]["entry_hash"].as_str().unwrap());
+    assert!(whole.contains(&format!("Head {seq}:{hash}.")), "{whole}");
+    let kept = format!("{seq}:{hash}");
+    assert!(
+        stdout(&run(&world, &["history", "--verify", "--kept-head", &kept])).contains("leads through the kept head")
+    );
+    let other = format!("{seq}:{}", base64url::encode(&[7; 32]));
+    let cut = run(&world, &["history", "--verify", "--kept-head", &other]);
+    assert!(cut.status.code() == Some(1) && String::from_utf8_lossy(&cut.stdout).contains("NOT whole"), "{cut:?}");
+
+    // One octet of one row.
+    let file = world.data_dir().join("ledger.sqlite3");
+    let mut octets = std::fs::read(&file).unwrap();
+    let settled = b"\"state\":\"settled\"";
+    let at = octets.windows(settled.len()).position(|window| window == settled).expect("the row is in the file");
+    octets[at + 11] ^= 1;
+    std::fs::write(&file, octets).unwrap();
+    let changed = run(&world, &["history", "--verify"]);
+    assert!(!changed.status.success(), "{changed:?}");
+}
+
+#[tokio::test]
+async fn a_receipt_is_verified_when_it_is_looked_at() {
+    let (world, id) = paid().await;
+    let text = stdout(&run(&world, &["receipt", &id]));
+    assert!(text.starts_with("12.99 EUR to http://127.0.0.1:"), "{text}");
+    assert!(text.contains("holds     receipt") && text.contains("Everything that can be proven"), "{text}");
+    assert_eq!(json_of(&run(&world, &["receipt", &id, "--json"]))["holds"], true);
+}
+
+#[tokio::test]
+async fn exports_are_exact_and_no_cell_is_a_formula() {
+    let (world, id) = paid().await;
+    let mut server = world.server().await;
+    let hostile = "=HYPERLINK(\"http://evil.example\")";
+    let formula = with(world.socks(), "/purchase_ref", json!(hostile));
+    server.call("agent_payment_initiate", formula).await.output();
+    let ansi = with(world.socks(), "/purchase_ref", json!("\u{1b}[31m@red\u{202e}"));
+    server.call("agent_payment_initiate", ansi).await.output();
+    server.end().await;
+
+    let csv = stdout(&run(&world, &["export", "--format", "csv"]));
+    let records: Vec<_> = csv.split_terminator("\r\n").collect();
+    assert_eq!(records.len(), 4, "{csv}");
+    assert!(
+        records[0]
+            .starts_with("\"intent_id\",\"state\",\"created_at\",\"settled_at\",\"merchant\",\"amount\",\"currency\",")
+    );
+    assert!(records[3].starts_with(&format!("\"{id}\",\"settled\",")), "{csv}");
+    assert!(records[3].contains(",\"12.99\",\"EUR\",\"1299\",\"1 x alpaca-sock-blue-43\","), "{csv}");
+    assert!(csv.contains("\"'=HYPERLINK(\"\"http://evil.example\"\")\""), "{csv}");
+    assert!(!csv.contains('\u{1b}') && !csv.contains('\u{202e}') && csv.contains("[31m@red"), "{csv}");
+
+    let told = json_of(&run(&world, &["export", "--format", "json"]));
+    assert_eq!(told.as_array().unwrap().len(), 3);
+    assert_eq!((&told[2]["amount"], &told[2]["amount_minor"]), (&json!("12.99"), &json!(1299)));
+    assert_eq!(told[1]["purchase_ref"], hostile);
+    let none = json_of(&run(&world, &["export", "--format", "json", "--state", "failed"]));
+    assert_eq!(none, json!([]));
+    assert_eq!(run(&world, &["export"]).status.code(), Some(2));
+    assert_eq!(run(&world, &["export", "--format", "xlsx"]).status.code(), Some(2));
+    // What is shown on a terminal has no escape in it either.
+    assert!(!stdout(&run(&world, &["history"])).contains('\u{1b}'));
+}
+
+#[tokio::test]
+async fn no_secret_and_no_hidden_claim_is_in_an_export() {
+    let tokens = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&tokens);
+    let (world, id) = paid_in(SandboxConfig::new().changing_answers(move |_, answer| {
+        let body: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
+        let text = |name: &str| body[name].as_str().map(str::to_owned);
+        let found = ["access_token", "refresh_token", "request_uri"].into_iter().filter_map(text);
+        // Every JWS begins alike: its signature is what makes it a token.
+        seen.lock().unwrap().extend(found.map(|token| token.rsplit('.').next().unwrap().to_owned()));
+        answer
+    }))
+    .await;
+    let mut exports = String::new();
+    for arguments in [
+        ["export", "--evidence", &id].as_slice(),
+        &["export", "--format", "json"],
+        &["export", "--format", "csv"],
+        &["history", "--json"],
+        &["history", "--verify", "--json"],
+        &["receipt", &id, "--json"],
+    ] {
+        exports.push_str(&stdout(&run(&world, arguments)));
+    }
+    let read = |name: &str| std::fs::read_to_string(world.data_dir().join(name)).unwrap();
+    let keys: Value = serde_json::from_str(&read("keys.json")).unwrap();
+    let mut secrets =
+        vec![keys["dpop"]["d"].as_str().unwrap().to_owned(), keys["private_key_jwt"]["d"].as_str().unwrap().to_owned()];
+    let tokens = std::mem::take(&mut *tokens.lock().unwrap());
+    assert!(tokens.len() >= 3, "no token was seen");
+    secrets.extend(tokens);
+    // Disclosures of the mandate that the merchant was not shown.
+    let held = ledger_artefact(&world.data_dir(), &id);
+    let hidden: Vec<_> = held.split('~').skip(1).filter(|part| !part.is_empty()).map(str::to_owned).collect();
+    assert!(!hidden.is_empty(), "the mandate has nothing to hide");
+    secrets.extend(hidden);
+    for secret in secrets {
+        assert!(secret.len() >= 16 && !exports.contains(&secret), "{secret} is in an export");
+    }
+}
+
+fn ledger_artefact(data_dir: &Path, id: &str) -> String {
+    let ledger = spend_guard::Ledger::new(data_dir, Arc::new(oid4ac_client::SystemClock));
+    ledger.artefact(&id.parse().unwrap(), spend_guard::Artefact::Mandate).unwrap().unwrap()
+}
