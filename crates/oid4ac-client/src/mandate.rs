@@ -60,6 +60,7 @@ impl Client {
             cap_minor: claims.cap.amount_minor(),
             expires_at: claims.expires_at,
             offer_digest: claims.offer_digest,
+            offer_id: order.offer_id().map(str::to_owned),
             jkt: Some(claims.jkt),
             access_token,
             mandate: claims.verdict,

@@ -48,6 +48,10 @@ pub struct HeldMandate {
     pub expires_at: i64,
     /// The digest of the offers that it carries.
     pub offer_digest: Option<String>,
+    /// The offer id that it was asked for. Every presentation repeats it, whatever a later call says: the merchant knows the
+    /// purchase under the idempotency key by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offer_id: Option<String>,
     /// The thumbprint of the key it is bound to; ours, where the mandate was issued to this agent.
     pub jkt: Option<String>,
     /// How the access token was verified.

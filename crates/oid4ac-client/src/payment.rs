@@ -140,7 +140,6 @@ impl Client {
             currency: order.amount().currency(),
             amount_minor: Some(order.amount().amount_minor()),
             line_items: order.line_items(),
-            offer_id: order.offer_id(),
             idempotency_key: order.idempotency_key(),
             mandate,
             offers: progress.offers.as_ref(),

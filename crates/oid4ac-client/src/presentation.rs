@@ -32,7 +32,6 @@ pub(crate) struct Presentment<'a> {
     /// What was asked for; not known of a mandate that came from elsewhere.
     pub(crate) amount_minor: Option<u64>,
     pub(crate) line_items: &'a [LineItem],
-    pub(crate) offer_id: Option<&'a str>,
     pub(crate) idempotency_key: &'a IdempotencyKey,
     pub(crate) mandate: &'a HeldMandate,
     pub(crate) offers: Option<&'a CheckedOffers>,
@@ -184,7 +183,7 @@ impl Client {
             presentation: &made.text,
             line_items: of.line_items,
             merchant_nonce: made.merchant_nonce.as_deref(),
-            offer_id: of.offer_id,
+            offer_id: of.mandate.offer_id.as_deref(),
             idempotency_key: of.idempotency_key.as_str(),
         };
         let body =

@@ -19,7 +19,6 @@ pub struct PresentedMandate {
     verify_url: Endpoint,
     amount: Money,
     line_items: Vec<(String, u64)>,
-    offer_id: Option<String>,
     presentation: String,
     held: HeldMandate,
     issuer_key: KeyUsed,
@@ -101,7 +100,6 @@ impl Client {
             verify_url,
             amount: claims.cap,
             line_items: claims.line_items,
-            offer_id: claims.offer_id,
             presentation: presentation.to_owned(),
             held: HeldMandate {
                 mandate_id: claims.mandate_id,
@@ -109,6 +107,7 @@ impl Client {
                 cap_minor: claims.cap.amount_minor(),
                 expires_at: claims.expires_at,
                 offer_digest: claims.offer_digest,
+                offer_id: claims.offer_id,
                 jkt: Some(claims.jkt),
                 access_token: Verdict::Absent,
                 mandate: claims.verdict,
@@ -145,9 +144,14 @@ impl Client {
             Err(Error::Misuse(Misuse::NotRegistered)) => None,
             Err(error) => return Err(error),
         };
-        if progress.mandate.is_none() {
-            journal.keep(Evidence::IssuerKey(presented.issuer_key.clone()))?;
-            journal.record(crate::Step::MandateHeld(presented.held.clone()))?;
+        let mut mandate = presented.held.clone();
+        match &progress.mandate {
+            Some(held) => mandate.offer_id.clone_from(&held.offer_id),
+            None => {
+                mandate.offer_id = offer_id.map(str::to_owned).or(mandate.offer_id);
+                journal.keep(Evidence::IssuerKey(presented.issuer_key.clone()))?;
+                journal.record(crate::Step::MandateHeld(mandate.clone()))?;
+            }
         }
         let presentment = Presentment {
             merchant: &presented.merchant,
@@ -155,9 +159,8 @@ impl Client {
             currency: presented.amount.currency(),
             amount_minor: None,
             line_items,
-            offer_id: offer_id.or(presented.offer_id.as_deref()),
             idempotency_key,
-            mandate: &presented.held,
+            mandate: &mandate,
             offers: progress.offers.as_ref(),
             access_token: None,
             as_given: Some(&presented.presentation),

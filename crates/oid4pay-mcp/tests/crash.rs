@@ -13,7 +13,7 @@ use sandbox::{ConsentDecision, ConsentMode, Party, Rule, SandboxConfig};
 use serde_json::{Value, json};
 use spend_guard::State;
 use support::wire::{Moment, Wire, all_read};
-use support::{Answer, World, with};
+use support::{Answer, CALLBACK, World, with};
 
 /// How a server is killed at a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -263,6 +263,23 @@ async fn a_mandate_is_charged_once_wherever_the_server_is_killed() {
     };
     kill_everywhere(&mut scene, call, nothing).await;
     scene.report("agent_verify_mandate", &[VERIFY]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cheapest_article_is_bought_once_wherever_the_server_is_killed() {
+    let mut scene = Scene::new(SandboxConfig::new()).await;
+    let call = async |scene: &Scene, reference| {
+        let store = scene.world.alpacanica();
+        let arguments = json!({
+            "store_url": store.origin, "merchant_verify_url": store.verify_url, "max_amount_minor": 1500,
+            "category": "apparel", "redirect_uri": CALLBACK, "purchase_ref": reference,
+        });
+        Call { tool: "agent_buy_cheapest_from_store", arguments }
+    };
+    kill_everywhere(&mut scene, call, nothing).await;
+    let way =
+        ["GET /.well-known/oid4ac-catalog", "POST /oauth/par", "GET /oauth/authorize", "POST /oauth/token", VERIFY];
+    scene.report("agent_buy_cheapest_from_store", &way).await;
 }
 
 /// Killed while it pays, in one way after the other, and again while it finds out what came of that.

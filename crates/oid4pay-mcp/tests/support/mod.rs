@@ -164,7 +164,13 @@ impl Server {
     }
 
     pub async fn answer_to(&mut self, id: u64) -> Result<Value, Value> {
-        loop {
+        self.answers_to(&[id]).await.remove(0)
+    }
+
+    /// The answers to several requests, in their order, in whatever order they come.
+    pub async fn answers_to(&mut self, ids: &[u64]) -> Vec<Result<Value, Value>> {
+        let mut answers: Vec<Option<Result<Value, Value>>> = vec![None; ids.len()];
+        while answers.iter().any(Option::is_none) {
             let line = tokio::time::timeout(Duration::from_secs(60), self.output.next_line()).await;
             let line = line.expect("an answer in time").unwrap().expect("the server is still there");
             let mut message: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("not JSON: {line}"));
@@ -172,13 +178,14 @@ impl Server {
             self.lines.push(line);
             let asked = message["id"].as_u64().and_then(|id| self.asked.get(usize::try_from(id).unwrap()));
             schema::check_line(self.lifecycle, asked.map(String::as_str), &message);
-            if message["id"] == id {
-                return match message["error"].take() {
+            if let Some(at) = ids.iter().position(|id| message["id"] == *id) {
+                answers[at] = Some(match message["error"].take() {
                     Value::Null => Ok(message["result"].take()),
                     error => Err(error),
-                };
+                });
             }
         }
+        answers.into_iter().flatten().collect()
     }
 
     pub async fn request(&mut self, method: &str, params: Value) -> Result<Value, Value> {
