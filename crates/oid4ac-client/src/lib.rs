@@ -113,8 +113,8 @@ pub use system::{SystemClock, SystemRng};
 pub use untrusted::clean;
 pub use wallet::{
     AgentRevocation, AuditEntry, AuditPage, AuditQuery, Cascade, ChainReport, Disputes, DsarAnswer, DsarRight,
-    GivenToken, Granted, HeadVerdict, PaymentRow, PaymentStatus, Payments, PrincipalToken, PrincipalTokenError,
-    QueuedDsar, WalletAgent, WalletAgents, WalletScope, check_audit_page,
+    GivenToken, Granted, HeadVerdict, LoggedOut, PaymentRow, PaymentStatus, Payments, PrincipalToken,
+    PrincipalTokenError, QueuedDsar, WalletAgent, WalletAgents, WalletScope, check_audit_page,
 };
 
 #[cfg(doctest)]

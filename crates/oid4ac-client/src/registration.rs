@@ -1,7 +1,6 @@
 //! Dynamic client registration (RFC 7591).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::StatusCode;
 use http::header::AUTHORIZATION;
@@ -13,7 +12,7 @@ use crate::metadata::{AlgNames, MANDATE_TYPE, Metadata};
 use crate::nonce::Role;
 use crate::secret::{SecretText, SetupToken};
 use crate::send::{Call, sensitive};
-use crate::store::{RegistrationAccess, SessionLock};
+use crate::store::RegistrationAccess;
 use crate::{Artefact, Client, Endpoint, Error, Incompatibility, KeyPair, Misbehaviour, Registration, Stage, Why};
 
 /// What an agent registers with.
@@ -65,7 +64,8 @@ impl RegisterRequest {
     pub fn is_covered_by(&self, registration: &Registration) -> bool {
         let same = |asked: &Option<String>, has: &Option<String>| asked.is_none() || asked == has;
         let registered: Vec<_> = registration.scope.as_deref().unwrap_or_default().split(' ').collect();
-        self.redirect_uris.iter().all(|uri| registration.redirect_uris.contains(uri))
+        registration.revoked_at.is_none()
+            && self.redirect_uris.iter().all(|uri| registration.redirect_uris.contains(uri))
             && same(&self.client_name, &registration.client_name)
             && same(&self.purpose, &registration.purpose)
             && self.scope.as_deref().unwrap_or_default().split(' ').all(|s| s.is_empty() || registered.contains(&s))
@@ -108,7 +108,7 @@ impl Client {
             return Ok(Registered::Before(registration));
         }
         // Two at once would register two pairs of keys, and keep one's keys with the other's client id.
-        let _alone = self.lock_registration().await?;
+        let _alone = self.lock_session().await?;
         if let Some(registration) = self.covering(request)? {
             return Ok(Registered::Before(registration));
         }
@@ -154,7 +154,12 @@ impl Client {
             purpose: reply.purpose.or_else(|| request.purpose.clone()),
             scope: reply.scope.or_else(|| request.scope.clone()),
             principal_id: reply.principal_id,
+            revoked_at: None,
         };
+        if self.inner.store.registration()?.is_some() {
+            // They are the old agent's, and perhaps another principal's.
+            self.end_sessions().await?;
+        }
         self.inner.store.save_registration(&registration, access)?;
         Ok(Registered::Now(registration))
     }
@@ -164,16 +169,6 @@ impl Client {
         let store = &self.inner.store;
         let registration = store.registration()?.filter(|registration| request.is_covered_by(registration));
         Ok(if registration.is_some() && store.keys()?.is_some() { registration } else { None })
-    }
-
-    /// Waits until no other process registers. A lock dies with its holder, whose requests end in time.
-    async fn lock_registration(&self) -> Result<SessionLock, Error> {
-        loop {
-            match self.inner.store.try_lock_session()? {
-                Some(lock) => return Ok(lock),
-                None => tokio::time::sleep(WAIT).await,
-            }
-        }
     }
 
     fn client_metadata<'a>(
@@ -260,4 +255,3 @@ struct Reply {
 }
 
 const MAX_CLIENT_ID: usize = 256;
-const WAIT: Duration = Duration::from_millis(50);

@@ -175,6 +175,9 @@ pub struct Registration {
     /// The principal that the setup token was bound to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub principal_id: Option<String>,
+    /// When this agent revoked itself (RFC 3339); it can get no token any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked_at: Option<String>,
 }
 
 impl Registration {
@@ -189,6 +192,7 @@ impl Registration {
             purpose: None,
             scope: None,
             principal_id: None,
+            revoked_at: None,
         }
     }
 }

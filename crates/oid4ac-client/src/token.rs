@@ -122,20 +122,21 @@ impl Client {
         Ok((Verdict::by(jwk.kid(), jwk.key()), Some(claims)))
     }
 
-    /// Revokes what a code brought, so that nothing usable is left behind. Best effort: it is called when something is
-    /// wrong already, and that is what the caller hears of.
-    pub(crate) async fn revoke(&self, agent: &Agent, metadata: &Metadata, tokens: &Tokens) {
-        let Some(endpoint) = &metadata.revocation_endpoint else { return };
+    /// Revokes what a code brought, so that nothing usable is left behind; whether the server confirmed it. Best effort: most
+    /// call it when something is wrong already, and that is what their callers hear of.
+    pub(crate) async fn revoke(&self, agent: &Agent, metadata: &Metadata, tokens: &Tokens) -> bool {
+        let Some(endpoint) = &metadata.revocation_endpoint else { return false };
         let (token, hint) = match &tokens.refresh_token {
             Some(token) => (token.expose(), "refresh_token"),
             None => (tokens.access_token.expose(), "access_token"),
         };
         let fields = [("token", token), ("token_type_hint", hint)];
         match self.send_form(Stage::Revoke, endpoint, agent, metadata, &fields).await {
-            Ok(answer) if answer.status() == StatusCode::OK => {}
+            Ok(answer) if answer.status() == StatusCode::OK => return true,
             Ok(answer) => tracing::warn!(status = answer.status().as_u16(), "revocation was refused"),
             Err(error) => tracing::warn!(%error, "revocation failed"),
         }
+        false
     }
 }
 

@@ -23,6 +23,7 @@ pub use audit::{
     check_audit_page,
 };
 pub use privacy::{DsarAnswer, DsarRight, PrincipalTokenError, QueuedDsar};
+pub use session::LoggedOut;
 
 /// What came of a call that the principal has to allow.
 #[derive(Clone, Debug, PartialEq)]
@@ -223,7 +224,29 @@ impl Client {
         let endpoint = Endpoint::parse(url.as_str()).map_err(|_| Misuse::AgentClientId)?;
         let call = || Call::post(Stage::WalletRevoke, &endpoint, Role::ResourceServer);
         let answer = self.with_session(scope, redirect_uri, &metadata, call).await?;
-        answer.try_map(|answer| answer.json(Artefact::WalletAnswer))
+        answer.try_map(|answer| {
+            let mut revocation: AgentRevocation = answer.json(Artefact::WalletAnswer)?;
+            if revocation.agent_client_id != agent_client_id {
+                return Err(Misbehaviour::new(Artefact::WalletAnswer, Why::Mismatch("agent_client_id")).into());
+            }
+            revocation.revoked_at = clean(&revocation.revoked_at, MAX_TEXT);
+            self.note_own_revocation(agent_client_id, &revocation)?;
+            Ok(revocation)
+        })
+    }
+
+    /// An agent that has ended itself must register anew with a new setup token; keys stay, since a payment whose outcome
+    /// is not known can still be cleared up with the merchant.
+    fn note_own_revocation(&self, agent_client_id: &str, revocation: &AgentRevocation) -> Result<(), Error> {
+        let store = &self.inner.store;
+        let Some(mut registration) = store.registration()?.filter(|own| own.client_id == agent_client_id) else {
+            return Ok(());
+        };
+        for scope in store.session_scopes()? {
+            store.set_session(&scope, None)?;
+        }
+        registration.revoked_at = Some(revocation.revoked_at.clone());
+        Ok(store.save_registration(&registration, None)?)
     }
 
     /// Makes a call with a wallet-session token, asking for one first where there is none. A kept token that the server no
@@ -237,18 +260,19 @@ impl Client {
     ) -> Result<Granted<Answer>, Error> {
         let agent = self.agent()?;
         for attempt in 0..2 {
-            let token = match self.session_token(&agent, metadata, scope, redirect_uri).await?.done() {
-                Ok(token) => token,
+            let session = match self.session_token(&agent, metadata, scope, redirect_uri).await?.done() {
+                Ok(session) => session,
                 Err(other) => return Ok(other),
             };
-            let call = call().limits(Limits::LARGE).proof(metadata.minter(&agent)).token(&token);
+            let token = &session.access_token;
+            let call = call().limits(Limits::LARGE).proof(metadata.minter(&agent)).token(token);
             let sent = self.send(call).await;
             if !scope.is_kept() {
-                self.give_up_token(&agent, metadata, scope, &token).await;
+                self.give_up(&agent, metadata, scope, &session).await;
             }
             let answer = sent?;
             let stale = scope.is_kept() && attempt == 0 && answer.status() == StatusCode::UNAUTHORIZED;
-            if stale && self.inner.store.session(scope.as_str())?.is_some_and(|session| session.access_token == token) {
+            if stale && self.inner.store.session(scope.as_str())?.is_some_and(|kept| kept.access_token == *token) {
                 self.inner.store.set_session(scope.as_str(), None)?;
                 continue;
             }

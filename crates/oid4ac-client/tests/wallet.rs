@@ -185,7 +185,8 @@ async fn a_session_is_kept_refreshed_with_rotation_and_ended() {
     assert!(world.requests_to("/oauth/par") > 0);
 
     let token = world.session_token(&world.client, WalletScope::WalletRead).await;
-    assert_eq!(world.client.logout().await.unwrap(), 1);
+    let ended = world.client.logout().await.unwrap();
+    assert_eq!((ended.revoked, ended.only_forgotten), (1, 0));
     let (right, given) = (DsarRight::Access, PrincipalToken::given(token));
     let answer = world.client.dsar(right, "email", &given).await;
     assert_eq!(refusal(answer), (Stage::Dsar, 401, "invalid_token".to_owned()), "revoked at the server too");
@@ -433,4 +434,42 @@ async fn a_lost_refresh_is_never_repeated() {
     assert!(world.requests_to("/oauth/par") > 0, "what may have been spent counts as lost");
     let revoked = world.kit.sandbox.audit_chain().0.iter().any(|entry| entry["event"] == "oid4ac.token.revoked");
     assert!(!revoked, "the old refresh token was not used again");
+}
+
+#[tokio::test]
+async fn a_new_registration_ends_what_the_old_one_kept() {
+    let world = World::new().await;
+    let kept = world.session_token(&world.client, WalletScope::AuditRead).await;
+    let token = world.kit.sandbox.setup_token_for(&world.kit.sandbox.principals()[1].id).unwrap();
+    let request = RegisterRequest::new(SetupToken::new(token), [CALLBACK]).with_client_name("another");
+    world.client.register(&request).await.unwrap();
+    let given = world.client.audit_entries(&AuditQuery::default(), &PrincipalToken::given(kept)).await;
+    assert_eq!(refusal(given).2, "invalid_token", "revoked");
+    world.pay().await;
+    let page = done(world.client.audit_entries(&AuditQuery::default(), &session()).await.unwrap());
+    let principal = &world.kit.sandbox.principals()[1].id;
+    assert!(page.entries.iter().all(|entry| entry.actor["principal_id"] == principal.as_str()), "the new one's alone");
+}
+
+#[tokio::test]
+async fn an_agent_that_revoked_itself_registers_anew_with_the_same_arguments() {
+    let world = World::new().await;
+    let old = world.client.registration().unwrap().unwrap().client_id;
+    done(world.client.login(WalletScope::WalletRead, CALLBACK).await.unwrap());
+    done(world.client.revoke_agent(&old, CALLBACK).await.unwrap());
+    assert!(world.client.wallet_agents(CALLBACK).await.is_err(), "no kept token is left");
+    register(&world.client, world.kit.sandbox.setup_token().unwrap()).await;
+    assert_ne!(world.client.registration().unwrap().unwrap().client_id, old);
+    done(world.client.wallet_agents(CALLBACK).await.unwrap());
+}
+
+#[tokio::test]
+async fn logging_out_forgets_even_where_the_server_is_gone() {
+    let world = World::new().await;
+    done(world.client.login(WalletScope::WalletRead, CALLBACK).await.unwrap());
+    world.kit.net.lie(|_, _| Act::Fail(oid4ac_client::TransportError::NotConnected));
+    let ended = world.client.logout().await.unwrap();
+    assert_eq!((ended.revoked, ended.only_forgotten), (0, 1));
+    world.kit.net.be_honest();
+    assert_eq!(world.client.logout().await.unwrap().only_forgotten, 0);
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use oid4ac_client::{
-    AddressPolicy, Client, Endpoint, FileStore, Misuse, RegisterRequest, ReqwestClient, Store, SystemClock,
+    AddressPolicy, Client, Endpoint, FileStore, Misuse, Origin, RegisterRequest, ReqwestClient, Store, SystemClock,
 };
 use spend_guard::{Filter, Ledger, Policy};
 
@@ -109,12 +109,41 @@ impl Agent {
         Ok(client)
     }
 
+    /// The client for `issuer`, registered there.
+    pub(crate) fn registered_client(&self, tool: Name, issuer: &str) -> Result<Client, Refusal> {
+        let client = self.client(tool, issuer)?;
+        match client.registration() {
+            Ok(Some(_)) => Ok(client),
+            Ok(None) => Err(Refusal::from_client(tool, &Misuse::NotRegistered.into())),
+            Err(error) => Err(Refusal::from_client(tool, &error)),
+        }
+    }
+
+    /// The redirect URI for what is asked of the person without one being named: a registered loopback one, else the first.
+    pub(crate) fn redirect_uri(&self, tool: Name, client: &Client) -> Result<String, Refusal> {
+        let registration = client.registration().map_err(|error| Refusal::from_client(tool, &error))?;
+        let registered = registration.map(|registration| registration.redirect_uris).unwrap_or_default();
+        let is_loopback = |uri: &&String| Origin::of(uri).is_ok_and(|origin| origin.is_loopback());
+        let chosen = registered.iter().find(is_loopback).or(registered.first());
+        chosen.cloned().ok_or_else(|| {
+            Refusal::new(
+                "no_redirect_uri",
+                "no redirect URI is registered here, so the person cannot be asked for a token",
+            )
+        })
+    }
+
     /// Refuses a registration that would replace one under which a payment is open: its mandate is bound to the old keys, and
     /// only they can clear it up.
-    pub(crate) fn check_may_register(&self, client: &Client, request: &RegisterRequest) -> Result<(), Refusal> {
-        let registration = client.registration().map_err(|error| Refusal::from_client(Name::Register, &error))?;
+    pub(crate) fn check_may_register(
+        &self,
+        tool: Name,
+        client: &Client,
+        request: &RegisterRequest,
+    ) -> Result<(), Refusal> {
+        let registration = client.registration().map_err(|error| Refusal::from_client(tool, &error))?;
         let registration = registration.filter(|registration| !request.is_covered_by(registration));
-        if registration.is_none() && !self.changes_issuer(client)? {
+        if registration.is_none() && !self.changes_issuer(tool, client)? {
             return Ok(());
         }
         let provided = Provided::from_env().map_err(|error| Refusal::new("keys_unusable", &format!("{error:#}")))?;
@@ -137,12 +166,12 @@ impl Agent {
 
     /// Whether registering there makes another server the one that payments are authorized by. A payment that is open at
     /// the old one would then be taken for a new purchase.
-    fn changes_issuer(&self, client: &Client) -> Result<bool, Refusal> {
+    fn changes_issuer(&self, tool: Name, client: &Client) -> Result<bool, Refusal> {
         if self.settings.as_origin.is_some() {
             return Ok(false);
         }
         let registered = FileStore::registered_issuer(&self.settings.data_dir)
-            .map_err(|error| Refusal::from_client(Name::Register, &error.into()))?;
+            .map_err(|error| Refusal::from_client(tool, &error.into()))?;
         Ok(registered.is_some_and(|issuer| issuer != client.issuer()))
     }
 

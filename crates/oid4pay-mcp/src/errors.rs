@@ -7,7 +7,7 @@ use rmcp::model::{CallToolResult, ContentBlock};
 use serde_json::{Map, Value, json};
 
 use crate::purchase::Signatures;
-use crate::tools::{Name, signatures_meta};
+use crate::tools::{self, Name, signatures_meta};
 
 /// A call that ran and whose answer is no.
 #[derive(Debug)]
@@ -57,6 +57,7 @@ impl Refusal {
                 Self::in_words(code, format!("400 {code}")).with("filter", *name).with("sent", false)
             }
             Error::Misuse(Misuse::MerchantId) => Self::in_words(code, code).with("sent", false),
+            Error::Misuse(Misuse::PrincipalToken(why)) if let Some(refusal) = tools::unsent(tool, *why) => refusal,
             Error::PeerMisbehaved(misbehaviour) if let Why::Unsigned(field) = misbehaviour.why() => {
                 Self::told(code, format!(" rejected upstream catalog (missing signed field {field:?})"))
             }
@@ -113,9 +114,12 @@ impl Refusal {
 }
 
 fn from_server(tool: Name, server: &ServerError, code: &str) -> Refusal {
+    if let Some(refusal) = tools::refused(tool, server, code) {
+        return in_context(refusal, server);
+    }
     let status = server.status();
     let words = match (tool, server.stage(), server.error()) {
-        (Name::Register, Stage::Register, Some(error)) => error.to_owned(),
+        (Name::Register | Name::WalletRegister, Stage::Register, Some(error)) => error.to_owned(),
         (_, Stage::Par, _) => format!("PAR failed: {status}"),
         (_, Stage::Token, error) => joined(format!("token failed: {status}"), error),
         (Name::VerifyMandate, Stage::VerifyMandate, error) => joined(format!("verify-mandate failed: {status}"), error),

@@ -78,7 +78,8 @@ impl Store for ProvidedStore {
         registration: &Registration,
         access: Option<RegistrationAccess>,
     ) -> Result<(), StoreError> {
-        self.files.save_registration(registration, access)
+        // What the operator set stays so.
+        if self.registration.is_some() { Ok(()) } else { self.files.save_registration(registration, access) }
     }
 
     fn pending(&self, purchase: &str) -> Result<Option<PendingAuthorization>, StoreError> {

@@ -4,10 +4,13 @@ mod args;
 mod browse;
 mod cheapest;
 mod discovery;
+mod granted;
 mod output;
 mod payment;
+mod principal;
 mod register;
 mod verify_mandate;
+mod wallet;
 
 use std::sync::LazyLock;
 
@@ -19,6 +22,7 @@ use crate::config::Toolset;
 use crate::errors::Refusal;
 use crate::waiting::Waiting;
 
+pub(crate) use self::granted::{refused, unsent};
 pub(crate) use self::output::{signatures_meta, success};
 
 /// Declares the tools, in the order in which they are listed: by name. A row is the variant, the tool's name, the toolset
@@ -75,11 +79,17 @@ macro_rules! tools {
 }
 
 tools! {
+    AuditChainQuery = "agent_audit_chain_query" in Oid4ac by principal::audit_chain_query;
     BrowseMerchant = "agent_browse_merchant" in Oid4ac by browse::browse;
     BuyCheapest = "agent_buy_cheapest_from_store" in Oid4ac by cheapest::buy;
+    DsarInitiate = "agent_dsar_initiate" in Oid4ac by principal::dsar;
+    PaymentHistory = "agent_payment_history" in Oid4ac by principal::payment_history;
     PaymentInitiate = "agent_payment_initiate" in Oid4ac by payment::pay;
     Register = "agent_register" in Oid4ac by register::register;
     VerifyMandate = "agent_verify_mandate" in Oid4ac by verify_mandate::verify;
+    WalletListAgents = "agent_wallet_list_agents" in Oid4ac by wallet::list_agents;
+    WalletRegister = "agent_wallet_register" in Oid4ac by wallet::register;
+    WalletRevokeAgent = "agent_wallet_revoke_agent" in Oid4ac by wallet::revoke_agent;
     ListMerchants = "discovery_list_merchants" in Oid4ac by discovery::list;
 }
 

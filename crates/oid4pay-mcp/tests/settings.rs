@@ -76,7 +76,7 @@ async fn the_file_says_how_the_agent_registers() {
     let path = world.home.path().join("settings.toml");
     let text = format!(
         "as_origin = {:?}\ndata_dir = {:?}\n\n[authorization_server]\nsetup_token = \"initial_access_token\"\n\
-         registered_keys = \"both\"\nassertion_audience = \"issuer\"\nregistration_scope = \"openid payment:initiate\"\n",
+         assertion_audience = \"issuer\"\nregistration_scope = \"openid payment:initiate\"\n",
         world.sandbox.as_origin(),
         world.data_dir(),
     );

@@ -8,10 +8,20 @@ use super::{Granted, WalletScope};
 use crate::authorization::{Authorization, AuthorizationRequest};
 use crate::client::Agent;
 use crate::metadata::Metadata;
-use crate::secret::{AccessToken, RefreshToken};
-use crate::store::WalletSession;
+use crate::secret::RefreshToken;
+use crate::store::{SessionLock, WalletSession};
 use crate::token::Tokens;
 use crate::{Client, Error, Stage};
+
+/// What became of the wallet sessions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LoggedOut {
+    /// Revoked at the server, and forgotten.
+    pub revoked: usize,
+    /// Forgotten here alone: the server did not confirm, and its tokens live until they expire.
+    pub only_forgotten: usize,
+}
 
 impl Client {
     /// Asks for a wallet-session token for `scope` now, where none is kept: what `login` does.
@@ -25,24 +35,47 @@ impl Client {
         self.session_token(&agent, &metadata, scope, redirect_uri).await?.try_map(|_| Ok(()))
     }
 
-    /// Revokes and forgets every wallet session.
+    /// Revokes and forgets every wallet session, and what a person was asked for and has not decided.
     ///
     /// # Errors
     ///
     /// - [`Error::Local`] if the store fails. A server that cannot be reached does not keep a session from being forgotten.
-    pub async fn logout(&self) -> Result<usize, Error> {
+    pub async fn logout(&self) -> Result<LoggedOut, Error> {
+        let _alone = self.lock_session().await?;
+        self.end_sessions().await
+    }
+
+    /// As [`Client::logout`], for who holds the lock.
+    pub(crate) async fn end_sessions(&self) -> Result<LoggedOut, Error> {
+        let mut ended = LoggedOut::default();
         let scopes = self.inner.store.session_scopes()?;
-        if scopes.is_empty() {
-            return Ok(0);
-        }
-        let (agent, metadata) = (self.agent()?, self.metadata().await?);
-        for scope in &scopes {
-            if let Some(session) = self.inner.store.session(scope)? {
-                self.revoke(&agent, &metadata, &tokens_of(&session)).await;
+        if !scopes.is_empty() {
+            let (agent, metadata) = (self.agent(), self.metadata().await);
+            for scope in &scopes {
+                let Some(session) = self.inner.store.session(scope)? else { continue };
+                let revoked = match (&agent, &metadata) {
+                    (Ok(agent), Ok(metadata)) => self.revoke(agent, metadata, &tokens_of(&session)).await,
+                    _ => false,
+                };
                 self.inner.store.set_session(scope, None)?;
+                *(if revoked { &mut ended.revoked } else { &mut ended.only_forgotten }) += 1;
             }
         }
-        Ok(scopes.len())
+        for scope in WalletScope::ALL {
+            self.inner.store.set_pending(&pending_key(scope), None)?;
+        }
+        Ok(ended)
+    }
+
+    /// Waits until no other process registers, refreshes or logs out. A lock dies with its holder, whose requests end in
+    /// time.
+    pub(crate) async fn lock_session(&self) -> Result<SessionLock, Error> {
+        loop {
+            match self.inner.store.try_lock_session()? {
+                Some(lock) => return Ok(lock),
+                None => tokio::time::sleep(WAIT).await,
+            }
+        }
     }
 
     pub(super) async fn session_token(
@@ -51,26 +84,26 @@ impl Client {
         metadata: &Metadata,
         scope: WalletScope,
         redirect_uri: &str,
-    ) -> Result<Granted<AccessToken>, Error> {
+    ) -> Result<Granted<WalletSession>, Error> {
         if scope.is_kept()
-            && let Some(token) = self.kept_token(agent, metadata, scope).await?
+            && let Some(session) = self.kept_session(agent, metadata, scope).await?
         {
-            return Ok(Granted::Done(token));
+            return Ok(Granted::Done(session));
         }
         self.ask_for_token(agent, metadata, scope, redirect_uri).await
     }
 
     /// The kept token while it is fresh, else a refreshed one. One process refreshes; the others adopt what it got.
-    async fn kept_token(
+    async fn kept_session(
         &self,
         agent: &Agent,
         metadata: &Metadata,
         scope: WalletScope,
-    ) -> Result<Option<AccessToken>, Error> {
+    ) -> Result<Option<WalletSession>, Error> {
         for _ in 0..MAX_WAITS {
             let Some(session) = self.inner.store.session(scope.as_str())? else { return Ok(None) };
             if session.expires_at - self.now() > MARGIN_SECONDS {
-                return Ok(Some(session.access_token));
+                return Ok(Some(session));
             }
             let Some(_lock) = self.inner.store.try_lock_session()? else {
                 tokio::time::sleep(WAIT).await;
@@ -79,7 +112,7 @@ impl Client {
             // Another process may have been first, between our look and our lock.
             let Some(session) = self.inner.store.session(scope.as_str())? else { return Ok(None) };
             if session.expires_at - self.now() > MARGIN_SECONDS {
-                return Ok(Some(session.access_token));
+                return Ok(Some(session));
             }
             return self.refresh(agent, metadata, scope, session).await;
         }
@@ -93,7 +126,7 @@ impl Client {
         metadata: &Metadata,
         scope: WalletScope,
         session: WalletSession,
-    ) -> Result<Option<AccessToken>, Error> {
+    ) -> Result<Option<WalletSession>, Error> {
         let forget = || self.inner.store.set_session(scope.as_str(), None);
         let Some(token) = session.refresh_token.clone().filter(|_| !session.refreshing) else {
             forget()?;
@@ -105,7 +138,7 @@ impl Client {
                 let session = session_of(&tokens);
                 // On disk before the access token is used: the old refresh token is spent.
                 self.inner.store.set_session(scope.as_str(), Some(&session))?;
-                Ok(Some(session.access_token))
+                Ok(Some(session))
             }
             Ok(None) => {
                 forget()?;
@@ -140,8 +173,8 @@ impl Client {
         metadata: &Metadata,
         scope: WalletScope,
         redirect_uri: &str,
-    ) -> Result<Granted<AccessToken>, Error> {
-        let key = format!("session {scope}");
+    ) -> Result<Granted<WalletSession>, Error> {
+        let key = pending_key(scope);
         let resource = self.inner.issuer.origin().as_str();
         let authorization = match self.go_on(agent, metadata, &key).await {
             Ok(None) => {
@@ -187,27 +220,35 @@ impl Client {
             return Err(error);
         }
         // One that is to be given up after use is kept until then too: a crash leaves something to log out of.
-        self.inner.store.set_session(scope.as_str(), Some(&session_of(&tokens)))?;
-        Ok(Granted::Done(tokens.access_token))
+        let session = session_of(&tokens);
+        self.inner.store.set_session(scope.as_str(), Some(&session))?;
+        Ok(Granted::Done(session))
     }
 
-    /// Revokes and forgets a token that is not kept, unless another process has put its own in its place.
-    pub(super) async fn give_up_token(
+    /// Revokes a token that is not kept, and forgets it unless another process has put its own in its place.
+    pub(super) async fn give_up(
         &self,
         agent: &Agent,
         metadata: &Metadata,
         scope: WalletScope,
-        token: &AccessToken,
+        given_up: &WalletSession,
     ) {
-        let session = self.inner.store.session(scope.as_str());
-        let Ok(Some(session)) = session else { return };
-        if session.access_token == *token {
-            self.revoke(agent, metadata, &tokens_of(&session)).await;
-            if let Err(error) = self.inner.store.set_session(scope.as_str(), None) {
-                tracing::warn!(%error, "a revoked token could not be forgotten");
+        self.revoke(agent, metadata, &tokens_of(given_up)).await;
+        let forgotten = match self.inner.store.session(scope.as_str()) {
+            Ok(Some(kept)) if kept.access_token == given_up.access_token => {
+                self.inner.store.set_session(scope.as_str(), None)
             }
+            other => other.map(drop),
+        };
+        if let Err(error) = forgotten {
+            tracing::warn!(%error, "a revoked token could not be forgotten");
         }
     }
+}
+
+/// Under which the store keeps what a consent for this scope waits with.
+fn pending_key(scope: WalletScope) -> String {
+    format!("session {scope}")
 }
 
 fn session_of(tokens: &Tokens) -> WalletSession {

@@ -90,6 +90,26 @@ impl TryFrom<String> for Uri {
     }
 }
 
+/// An RFC 3339 date and time with its offset.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct DateTime(jiff::Timestamp);
+
+impl DateTime {
+    /// In UTC.
+    pub(crate) fn into_string(self) -> String {
+        self.0.to_string()
+    }
+}
+
+impl TryFrom<String> for DateTime {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse().map(Self).map_err(|_| "must be an RFC 3339 date and time with its offset")
+    }
+}
+
 /// Three letters that may be a currency's code.
 #[derive(Deserialize)]
 #[serde(try_from = "String")]

@@ -33,7 +33,7 @@ pub(super) async fn register(agent: &Agent, arguments: Arguments, _: Waiting) ->
     if let Some(scope) = &agent.settings().authorization_server.registration_scope {
         request = request.with_scope(scope);
     }
-    agent.check_may_register(&client, &request)?;
+    agent.check_may_register(Name::Register, &client, &request)?;
     let registered = client.register(&request).await.map_err(|error| Refusal::from_client(Name::Register, &error))?;
     let registration = registered.registration();
     let sentence = match &registered {

@@ -1,0 +1,118 @@
+//! Calls that the person has to allow: waiting for their decision, and what is answered meanwhile.
+
+use std::time::Duration;
+
+use oid4ac_client::{Consent, Error, Granted, Misuse, PrincipalTokenError, ServerError, Stage, WalletScope};
+use rmcp::model::CallToolResult;
+use serde_json::json;
+
+use super::{Name, success};
+use crate::errors::Refusal;
+use crate::waiting::Waiting;
+
+/// Makes a call, and makes it again as long as the person may still decide within the time a call may take.
+pub(super) async fn granted<T, Answer>(
+    tool: Name,
+    waiting: &Waiting,
+    call: impl Fn() -> Answer,
+    done: impl FnOnce(T) -> CallToolResult,
+) -> Result<CallToolResult, Refusal>
+where
+    Answer: Future<Output = Result<Granted<T>, Error>>,
+{
+    let mut waited = Duration::ZERO;
+    loop {
+        let consent = match call().await.map_err(|error| Refusal::from_client(tool, &error))? {
+            Granted::Done(value) => return Ok(done(value)),
+            Granted::Consent(consent) => consent,
+            Granted::InsufficientScope(scope) => return Err(insufficient_scope(tool, scope)),
+            Granted::ConsentExpired => {
+                return Err(Refusal::new("consent_expired", "nobody decided in time; nothing was done").retryable(true));
+            }
+            _ => return Err(Refusal::new("unexpected_outcome", "the client gave an outcome not known here")),
+        };
+        let interval = Duration::from_secs(consent.interval_seconds.max(1));
+        waiting.tell_consent(&consent, waited).await;
+        if waited + interval > waiting.limit() || !waiting.pause(interval).await {
+            return Ok(approval_required(&consent));
+        }
+        waited += interval;
+    }
+}
+
+fn approval_required(consent: &Consent) -> CallToolResult {
+    let mut output = json!({
+        "status": "approval_required",
+        "consent_url": consent.url,
+        "consent_mode": consent.mode,
+        "next_step": "Show the person consent_url, then call again with the same arguments.",
+    });
+    let mut sentence = format!("The person has to allow this at {}", consent.url);
+    if let Ok(deadline) = jiff::Timestamp::from_second(consent.expires_at) {
+        output["consent_expires_at"] = json!(deadline.to_string());
+        sentence.push_str(&format!(" until {deadline}"));
+    }
+    sentence.push_str("; nothing was done yet. Then call again with the same arguments.");
+    success(output, sentence, None)
+}
+
+/// In the contract, the tools that get their token themselves leave out `failed`.
+fn insufficient_scope(tool: Name, scope: WalletScope) -> Refusal {
+    let failed = match tool {
+        Name::WalletListAgents | Name::WalletRevokeAgent => "",
+        _ => " failed",
+    };
+    let told =
+        format!("{failed}: insufficient_scope (need {scope}); it is not registered, or the person did not grant it");
+    Refusal::told("insufficient_scope", told).with("scope", scope.as_str())
+}
+
+/// What a refusal of the wallet, privacy or audit endpoints is told as, where the contract has the words.
+pub(crate) fn refused(tool: Name, server: &ServerError, code: &str) -> Option<Refusal> {
+    let status = server.status();
+    let words = match (tool, server.stage(), status, code) {
+        (_, Stage::WalletList | Stage::WalletRevoke, ..) => {
+            return Some(Refusal::told(code, format!(" failed ({status} {code}): {}", in_a_sentence(status, code))));
+        }
+        (_, Stage::Dsar | Stage::Audit, 401, "invalid_token") => return wants_wallet_session(tool),
+        (_, Stage::Audit, 403, "principal_mismatch") => "principal_id mismatch",
+        (_, Stage::Dsar, 429, _) => "rate limited; DSAR caps at 10/day per principal per endpoint",
+        (Name::PaymentHistory, Stage::Audit, 429, _) => "rate limited; payment history caps at 30/min per principal",
+        (_, Stage::Audit, 429, _) => "rate limited; audit chain caps at 30/min per principal",
+        _ => return None,
+    };
+    Some(Refusal::in_words(code, words))
+}
+
+fn in_a_sentence(status: u16, code: &str) -> &'static str {
+    match (status, code) {
+        (401, _) => "the authorization server does not take this agent's wallet session or its proof",
+        (403, _) => "the wallet session is not of the person that this agent is registered for",
+        (404, _) => "the person has no agent with this client_id",
+        (409, _) => "the agent was revoked before, and all its tokens with it",
+        (429, _) => "too many calls; try again later",
+        (500.., _) => "the authorization server failed; the same call can be made again without harm",
+        _ => "the authorization server refused the call",
+    }
+}
+
+/// What a principal token that may not be sent is told as.
+pub(crate) fn unsent(tool: Name, why: PrincipalTokenError) -> Option<Refusal> {
+    match why {
+        PrincipalTokenError::AgentOnly => wants_wallet_session(tool).map(|refusal| refusal.with("sent", false)),
+        why => {
+            let error = Error::from(Misuse::PrincipalToken(why));
+            Some(Refusal::new(error.code(), &format!("{why}; it was not sent")).with("sent", false))
+        }
+    }
+}
+
+fn wants_wallet_session(tool: Name) -> Option<Refusal> {
+    let words = match tool {
+        Name::DsarInitiate => "DSAR requires a wallet-session JWT-AT; agent-only tokens are refused",
+        Name::AuditChainQuery => "audit chain query requires a wallet-session JWT-AT",
+        Name::PaymentHistory => "payment history query requires a wallet-session JWT-AT",
+        _ => return None,
+    };
+    Some(Refusal::in_words("invalid_token", words))
+}
