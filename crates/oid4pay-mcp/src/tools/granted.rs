@@ -1,14 +1,16 @@
 //! Calls that the person has to allow: waiting for their decision, and what is answered meanwhile.
 
+use std::pin::Pin;
 use std::time::Duration;
 
-use oid4ac_client::{Consent, Error, Granted, Misuse, PrincipalTokenError, ServerError, Stage, WalletScope};
-use rmcp::model::CallToolResult;
+use jose::random_token;
+use oid4ac_client::{Consent, Error, Granted, Misuse, PrincipalTokenError, ServerError, Stage, SystemRng, WalletScope};
+use rmcp::model::{CallToolResult, ElicitRequestParams, ElicitResult, ElicitationAction};
 use serde_json::json;
 
 use super::{Name, success};
 use crate::errors::Refusal;
-use crate::waiting::Waiting;
+use crate::waiting::{Form, Waiting, Way};
 
 /// Makes a call, and makes it again as long as the person may still decide within the time a call may take.
 pub(super) async fn granted<T, Answer>(
@@ -20,7 +22,7 @@ pub(super) async fn granted<T, Answer>(
 where
     Answer: Future<Output = Result<Granted<T>, Error>>,
 {
-    let mut waited = Duration::ZERO;
+    let mut question = None;
     loop {
         let consent = match call().await.map_err(|error| Refusal::from_client(tool, &error))? {
             Granted::Done(value) => return Ok(done(value)),
@@ -31,12 +33,66 @@ where
             }
             _ => return Err(Refusal::new("unexpected_outcome", "the client gave an outcome not known here")),
         };
-        let interval = Duration::from_secs(consent.interval_seconds.max(1));
-        waiting.tell_consent(&consent, waited).await;
-        if waited + interval > waiting.limit() || !waiting.pause(interval).await {
-            return Ok(approval_required(&consent));
+        waiting.tell_consent(&consent).await;
+        let question = question.get_or_insert_with(|| Question::put(waiting, tool, &consent));
+        match question.wait(Duration::from_secs(consent.interval_seconds.max(1))).await {
+            Next::Poll => {}
+            Next::Answer => return Ok(approval_required(&consent)),
+            Next::Refuse => {
+                return Err(Refusal::new("declined", "the person did not want to decide about this; nothing was done"));
+            }
         }
-        waited += interval;
+    }
+}
+
+/// Sending the person to the consent page through the client, once in a call, where it can.
+struct Question<'a> {
+    waiting: &'a Waiting,
+    asked: Option<Pin<Box<dyn Future<Output = Option<ElicitResult>> + Send + 'a>>>,
+}
+
+/// What to do while the person has not decided.
+enum Next {
+    Poll,
+    Answer,
+    Refuse,
+}
+
+impl<'a> Question<'a> {
+    fn put(waiting: &'a Waiting, tool: Name, consent: &Consent) -> Self {
+        let asked = (waiting.way(Form::Url) == Some(Way::Elicit)).then(|| {
+            let question = ElicitRequestParams::UrlElicitationParams {
+                meta: None,
+                message: format!("Your wallet wants you to decide whether {} may go on.", tool.as_str()),
+                url: consent.url.clone(),
+                elicitation_id: random_token::<16>(&SystemRng),
+            };
+            Box::pin(waiting.elicit(question)) as Pin<Box<dyn Future<Output = _> + Send + 'a>>
+        });
+        Self { waiting, asked }
+    }
+
+    /// Waits for as long as the authorization server wants between two polls.
+    async fn wait(&mut self, interval: Duration) -> Next {
+        if interval > self.waiting.left() {
+            return Next::Answer;
+        }
+        let pause = self.waiting.pause(interval);
+        let mut pause = std::pin::pin!(pause);
+        if let Some(asked) = &mut self.asked {
+            tokio::select! {
+                answer = asked => {
+                    self.asked = None;
+                    match answer.map(|answer| answer.action) {
+                        Some(ElicitationAction::Decline) => return Next::Refuse,
+                        Some(ElicitationAction::Cancel) => return Next::Answer,
+                        _ => {}
+                    }
+                }
+                goes_on = &mut pause => return if goes_on { Next::Poll } else { Next::Answer },
+            }
+        }
+        if pause.await { Next::Poll } else { Next::Answer }
     }
 }
 
