@@ -425,18 +425,20 @@ impl<'w> Agent<'w> {
         self.post_body(&purchase.shop, &body).await
     }
 
-    /// A challenge, asked for by presenting none.
-    pub(crate) async fn challenge(&self, purchase: &Purchase, mandate: &str) -> Result<String, Stop> {
-        let answer = self.present(purchase, mandate, "", "conformance").await?;
-        match answer.header("mandate-nonce") {
-            Some(challenge) if answer.is(401, "mandate_nonce_required") => Ok(challenge.to_owned()),
-            _ => broken("asking for a challenge", answer.summary()),
-        }
+    /// A challenge for anybody: every answer of a merchant but 200 brings one.
+    pub(crate) async fn challenge(&self, shop: &Shop) -> Result<String, Stop> {
+        let answer = self.world.http.send(Call::post(&shop.verify_url).json(&json!({}))).await?;
+        challenge_in(&answer)
+    }
+
+    /// A challenge for this holder, asked for by presenting without any.
+    pub(crate) async fn own_challenge(&self, purchase: &Purchase, mandate: &str) -> Result<String, Stop> {
+        challenge_in(&self.present(purchase, mandate, "", "conformance").await?)
     }
 
     /// Presents with a fresh challenge.
     pub(crate) async fn pay(&self, purchase: &Purchase, mandate: &str, key: &str) -> Result<Answer, Stop> {
-        let challenge = self.challenge(purchase, mandate).await?;
+        let challenge = self.challenge(&purchase.shop).await?;
         self.present(purchase, mandate, &challenge, key).await
     }
 
@@ -463,6 +465,13 @@ impl<'w> Agent<'w> {
             }
             danced = true;
         }
+    }
+}
+
+fn challenge_in(answer: &Answer) -> Result<String, Stop> {
+    match answer.header("mandate-nonce") {
+        Some(challenge) => Ok(challenge.to_owned()),
+        None => broken("asking for a challenge", answer.summary()),
     }
 }
 

@@ -60,15 +60,11 @@ pub(crate) enum Stop {
 pub(crate) struct Setup {
     pub(crate) consent_mode: ConsentMode,
     pub(crate) standing_approval: StandingApproval,
-    pub(crate) mandate_ttl_seconds: u32,
 }
 
 impl Setup {
-    pub(crate) const DEFAULT: Self = Self {
-        consent_mode: ConsentMode::Auto,
-        standing_approval: StandingApproval::AnyAmount,
-        mandate_ttl_seconds: 900,
-    };
+    pub(crate) const DEFAULT: Self =
+        Self { consent_mode: ConsentMode::Auto, standing_approval: StandingApproval::AnyAmount };
 }
 
 impl Check {

@@ -3,7 +3,6 @@
 use crate::check::Check;
 
 mod deception;
-pub(crate) mod forger;
 mod tokens;
 
 pub(crate) use deception::{Deception, Peer};

@@ -20,6 +20,7 @@ mod agent;
 mod check;
 mod client;
 mod forge;
+mod forger;
 mod lie;
 mod mutants;
 mod report;

@@ -7,8 +7,10 @@ mod client_auth;
 mod dpop;
 mod metadata;
 mod par;
+mod presentation;
 mod registration;
 mod revocation;
+mod settlement;
 mod token;
 
 /// All checks of servers.
@@ -22,6 +24,9 @@ pub(crate) fn checks() -> Vec<Check> {
         authorize::checks(),
         token::checks(),
         revocation::checks(),
+        presentation::checks(),
+        presentation::access_token::checks(),
+        settlement::checks(),
     ]
     .into_iter()
     .flatten()

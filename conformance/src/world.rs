@@ -102,8 +102,7 @@ impl World {
         let mut config = SandboxConfig::new()
             .clock(Arc::new(clock.clone()))
             .consent_mode(setup.consent_mode)
-            .standing_approval(setup.standing_approval)
-            .mandate_ttl_seconds(setup.mandate_ttl_seconds);
+            .standing_approval(setup.standing_approval);
         if let Some(rule) = rule {
             config = config.without_rule(rule);
         }
@@ -154,6 +153,28 @@ impl World {
                 skipped(format!("needs {seconds} s to pass: give --slow"))
             }
             Place::Elsewhere(_) => skipped(format!("needs {seconds} s to pass, and this server's clock is its own")),
+        }
+    }
+
+    /// Turns every clock of the sandbox back, which nobody can do elsewhere.
+    pub(crate) fn turn_back(&self, seconds: u32) -> Result<(), Stop> {
+        match &self.place {
+            Place::Sandbox { clock, .. } => {
+                clock.0.fetch_sub(seconds.into(), Ordering::SeqCst);
+                Ok(())
+            }
+            Place::Elsewhere(_) => skipped("needs clocks that can be turned back"),
+        }
+    }
+
+    /// How many payments were settled, where somebody counts.
+    pub(crate) fn settlements(&self) -> Option<usize> {
+        match &self.place {
+            Place::Sandbox { sandbox, .. } => {
+                let entries = sandbox.audit_chain().0;
+                Some(entries.iter().filter(|entry| entry["event"] == "oid4ac.payment.succeeded").count())
+            }
+            Place::Elsewhere(_) => None,
         }
     }
 

@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::deception::{Deception, Kit, attempt};
-use super::forger::{Edit, as_they_are, issues, issues_as};
 use crate::check::Check;
+use crate::forger::{Edit, as_they_are, issues, issues_as};
 
 pub(super) fn checks() -> Vec<Check> {
     let mut checks = Vec::new();

@@ -89,3 +89,17 @@ pub(crate) type Edit = fn(&mut Value);
 
 /// Leaves claims as they are.
 pub(crate) fn as_they_are(_: &mut Value) {}
+
+/// A merchant with the liar's key gives the receipts that the sandbox's does, changed so.
+pub(crate) fn gives_receipts(typ: &'static str, edit: Edit) -> Lie {
+    let forger = Forger::new(Alg::EdDsa);
+    Arc::new(move |request, answer| match request.path.as_str() {
+        "/.well-known/jwks.json" => forger.jwks(),
+        "/verify-mandate" if answer.status().is_success() => lie::edit_json(answer, &|reply: &mut Value| {
+            if let Some(receipt) = reply["receipt_jws"].as_str() {
+                reply["receipt_jws"] = forger.resign(receipt, typ, edit).into();
+            }
+        }),
+        _ => answer,
+    })
+}
