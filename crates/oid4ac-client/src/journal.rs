@@ -86,11 +86,21 @@ pub struct CheckedOffers {
     pub nonce: Option<String>,
     /// How the offers were verified.
     pub verdict: Verdict,
+    /// Lines for which the merchant signs none: their price is the caller's word.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unsigned_skus: Vec<String>,
 }
 
 impl CheckedOffers {
     /// No offer at all.
-    pub(crate) const NONE: Self = Self { digest: None, nonce: None, verdict: Verdict::Absent };
+    pub(crate) const NONE: Self =
+        Self { digest: None, nonce: None, verdict: Verdict::Absent, unsigned_skus: Vec::new() };
+
+    /// Whether the merchant's signature stands behind every line.
+    #[must_use]
+    pub fn are_verified(&self) -> bool {
+        self.verdict.is_verified() && self.unsigned_skus.is_empty()
+    }
 }
 
 /// The newest of each kind of step.

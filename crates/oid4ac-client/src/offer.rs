@@ -40,10 +40,14 @@ impl Client {
     /// As [`Client::check_offers`], with what proves it.
     pub(crate) async fn verify_offers(&self, order: &Order) -> Result<(CheckedOffers, Evidence), Error> {
         let mut offers = Vec::with_capacity(order.line_items().len());
+        let mut unsigned_skus = Vec::new();
         for line in order.line_items() {
             let offer = self.fetch_offer(order.merchant(), order.amount().currency(), line).await?;
-            if offer.is_none() && order.unsigned_offers() == UnsignedOffers::Refuse {
-                return Err(Misuse::OfferMissing { sku: line.sku().to_owned() }.into());
+            if offer.is_none() {
+                if order.unsigned_offers() == UnsignedOffers::Refuse {
+                    return Err(Misuse::OfferMissing { sku: line.sku().to_owned() }.into());
+                }
+                unsigned_skus.push(line.sku().to_owned());
             }
             offers.push(offer);
         }
@@ -52,7 +56,7 @@ impl Client {
         let nonce = offers.first().and_then(Option::as_ref).map(|offer| offer.nonce.clone());
         let evidence = offers.iter().map(|offer| offer.as_ref().map(|offer| offer.evidence.clone())).collect();
         let digest = offer_digest(offers.into_iter().map(|offer| offer.map(|offer| offer.object)))?;
-        Ok((CheckedOffers { digest, nonce, verdict }, Evidence::Offers(evidence)))
+        Ok((CheckedOffers { digest, nonce, verdict, unsigned_skus }, Evidence::Offers(evidence)))
     }
 
     /// What one piece of an article costs by the merchant's signed offer. The offer decides, not the catalog.

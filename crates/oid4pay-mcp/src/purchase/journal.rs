@@ -86,8 +86,8 @@ impl<'a> IntentJournal<'a> {
         match step {
             Step::OffersVerified(offers) => {
                 let offers = match &offers.digest {
-                    Some(digest) => Offers::Verified { digest },
-                    None => Offers::Missing { digest: None },
+                    Some(digest) if offers.are_verified() => Offers::Verified { digest },
+                    digest => Offers::Missing { digest: digest.as_deref() },
                 };
                 match claim.offers_verified(offers).map_err(failed)? {
                     Next::Authorize => Ok(()),

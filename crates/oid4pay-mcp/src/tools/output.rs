@@ -1,6 +1,6 @@
 //! Tools' results.
 
-use oid4ac_client::{Consent, Payment, Verdict};
+use oid4ac_client::{CheckedOffers, Consent, Payment, Verdict};
 use rmcp::model::{CallToolResult, ContentBlock, MetaObject};
 use serde_json::{Map, Value, json};
 use spend_guard::Intent;
@@ -88,7 +88,7 @@ fn settled(intent: &Intent, payment: &Payment, replayed: bool, own: Value) -> To
         "receipt_url": settlement.receipt_url,
         "receipt_jws": settlement.receipt_jws,
         "receipt_status": receipt_status,
-        "offer_verified": payment.offers.as_ref().is_some_and(|offers| offers.verdict.is_verified()),
+        "offer_verified": payment.offers.as_ref().is_some_and(CheckedOffers::are_verified),
         "replayed": replayed,
     });
     if let (Value::Object(output), Value::Object(own)) = (&mut output, own) {

@@ -1,6 +1,8 @@
 //! `agent_payment_initiate`.
 
-use oid4ac_client::{Client, Currency, Error, IdempotencyKey, LineItem, Misuse, Money, Order, SystemRng};
+use oid4ac_client::{
+    Client, Currency, Error, IdempotencyKey, LineItem, Misuse, Money, Order, SystemRng, UnsignedOffers,
+};
 use rmcp::model::{CallToolResponse, CallToolResult};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -91,15 +93,19 @@ pub(super) async fn pay(agent: &Agent, arguments: Arguments, waiting: Waiting) -
 async fn simulated(client: &Client, order: &Order, guard: Value) -> Result<CallToolResult, Error> {
     let offers = client.check_offers(order).await?;
     let amount = order.amount();
+    let basis = match offers.are_verified() {
+        true => "its signed offers make that",
+        false => "it signs no offer for all of that, so the person would have to approve it on this machine",
+    };
     let sentence = format!(
-        "{} would be asked {amount}; its signed offers make that. {} Nothing was paid.",
+        "{} would be asked {amount}; {basis}. {} Nothing was paid.",
         order.merchant(),
-        output::guards_word(&guard),
+        output::guards_word(&guard)
     );
     let output = json!({
         "status": "dry_run",
         "guard": guard,
-        "offer_verified": offers.verdict.is_verified(),
+        "offer_verified": offers.are_verified(),
         "amount_minor": amount.amount_minor(),
         "currency": amount.currency().code(),
         "next_step": "Call again without dry_run to pay.",
@@ -127,7 +133,9 @@ impl Terms {
         let arguments = &self.arguments;
         let (merchant, verify) = (arguments.merchant_url.as_str(), arguments.merchant_verify_url.as_str());
         let redirect_uri = arguments.redirect_uri.as_str();
-        let mut order = Order::new(merchant, verify, self.amount, self.line_items.clone(), redirect_uri, key)?;
+        let order = Order::new(merchant, verify, self.amount, self.line_items.clone(), redirect_uri, key)?;
+        // The guard lets none of them pass that a human has not approved on this machine.
+        let mut order = order.with_unsigned_offers(UnsignedOffers::HumanApproved);
         if let Some(offer_id) = &arguments.offer_id {
             order = order.with_offer_id(offer_id);
         }

@@ -4,6 +4,7 @@
 
 pub mod books;
 pub mod liar;
+pub mod person;
 pub mod schema;
 pub mod unspent;
 pub mod wire;
@@ -21,6 +22,8 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
 
+use self::person::Person;
+
 pub const CALLBACK: &str = "https://agent.example/callback";
 pub const BINARY: &str = env!("CARGO_BIN_EXE_oid4pay-mcp");
 
@@ -34,6 +37,7 @@ pub struct Server {
     /// What each request of ours asked for, by id.
     asked: Vec<String>,
     lifecycle: Lifecycle,
+    person: Option<Person>,
     /// Every line of standard output.
     pub lines: Vec<String>,
 }
@@ -91,6 +95,20 @@ impl Server {
         Self::start_with(arguments, home, &[], Lifecycle::Handshake("2025-11-25")).await
     }
 
+    /// Starts it for a client whose person answers questions.
+    pub async fn start_for(
+        person: Person,
+        arguments: &[&str],
+        home: &Path,
+        environment: &[(&str, &str)],
+        lifecycle: Lifecycle,
+    ) -> Self {
+        let mut server = Self::spawn(arguments, home, environment, lifecycle);
+        server.person = Some(person);
+        server.shake_hands().await;
+        server
+    }
+
     pub async fn start_with(
         arguments: &[&str],
         home: &Path,
@@ -98,15 +116,23 @@ impl Server {
         lifecycle: Lifecycle,
     ) -> Self {
         let mut server = Self::spawn(arguments, home, environment, lifecycle);
-        if let Lifecycle::Handshake(version) = lifecycle {
-            let hello = json!({
-                "protocolVersion": version, "capabilities": {}, "clientInfo": {"name": "test", "version": "1"},
-            });
-            let result = server.request("initialize", hello).await.unwrap();
-            assert_eq!(result["protocolVersion"], version);
-            server.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).await;
-        }
+        server.shake_hands().await;
         server
+    }
+
+    async fn shake_hands(&mut self) {
+        let Lifecycle::Handshake(version) = self.lifecycle else { return };
+        let hello = json!({
+            "protocolVersion": version, "capabilities": self.capabilities(),
+            "clientInfo": {"name": "test", "version": "1"},
+        });
+        let result = self.request("initialize", hello).await.unwrap();
+        assert_eq!(result["protocolVersion"], version);
+        self.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).await;
+    }
+
+    fn capabilities(&self) -> Value {
+        self.person.as_ref().map_or_else(|| json!({}), |person| json!({"elicitation": person.can}))
     }
 
     /// Starts it and says nothing yet.
@@ -129,6 +155,7 @@ impl Server {
             next_id: 0,
             asked: vec![String::new()],
             lifecycle,
+            person: None,
             lines: Vec::new(),
         }
     }
@@ -155,7 +182,7 @@ impl Server {
             params["_meta"] = json!({
                 "io.modelcontextprotocol/protocolVersion": "2026-07-28",
                 "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
-                "io.modelcontextprotocol/clientCapabilities": {},
+                "io.modelcontextprotocol/clientCapabilities": self.capabilities(),
             });
         }
         let id = self.next_id;
@@ -176,6 +203,14 @@ impl Server {
             let mut message: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("not JSON: {line}"));
             assert_eq!(message["jsonrpc"], "2.0", "{line}");
             self.lines.push(line);
+            if message.get("method").is_some() && message.get("id").is_some() {
+                schema::check_line(self.lifecycle, None, &message);
+                let person = self.person.as_mut().unwrap_or_else(|| panic!("nobody can answer {message}"));
+                if let Some(answer) = person.answer(&message) {
+                    self.send(&json!({"jsonrpc": "2.0", "id": message["id"], "result": answer})).await;
+                }
+                continue;
+            }
             let asked = message["id"].as_u64().and_then(|id| self.asked.get(usize::try_from(id).unwrap()));
             schema::check_line(self.lifecycle, asked.map(String::as_str), &message);
             if let Some(at) = ids.iter().position(|id| message["id"] == *id) {
@@ -282,6 +317,13 @@ impl World {
         let (origin, directory) = (self.sandbox.as_origin(), self.sandbox.discovery_url());
         let arguments = ["--as-origin", origin, "--discovery-url", directory, "--data-dir", data_dir.to_str().unwrap()];
         Server::start_with(&arguments, self.home.path(), &[], lifecycle).await
+    }
+
+    /// A server for a client whose person answers questions.
+    pub async fn server_for(&self, person: Person, lifecycle: Lifecycle) -> Server {
+        let (origin, data_dir) = (self.sandbox.as_origin(), self.data_dir());
+        let arguments = ["--as-origin", origin, "--data-dir", data_dir.to_str().unwrap()];
+        Server::start_for(person, &arguments, self.home.path(), &[], lifecycle).await
     }
 
     /// A server that waits for no person in a call.

@@ -21,6 +21,7 @@ pub fn check_line(lifecycle: Lifecycle, asked: Option<&str>, message: &Value) {
     let definition = match (asked, message.get("result"), message.get("error")) {
         (_, _, Some(_)) if version == "2025-06-18" => "JSONRPCError",
         (_, _, Some(_)) => "JSONRPCErrorResponse",
+        (None, None, None) if message.get("id").is_some() => "ServerRequest",
         (None, None, None) => "ServerNotification",
         (Some(_), _, _) if version == "2025-06-18" => "JSONRPCResponse",
         (Some(_), _, _) => "JSONRPCResultResponse",
@@ -28,6 +29,7 @@ pub fn check_line(lifecycle: Lifecycle, asked: Option<&str>, message: &Value) {
     };
     schema.check(definition, message);
     let result = match asked {
+        Some("tools/call") if message["result"]["resultType"] == "input_required" => "InputRequiredResult",
         Some("initialize") => "InitializeResult",
         Some("tools/list") => "ListToolsResult",
         Some("tools/call") => "CallToolResult",
