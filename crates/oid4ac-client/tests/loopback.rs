@@ -249,7 +249,7 @@ async fn a_stranger_on_the_machine_opens_nothing_and_ends_nothing() {
         ("POST", format!("POST {path} HTTP/1.1\r\nhost: HOST\r\ncontent-length: 0\r\n\r\n"), 404),
         ("HEAD", format!("HEAD {path} HTTP/1.1\r\nhost: HOST\r\n\r\n"), 404),
         ("fetched ahead", format!("GET {path} HTTP/1.1\r\nhost: HOST\r\nsec-purpose: prefetch\r\n\r\n"), 404),
-        ("by a script", format!("GET {path} HTTP/1.1\r\nhost: HOST\r\nsec-fetch-mode: no-cors\r\n\r\n"), 404),
+        ("by a script", format!("GET {path} HTTP/1.1\r\nhost: HOST\r\nsec-fetch-dest: empty\r\n\r\n"), 404),
         ("in a frame", format!("GET {path} HTTP/1.1\r\nhost: HOST\r\nsec-fetch-dest: iframe\r\n\r\n"), 404),
         ("made up", "GET /callback?code=c&state=s HTTP/1.1\r\nhost: HOST\r\n\r\n".to_owned(), 400),
         ("no state", "GET /callback?error=access_denied HTTP/1.1\r\nhost: HOST\r\n\r\n".to_owned(), 400),

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{HOST, HeaderName, LOCATION};
+use http::header::{HOST, LOCATION};
 use http::{HeaderMap, Method, Request, StatusCode};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -75,14 +75,11 @@ async fn respond(request: &http::request::Parts, talk: &Talk) -> http::Response<
     }
 }
 
-/// Whether somebody goes there, as far as the browser says: fetching ahead, or in a frame or an image, opens nothing.
+/// Whether somebody goes there, as far as the browser says: fetching ahead, or for a frame, an image or a script, opens
+/// nothing.
 fn is_navigation(headers: &HeaderMap) -> bool {
-    let says = |name: &'static str| headers.get(HeaderName::from_static(name));
-    let is = |name, value: &str| says(name).is_none_or(|said| said == value);
-    is("sec-fetch-mode", "navigate")
-        && is("sec-fetch-dest", "document")
-        && says("sec-purpose").is_none()
-        && says("purpose").is_none()
+    let is_for_a_page = headers.get("sec-fetch-dest").is_none_or(|destination| destination == "document");
+    is_for_a_page && !headers.contains_key("sec-purpose") && !headers.contains_key("purpose")
 }
 
 const MAX_CONNECTIONS: usize = 16;
