@@ -3,6 +3,7 @@
 use core::fmt::Display;
 
 use oid4ac_client::{Error, Misuse, ServerError, Stage, TransportError, Why};
+use rmcp::ErrorData;
 use rmcp::model::{CallToolResult, ContentBlock};
 use serde_json::{Map, Value, json};
 
@@ -97,7 +98,22 @@ impl Refusal {
 
     /// The tool's answer: a person's sentence, then the same as an object.
     pub(crate) fn into_result(self, tool: Name) -> CallToolResult {
-        let message = format!("{}{}", tool.as_str(), self.told);
+        let (message, error) = self.told_by(tool.as_str());
+        CallToolResult::error(vec![ContentBlock::text(message), ContentBlock::text(error.to_string())])
+            .with_meta(self.signatures.as_deref().map(signatures_meta))
+    }
+
+    /// The same where there is no tool: a JSON-RPC error with the object as its data.
+    pub(crate) fn into_error(self) -> ErrorData {
+        let (message, error) = self.told_by("resources/read");
+        match self.code() {
+            "not_found" | "invalid_merchant_id" => ErrorData::resource_not_found(message, Some(error)),
+            _ => ErrorData::internal_error(message, Some(error)),
+        }
+    }
+
+    fn told_by(&self, name: &str) -> (String, Value) {
+        let message = format!("{name}{}", self.told);
         let error = json!({
             "success": false,
             "error": {
@@ -108,8 +124,7 @@ impl Refusal {
                 "retryable": self.retryable,
             }
         });
-        CallToolResult::error(vec![ContentBlock::text(message), ContentBlock::text(error.to_string())])
-            .with_meta(self.signatures.as_deref().map(signatures_meta))
+        (message, error)
     }
 }
 

@@ -17,9 +17,11 @@ mod human;
 mod keys;
 mod policy;
 mod policy_cmd;
+mod prompts;
 mod provided;
 mod purchase;
 mod records;
+mod resources;
 #[cfg(feature = "sandbox")]
 mod sandbox_cmd;
 mod server;

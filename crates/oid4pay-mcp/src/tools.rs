@@ -16,6 +16,7 @@ use std::sync::LazyLock;
 
 use rmcp::ErrorData;
 use rmcp::model::{CallToolResponse, JsonObject, Tool};
+use serde_json::Value;
 
 use crate::agent::Agent;
 use crate::config::Toolset;
@@ -91,6 +92,11 @@ tools! {
     WalletRegister = "agent_wallet_register" in Oid4ac by wallet::register;
     WalletRevokeAgent = "agent_wallet_revoke_agent" in Oid4ac by wallet::revoke_agent;
     ListMerchants = "discovery_list_merchants" in Oid4ac by discovery::list;
+}
+
+/// A merchant's verified catalog, as `agent_browse_merchant` answers it.
+pub(crate) async fn catalog(agent: &Agent, merchant_id: &str) -> Result<Value, Refusal> {
+    browse::catalog(agent, merchant_id).await.map(|(output, _)| output)
 }
 
 impl Name {

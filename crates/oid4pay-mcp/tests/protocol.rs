@@ -82,7 +82,7 @@ async fn introduces_itself_by_its_own_name_with_instructions() {
     assert_eq!(result["serverInfo"]["name"], "oid4pay-mcp");
     assert_eq!(result["serverInfo"]["version"], env!("CARGO_PKG_VERSION"));
     assert!(result["instructions"].as_str().unwrap().contains("agent_register"));
-    assert_eq!(result["capabilities"], json!({"tools": {}}));
+    assert_eq!(result["capabilities"], json!({"prompts": {}, "resources": {}, "tools": {}}));
 }
 
 #[tokio::test]

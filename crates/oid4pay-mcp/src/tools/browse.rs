@@ -2,7 +2,7 @@
 
 use rmcp::model::CallToolResult;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Name, success};
 use crate::agent::Agent;
@@ -18,19 +18,25 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn browse(agent: &Agent, arguments: Arguments, _: Waiting) -> Result<CallToolResult, Refusal> {
-    let client = agent.directory_client(Name::BrowseMerchant)?;
-    let merchant_id = arguments.merchant_id;
-    let catalog = client
-        .catalog_preview(&merchant_id)
-        .await
-        .map_err(|error| Refusal::from_client(Name::BrowseMerchant, &error))?;
-    let signatures = Signatures::of_catalog(catalog.verdict);
-    let (items, omitted) = catalog.items.split_at(catalog.items.len().min(MAX_ITEMS));
+    let (output, signatures) = catalog(agent, &arguments.merchant_id).await?;
+    let count = output["items"].as_array().map_or(0, Vec::len);
     let mut sentence = format!(
-        "{} articles of {merchant_id}, from a catalog that the merchant signed and whose signature holds. Titles and \
-         categories are the merchant's words.",
-        items.len(),
+        "{count} articles of {}, from a catalog that the merchant signed and whose signature holds. Titles and categories \
+         are the merchant's words.",
+        arguments.merchant_id,
     );
+    if let Some(omitted) = output.get("items_omitted") {
+        sentence.push_str(&format!(" {omitted} more are on its first page."));
+    }
+    Ok(success(output, sentence, Some(&signatures)))
+}
+
+/// The verified first page of a merchant's catalog, and how it was verified.
+pub(super) async fn catalog(agent: &Agent, merchant_id: &str) -> Result<(Value, Signatures), Refusal> {
+    let refused = |error| Refusal::from_client(Name::BrowseMerchant, &error);
+    let client = agent.directory_client(Name::BrowseMerchant)?;
+    let catalog = client.catalog_preview(merchant_id).await.map_err(refused)?;
+    let (items, omitted) = catalog.items.split_at(catalog.items.len().min(MAX_ITEMS));
     let mut output = json!({
         "merchant_id": merchant_id,
         "audience": catalog.audience,
@@ -42,9 +48,8 @@ pub(super) async fn browse(agent: &Agent, arguments: Arguments, _: Waiting) -> R
     });
     if !omitted.is_empty() {
         output["items_omitted"] = json!(omitted.len());
-        sentence.push_str(&format!(" {} more are on its first page.", omitted.len()));
     }
-    Ok(success(output, sentence, Some(&signatures)))
+    Ok((output, Signatures::of_catalog(catalog.verdict)))
 }
 
 /// A page that is longer is cut: nobody reads it, and it would fill a model's memory.

@@ -34,6 +34,11 @@ pub fn check_line(lifecycle: Lifecycle, asked: Option<&str>, message: &Value) {
         Some("tools/list") => "ListToolsResult",
         Some("tools/call") => "CallToolResult",
         Some("server/discover") => "DiscoverResult",
+        Some("prompts/list") => "ListPromptsResult",
+        Some("prompts/get") => "GetPromptResult",
+        Some("resources/list") => "ListResourcesResult",
+        Some("resources/read") => "ReadResourceResult",
+        Some("resources/templates/list") => "ListResourceTemplatesResult",
         _ => return,
     };
     if let Some(value) = message.get("result") {
