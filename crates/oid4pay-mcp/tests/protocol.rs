@@ -18,6 +18,7 @@ async fn lists_exactly_the_tools_that_the_definitions_describe_in_a_fixed_order(
         first["tools"],
         json!(schema::oid4ac_tools().iter().map(|name| schema::definition(name)).collect::<Vec<_>>())
     );
+    assert_eq!(first["tools"].as_array().unwrap().len(), 12);
     assert_eq!(server.request("tools/list", json!({})).await.unwrap(), first);
     assert!(first.get("nextCursor").is_none());
     assert!(server.end().await.status.success());

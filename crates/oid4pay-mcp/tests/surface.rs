@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,7 +58,7 @@ fn every_tool_says_what_it_is_for() {
         let definition = schema::definition(&tool);
         let description = definition["description"].as_str().unwrap();
         assert!(description.len() > 100, "{tool}: {description}");
-        assert!(definition["title"].as_str().is_some_and(|title| title.len() < 40), "{tool}");
+        assert!(definition["title"].as_str().is_some_and(|title| title.len() < 60), "{tool}");
         let hint = |name: &str| definition["annotations"][name].as_bool().unwrap_or_else(|| panic!("{tool}: {name}"));
         assert!(!(hint("readOnlyHint") && hint("destructiveHint")), "{tool}");
         let (_, _) = (hint("idempotentHint"), hint("openWorldHint"));
@@ -66,6 +66,10 @@ fn every_tool_says_what_it_is_for() {
             assert!(property["description"].is_string() || property.get("$ref").is_some(), "{tool}: {property}");
         }
     }
+}
+
+fn source(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(file)
 }
 
 async fn read(server: &mut Server, uri: &str) -> Value {
@@ -169,6 +173,18 @@ async fn prompts_carry_the_persons_words() {
             prompt["arguments"].as_array().unwrap().iter().filter(|one| one["required"] == true).collect();
         let bare = server.request("prompts/get", json!({"name": prompt["name"]})).await;
         assert_eq!(bare.is_err(), !required.is_empty(), "{}", prompt["name"]);
+    }
+    // What the texts send a model to is there.
+    let words = format!(
+        "{}{}",
+        std::fs::read_to_string(source("prompts.rs")).unwrap(),
+        std::fs::read_to_string(source("server.rs")).unwrap()
+    );
+    let words = words.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let tools: Vec<_> = words.filter(|word| word.starts_with("agent_") || word.starts_with("discovery_")).collect();
+    assert!(tools.len() > 10);
+    for tool in tools {
+        assert!(schema::all_tools().contains(&tool.to_owned()), "{tool}");
     }
     for bad in [
         json!({"name": "buy"}),
