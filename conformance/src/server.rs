@@ -3,14 +3,18 @@
 use crate::check::Check;
 
 mod authorize;
+mod claims;
 mod client_auth;
+mod directory;
 mod dpop;
 mod metadata;
+mod offer;
 mod par;
 mod presentation;
 mod registration;
 mod revocation;
 mod settlement;
+mod status_list;
 mod token;
 
 /// All checks of servers.
@@ -27,6 +31,10 @@ pub(crate) fn checks() -> Vec<Check> {
         presentation::checks(),
         presentation::access_token::checks(),
         settlement::checks(),
+        claims::checks(),
+        status_list::checks(),
+        offer::checks(),
+        directory::checks(),
     ]
     .into_iter()
     .flatten()

@@ -131,6 +131,11 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// An answer that somebody handed on.
+    pub(crate) fn of(status: u16, headers: HeaderMap, body: Bytes) -> Self {
+        Self { step: "what was handed on".to_owned(), status, headers, body }
+    }
+
     /// The body as JSON; `null` where it is none, or has a member twice.
     pub(crate) fn json(&self) -> Value {
         jose::json::parse(&self.body).unwrap_or_default()
