@@ -2,6 +2,7 @@
 
 import { Browser, Report } from "./bench.mjs";
 import { consent } from "./consent.mjs";
+import { ordinary } from "./ordinary.mjs";
 import { portal } from "./portal.mjs";
 
 const report = new Report(process.argv[2]);
@@ -9,6 +10,7 @@ const browser = await Browser.launch();
 try {
   await consent(report, browser);
   await portal(report, browser);
+  await ordinary(report, browser);
 } catch (error) {
   await report.check("the bench itself", () => Promise.reject(error));
 } finally {
