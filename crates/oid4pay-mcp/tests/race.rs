@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use support::{Answer, CALLBACK, Server, World, purchase, with};
 
 const PROCESSES: usize = 8;
-const BUDGET_MINOR: u64 = 200_00;
+const BUDGET_MINOR: u64 = 20_000;
 /// The dearest that is asked for.
 const DEAREST_MINOR: u64 = 1299;
 
