@@ -11,7 +11,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use sandbox::{ConsentDecision, ConsentMode, Party, Rule, SandboxConfig};
 use serde_json::{Value, json};
-use spend_guard::State;
+use spend_guard::{Approval, State};
 use support::wire::{Moment, Wire, all_read};
 use support::{Answer, CALLBACK, World, with};
 
@@ -95,7 +95,8 @@ impl Scene {
         let intents = support::books::intents(&self.world.ledger());
         for charge in self.world.all_settlements().await {
             let key = charge["idempotency_key"].as_str().unwrap();
-            let intent = intents.iter().find(|intent| intent.idempotency_key == key).unwrap();
+            let intent = intents.iter().find(|intent| intent.idempotency_key == key);
+            let intent = intent.unwrap_or_else(|| panic!("{name}: charged, and the ledger knows nothing of it"));
             let is_known = intent.state.is_in_flight() || intent.state == State::Settled;
             assert!(is_known, "{name}: charged, and the ledger says {:?}", intent.state);
         }
@@ -125,8 +126,15 @@ impl Scene {
         panic!("it is not settled");
     }
 
+    /// Does what the person does: at the authorization server where it asks, else on this machine.
     fn approve(&self, answer: &Answer) {
-        let page = answer.output()["consent_url"].as_str().unwrap();
+        let Some(page) = answer.output()["consent_url"].as_str() else {
+            let ledger = self.world.ledger();
+            let intent = ledger.intent(&answer.output()["intent_id"].as_str().unwrap().parse().unwrap()).unwrap();
+            let Approval::Requested { terms } = &intent.approval else { panic!("{:?}", intent.approval) };
+            ledger.approve(&intent.id, terms).unwrap();
+            return;
+        };
         let principal = &self.world.sandbox.principals()[0].id;
         self.world.sandbox.decide(page, principal, ConsentDecision::Approve).unwrap();
     }
@@ -166,8 +174,10 @@ impl Scene {
         let books = self.world.books().await;
         // Around what the test harness keeps to itself.
         let line = format!(
-            "\ncrash: {what}: {} kills, {} settled once, {} double charges, {} lost payments, {} stuck reservations\n",
+            "\ncrash: {what}: {} kills in {} purchases, {} settled once, {} double charges, {} lost payments, \
+             {} stuck reservations\n",
             self.kills.len(),
+            self.purchases,
             books.settled,
             books.double_charges,
             books.lost_payments,
@@ -221,6 +231,13 @@ async fn payment(scene: &Scene, reference: String) -> Call {
 
 async fn nothing(_: &mut Scene, _: &Call) {}
 
+/// The call was made once, and the person who was asked agreed.
+async fn approved(scene: &mut Scene, call: &Call) {
+    let mut server = scene.world.server_without_waiting().await;
+    let asked = server.call(call.tool, call.arguments.clone()).await;
+    scene.approve(&asked);
+}
+
 /// What a server is killed at before it is started the last time.
 const WAY: [&str; 5] =
     ["GET /oid4ac/offer/alpaca-sock-blue-43", "POST /oauth/par", "GET /oauth/authorize", "POST /oauth/token", VERIFY];
@@ -238,15 +255,18 @@ async fn a_payment_is_made_once_wherever_the_server_is_killed() {
 async fn a_payment_that_a_person_approves_is_made_once_wherever_the_server_is_killed() {
     let config = SandboxConfig::new().consent_mode(ConsentMode::Dashboard).without_rule(Rule::PollRate);
     let mut scene = Scene::new(config).await;
-    // Before the person was asked, then after they agreed.
     kill_everywhere(&mut scene, payment, nothing).await;
-    kill_everywhere(&mut scene, payment, async |scene, call| {
-        let mut server = scene.world.server_without_waiting().await;
-        let asked = server.call(call.tool, call.arguments.clone()).await;
-        scene.approve(&asked);
-    })
-    .await;
+    kill_everywhere(&mut scene, payment, approved).await;
     scene.report("agent_payment_initiate with a person's consent", &WAY).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_that_the_policy_wants_approved_is_made_once_wherever_the_server_is_killed() {
+    let mut scene = Scene::new(SandboxConfig::new()).await;
+    scene.world.set_policy("[currency.EUR]\nper_transaction = 1000\napproval_above = 10\nhour = 100000\nday = 100000");
+    kill_everywhere(&mut scene, payment, nothing).await;
+    kill_everywhere(&mut scene, payment, approved).await;
+    scene.report("agent_payment_initiate with a person's approval", &WAY).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

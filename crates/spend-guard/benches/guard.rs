@@ -5,10 +5,13 @@
 //! they show the guard's own cost. `payment_on_disk` is the same with what the disk takes to make five transactions
 //! durable; `floor_on_disk` is one transaction of one small row.
 //!
-//! The full ledger holds a million settled payments of the last 30 days; `GUARD_BENCH_ROWS` sets another number.
+//! The full ledger holds a million settled payments of the last 30 days, about 3 GB; `GUARD_BENCH_ROWS` sets another number.
+//! Ledgers stand in two fixed folders, which are emptied before and after: a run that was killed leaves nothing behind for
+//! longer than until the next.
 #![allow(clippy::expect_used, reason = "a benchmark that cannot run must say so")]
 
-use std::path::Path;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
@@ -17,24 +20,39 @@ use rusqlite::{Connection, params};
 use spend_guard::{Begun, Currency, Ledger, LineItem, Mandate, Offers, Policy, Purchase, Settlement};
 
 fn main() {
+    remove_all();
     divan::main();
+    remove_all();
 }
 
 static NOW: AtomicI64 = AtomicI64::new(START);
 const START: i64 = 1_790_000_000;
 
 struct Case {
-    _dir: tempfile::TempDir,
     ledger: Ledger,
     policy: Policy,
 }
 
-static EMPTY: LazyLock<Case> = LazyLock::new(|| case(in_memory(), 0));
-static FULL: LazyLock<Case> = LazyLock::new(|| case(in_memory(), rows()));
-static DISK: LazyLock<Case> = LazyLock::new(|| case(tempfile::tempdir(), 0));
+static EMPTY: LazyLock<Case> = LazyLock::new(|| case(&in_memory().join("empty"), 0));
+static FULL: LazyLock<Case> = LazyLock::new(|| case(&in_memory().join("full"), rows()));
+static DISK: LazyLock<Case> = LazyLock::new(|| case(&on_disk().join("empty"), 0));
 
-fn in_memory() -> std::io::Result<tempfile::TempDir> {
-    if Path::new("/dev/shm").is_dir() { tempfile::tempdir_in("/dev/shm") } else { tempfile::tempdir() }
+fn in_memory() -> PathBuf {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { memory.join("spend-guard-bench") } else { on_disk() }
+}
+
+fn on_disk() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("spend-guard-bench")
+}
+
+fn remove_all() {
+    for folder in [in_memory(), on_disk()] {
+        match std::fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != ErrorKind::NotFound => panic!("{} stays: {error}", folder.display()),
+            _ => {}
+        }
+    }
 }
 
 fn rows() -> u64 {
@@ -50,20 +68,18 @@ fn get(size: &str) -> &'static Case {
 }
 
 /// A ledger with `rows` settled payments to a hundred merchants by ten agents.
-fn case(dir: std::io::Result<tempfile::TempDir>, rows: u64) -> Case {
-    let dir = dir.expect("a directory");
-    let data = dir.path().join("data");
-    let ledger = Ledger::new(&data, Arc::new(|| NOW.load(Ordering::Relaxed)));
+fn case(folder: &Path, rows: u64) -> Case {
+    let ledger = Ledger::new(folder, Arc::new(|| NOW.load(Ordering::Relaxed)));
     let text = "[currency.EUR]\nhour = 9000000000\nday = 9000000000\nweek = 9000000000\nmonth = 9000000000\n\
                 payments_per_minute = 1000000000\n\
                 [[rule]]\nname = \"shops\"\nmerchant = \"https://shop-1*.example\"\ncurrency = \"EUR\"\nday = 9000000000";
     let policy = Policy::parse(text, "policy.toml").expect("a policy");
     NOW.store(START - 31 * 86_400, Ordering::Relaxed);
     ledger.confirm(&policy).expect("confirmed");
-    let case = Case { _dir: dir, ledger, policy };
+    let case = Case { ledger, policy };
     pay(&case);
     if rows > 0 {
-        fill(&data.join("ledger.sqlite3"), rows);
+        fill(&folder.join("ledger.sqlite3"), rows);
     }
     NOW.store(START, Ordering::Relaxed);
     case
@@ -148,8 +164,9 @@ fn pay(case: &Case) {
 
 #[divan::bench(sample_count = 300, sample_size = 1)]
 fn floor_on_disk(bencher: Bencher<'_, '_>) {
-    let dir = tempfile::tempdir().expect("a directory");
-    let sql = Connection::open(dir.path().join("floor.sqlite3")).expect("opened");
+    let folder = on_disk().join("floor");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let sql = Connection::open(folder.join("floor.sqlite3")).expect("opened");
     sql.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).expect("set");
     sql.pragma_update(None, "synchronous", "FULL").expect("set");
     sql.execute_batch("CREATE TABLE t (x TEXT)").expect("made");
