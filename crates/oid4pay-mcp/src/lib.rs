@@ -15,6 +15,7 @@ mod evidence;
 mod guard_cmd;
 mod human;
 mod keys;
+mod line_cap;
 mod policy;
 mod policy_cmd;
 mod prompts;

@@ -14,6 +14,7 @@ use rmcp::transport::stdio_pipes;
 
 use crate::agent::Agent;
 use crate::config::Settings;
+use crate::line_cap::LineCap;
 use crate::stop::StopSignal;
 use crate::waiting::Waiting;
 use crate::{prompts, resources, tools};
@@ -26,6 +27,7 @@ use crate::{prompts, resources, tools};
 pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     let mut stop = StopSignal::listen()?;
     let (input, output) = stdio_pipes();
+    let input = LineCap::new(input, MAX_LINE_OCTETS);
     let transport = AsyncRwTransport::new_server(input, output).with_max_line_length(MAX_LINE_OCTETS);
     let service = tokio::select! {
         served = (Server { agent: Agent::new(settings) }).serve(transport) => match served {

@@ -125,9 +125,13 @@ async fn survives_lines_that_are_no_messages() {
         "{{\"jsonrpc\":\"2.0\",\"id\":99,\"method\":\"tools/list\",\"params\":{{\"x\":\"{}\"}}}}\n",
         "x".repeat(2 << 20)
     );
+    server.request("tools/list", json!({})).await.unwrap();
+    let told = |server: &Server| server.lines.iter().filter(|line| line.contains("-32600")).count();
+    let before = told(&server);
     server.send_raw(&long).await;
     let list = server.request("tools/list", json!({})).await.unwrap();
     assert_eq!(list["tools"].as_array().unwrap().len(), schema::oid4ac_tools().len());
+    assert_eq!(told(&server), before + 1, "a line that is too long is not dropped in silence");
     let unknown = server.request("tools/call", json!({"name": "agent_payment", "arguments": {}})).await.unwrap_err();
     assert_eq!(unknown["code"], -32602);
     assert_eq!(server.request("no/such/method", json!({})).await.unwrap_err()["code"], -32601);
