@@ -11,6 +11,10 @@ import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
 import { chromium } from "playwright-core";
 
+/** What was started and has not ended: nothing outlives the bench. */
+const running = new Set();
+process.on("exit", () => running.forEach((child) => child.kill("SIGTERM")));
+
 const AXE = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 export const BINARY = process.env.OID4PAY_MCP;
 export const CALLBACK = "https://agent.example/callback";
@@ -26,12 +30,7 @@ export class Report {
   passed = 0;
   failed = 0;
 
-  constructor(wanted) {
-    this.wanted = wanted;
-  }
-
   async check(name, work) {
-    if (this.wanted && !name.includes(this.wanted)) return;
     try {
       await work();
       this.passed += 1;
@@ -43,25 +42,28 @@ export class Report {
   }
 }
 
-/** Starts the binary and waits for its first line. */
-async function start(args, home) {
+/** Starts the binary and waits for the first line that `wanted` likes; gives what that made of it. */
+async function start(args, home, wanted) {
   const child = spawn(BINARY, args, { env: { HOME: home, PATH: process.env.PATH }, stdio: ["ignore", "pipe", "inherit"] });
-  const line = await new Promise((resolve, reject) => {
+  running.add(child);
+  const found = await new Promise((resolve, reject) => {
     let text = "";
     child.stdout.setEncoding("utf8");
     child.stdout.on("data", (part) => {
       text += part;
-      if (text.includes("\n")) resolve(text.slice(0, text.indexOf("\n")));
+      const whole = text.split("\n").slice(0, -1);
+      const line = whole.find((line) => wanted(line));
+      if (line) resolve(wanted(line));
     });
     child.on("exit", (code) => reject(new Error(`${args[0]} ended with ${code} before it was ready`)));
     setTimeout(() => reject(new Error(`${args[0]} was not ready in time`)), STEP_MS).unref();
   });
-  const ended = new Promise((resolve) => child.on("exit", resolve));
+  const ended = new Promise((resolve) => child.on("exit", resolve)).then(() => running.delete(child));
   const stop = async () => {
     child.kill("SIGTERM");
     await ended;
   };
-  return { line, stop };
+  return { found, stop };
 }
 
 /** A sandbox in one consent mode, with a folder for whoever pays at it. */
@@ -70,9 +72,9 @@ export class World {
     const world = new World();
     world.folder = await mkdtemp(join(tmpdir(), "oid4pay-browser-"));
     const args = ["sandbox", "--json", "--setup-tokens", "8", "--consent", consent];
-    const { line, stop } = await start(args, world.folder);
+    const { found, stop } = await start(args, world.folder, (line) => JSON.parse(line));
     world.stopSandbox = stop;
-    world.sandbox = JSON.parse(line);
+    world.sandbox = found;
     world.homes = 0;
     return world;
   }
@@ -137,11 +139,41 @@ export class Agent {
     return this.client.callTool({ name, arguments: args }, undefined, { timeout: 2 * STEP_MS, onprogress });
   }
 
+  /** The human's page for this agent's ledger: the link that opens it, and its end. */
+  async dashboard() {
+    const link = (line) => /^ +(http:\S+)$/.exec(line)?.[1];
+    const { found, stop } = await start(["dashboard"], this.home, link);
+    return { link: found, origin: new URL(found).origin, stop };
+  }
+
+  /** Chooses the passphrase as a person does, in a terminal. */
+  async choosePassphrase(passphrase) {
+    const terminal = spawn("script", ["-qec", `'${BINARY}' policy init`, "/dev/null"], {
+      env: { HOME: this.home, PATH: process.env.PATH },
+      stdio: ["pipe", "pipe", "inherit"],
+    });
+    terminal.stdout.setEncoding("utf8");
+    terminal.stdout.on("data", (shown) => {
+      if (/: $/.test(shown)) terminal.stdin.write(`${passphrase}\n`);
+    });
+    const code = await new Promise((resolve) => terminal.on("exit", resolve));
+    assert.equal(code, 0, "policy init");
+  }
+
   /** The arguments that buy the n-th thing under 15.00 EUR that a merchant has in stock. */
-  async purchase(nth = 0, merchant = this.world.sandbox.merchants[0]) {
-    const answer = await fetch(`${merchant.origin}/.well-known/oid4ac-catalog`, { signal: AbortSignal.timeout(STEP_MS) });
-    const { items } = await answer.json();
-    const item = items.filter((i) => i.in_stock && i.currency === "EUR" && i.unit_price_minor < 1500)[nth];
+  purchase(nth = 0, merchant = this.world.sandbox.merchants[0]) {
+    return this.choose(merchant, (item) => item.unit_price_minor < 1500, nth);
+  }
+
+  async choose(merchant, wanted, nth = 0) {
+    const items = [];
+    for (let next = `${merchant.origin}/.well-known/oid4ac-catalog`; next; ) {
+      const answer = await fetch(next, { signal: AbortSignal.timeout(STEP_MS) });
+      const catalog = await answer.json();
+      items.push(...catalog.items);
+      next = catalog.next;
+    }
+    const item = items.filter((i) => i.in_stock && i.currency === "EUR" && wanted(i))[nth];
     const args = {
       merchant_url: merchant.origin,
       merchant_verify_url: merchant.verify_url,

@@ -1,16 +1,17 @@
-// Runs the checks whose names contain the first argument; all of them without one.
+// Runs the suites that the arguments name; all of them without any.
 
 import { Browser, Report } from "./bench.mjs";
 import { consent } from "./consent.mjs";
+import { dashboard } from "./dashboard.mjs";
 import { ordinary } from "./ordinary.mjs";
 import { portal } from "./portal.mjs";
 
-const report = new Report(process.argv[2]);
+const suites = { consent, portal, ordinary, dashboard };
+const wanted = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(suites);
+const report = new Report();
 const browser = await Browser.launch();
 try {
-  await consent(report, browser);
-  await portal(report, browser);
-  await ordinary(report, browser);
+  for (const suite of wanted) await suites[suite](report, browser);
 } catch (error) {
   await report.check("the bench itself", () => Promise.reject(error));
 } finally {

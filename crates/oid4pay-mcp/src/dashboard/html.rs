@@ -36,10 +36,16 @@ fn tricks_the_eye(character: char) -> bool {
             | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// A time as people write it, in UTC: `20 Nov 2026, 17:05 UTC`.
+/// A sentence that begins with a capital letter.
+pub(super) fn capitalized(sentence: &str) -> String {
+    let mut characters = sentence.chars();
+    characters.next().map(|first| first.to_uppercase().chain(characters).collect()).unwrap_or_default()
+}
+
+/// A time as people write it, in UTC: `20 Nov 2026, 17:05:51 UTC`.
 pub(super) fn moment(seconds: UnixSeconds) -> String {
     let Ok(at) = jiff::Timestamp::from_second(seconds) else { return "at no time".to_owned() };
-    format!("<time datetime=\"{at}\">{}</time>", at.strftime("%-d %b %Y, %H:%M UTC"))
+    format!("<time datetime=\"{at}\">{}</time>", at.strftime("%-d %b %Y, %H:%M:%S UTC"))
 }
 
 /// A state in a word or two.

@@ -6,7 +6,7 @@ use jose::{base64url, sha256};
 use serde_json::Value;
 use spend_guard::{ApprovalTerms, Artefact, Entry, Intent, IntentId, LedgerError, ReceiptVerdict, Settlement, State};
 
-use super::html::{Layout, Problem, badge, escape, form, moment, page, passphrase_field};
+use super::html::{Layout, Problem, badge, capitalized, escape, form, moment, page, passphrase_field};
 use super::{Dashboard, Posted, problem_of};
 use crate::approval;
 use crate::human::{self, NotHuman};
@@ -65,9 +65,7 @@ fn status_of(error: &NotHuman) -> StatusCode {
 }
 
 fn sentence(error: &NotHuman) -> String {
-    let text = error.to_string();
-    let mut characters = text.chars();
-    characters.next().map(|first| first.to_uppercase().chain(characters).collect()).unwrap_or_default()
+    capitalized(&error.to_string())
 }
 
 /// The question, with what is wrong with the last answer.
@@ -131,7 +129,7 @@ fn story(dashboard: &Dashboard, intent: &Intent) -> Result<String, LedgerError> 
     facts += &line("Authorized by", &escape(&intent.issuer));
     facts += &line("Intent", &format!("<code>{}</code>", intent.id));
     let receipt = intent.settlement.as_ref().map(receipt).unwrap_or_default();
-    let journal: String = dashboard.ledger.journal(&intent.id)?.iter().map(entry).collect();
+    let journal: String = dashboard.ledger.journal(&intent.id)?.iter().filter_map(step).collect();
     let presentations = dashboard.ledger.artefacts(&intent.id, Artefact::Presentation)?.len();
     let sent = match presentations {
         0 => String::new(),
@@ -180,7 +178,8 @@ fn claims(jws: &str) -> Option<String> {
     Some(members.iter().map(|(name, value)| format!("{}: {}\n", escape(name), escape(&value.to_string()))).collect())
 }
 
-fn entry(entry: &Entry) -> String {
+/// One step, for a person; what was kept as a proof on the way is none.
+fn step(entry: &Entry) -> Option<String> {
     let words = match entry.event.as_str() {
         "begin" => "Begun, and its money held back",
         "denied" => "Denied by the policy",
@@ -198,9 +197,13 @@ fn entry(entry: &Entry) -> String {
         "lose_answer" => "No answer came: outcome unknown",
         "expire" => "Expired",
         "cancel" => "Canceled",
-        "artefact" => "Proof kept",
+        "artefact" => return None,
         "alert" => "An alert was raised",
         other => other,
     };
-    format!("<li>{} <span class=\"soft\">{}</span></li>", escape(words), moment(entry.at))
+    Some(format!(
+        "<li class=\"row\"><span>{}</span><span class=\"soft\">{}</span></li>",
+        escape(words),
+        moment(entry.at)
+    ))
 }

@@ -2,11 +2,11 @@
 
 use jose::Clock as _;
 use oid4ac_client::SystemClock;
-use spend_guard::{Filter, Intent, IntentId, LedgerError, RaisedAlert, Severity, State};
+use spend_guard::{Budget, Filter, Intent, IntentId, LedgerError, RaisedAlert, Severity, State};
 
 use super::Dashboard;
 use super::chart;
-use super::html::{badge, escape, form, moment, passphrase_field};
+use super::html::{badge, capitalized, escape, form, moment, passphrase_field};
 use crate::approval;
 
 /// The body of `/`.
@@ -79,10 +79,20 @@ fn budgets(dashboard: &Dashboard) -> Result<String, LedgerError> {
             return Ok(format!("<p role=\"alert\">Payments are stopped: {}.</p>", escape(&error.to_string())));
         }
     };
-    let bars: String = dashboard.ledger.budgets(&policy)?.iter().map(chart::budget).collect();
-    Ok(match bars.is_empty() {
-        true => "<p class=\"soft\">The policy has no budgets.</p>".to_owned(),
-        false => format!("<ul class=\"bars\">{bars}</ul>"),
+    let budgets = dashboard.ledger.budgets(&policy)?;
+    let is_used = |budget: &&Budget| budget.settled_minor + budget.reserved_minor > 0;
+    let (used, untouched): (Vec<_>, Vec<_>) = budgets.iter().partition(is_used);
+    let bars = |budgets: Vec<&Budget>| {
+        let bars: String = budgets.into_iter().map(chart::budget).collect();
+        format!("<ul class=\"bars\">{bars}</ul>")
+    };
+    Ok(match (used.is_empty(), untouched.is_empty()) {
+        (true, true) => "<p class=\"soft\">The policy has no budgets.</p>".to_owned(),
+        (true, false) => bars(untouched),
+        (false, true) => bars(used),
+        (false, false) => {
+            format!("{}<details><summary>Not used lately</summary>{}</details>", bars(used), bars(untouched))
+        }
     })
 }
 
@@ -135,12 +145,15 @@ fn alert(raised: &RaisedAlert) -> String {
         Severity::Warning => ("warn", "Warning"),
         Severity::Critical => ("bad", "Critical"),
     };
-    let link = raised.intent_id.as_ref().map(|id| format!(" <a href=\"/intents/{id}\">Which payment</a>"));
+    let message = escape(&capitalized(&raised.alert.message));
+    let message = match &raised.intent_id {
+        Some(id) => format!("<a href=\"/intents/{id}\">{message}</a>"),
+        None => message,
+    };
     format!(
-        "<li><span class=\"badge {class}\">{severity}</span> {} <span class=\"soft\">{}</span>{}</li>",
-        escape(&raised.alert.message),
-        moment(raised.at),
-        link.unwrap_or_default()
+        "<li class=\"row\"><span><span class=\"badge {class}\">{severity}</span> {message}</span>\
+         <span class=\"soft\">{}</span></li>",
+        moment(raised.at)
     )
 }
 
