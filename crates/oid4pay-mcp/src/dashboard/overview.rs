@@ -80,7 +80,7 @@ fn budgets(dashboard: &Dashboard) -> Result<String, LedgerError> {
         }
     };
     let budgets = dashboard.ledger.budgets(&policy)?;
-    let is_used = |budget: &&Budget| budget.settled_minor + budget.reserved_minor > 0;
+    let is_used = |budget: &&Budget| budget.settled_minor > 0 || budget.reserved_minor > 0;
     let (used, untouched): (Vec<_>, Vec<_>) = budgets.iter().partition(is_used);
     let bars = |budgets: Vec<&Budget>| {
         let bars: String = budgets.into_iter().map(chart::budget).collect();
