@@ -204,6 +204,37 @@ await withFolder((folder) =>
     await agent.close();
     await server.stop();
 
+    await peer.check("a wallet session: consent, a token for the server itself, and refresh with rotation", async () => {
+      // Shorter than what a token must still live to be worth sending: the second call refreshes.
+      const server = await OrdinaryServer.start({ accessTokenSeconds: 10 });
+      const agent = await Agent.start(folder, settings(server), ["--consent-wait", "0"]);
+      try {
+        await register(agent, server);
+        const list = () =>
+          agent.call("agent_wallet_list_agents", { as_url: server.issuer, resource: server.issuer, redirect_uri: CALLBACK });
+        const asked = (await list()).structuredContent;
+        assert.equal(asked?.status, "approval_required");
+        assert.equal(asked.consent_mode, "loopback");
+        const { page, end } = await consent(new Person(), asked.consent_url);
+        assert.ok(page.text.includes("wallet:read"));
+        assert.equal(end.status, 200);
+        server.forget();
+        for (let call = 0; call < 3; call += 1) {
+          // It has the tokens, and no wallet to spend them at.
+          const none = await list();
+          assert.equal(none.isError, true);
+          assert.equal(JSON.parse(none.content[1].text).error.context.http_status, 404);
+        }
+        assert.equal(server.count("authorization_code.consumed"), 1);
+        assert.equal(server.count("access_token.saved", ({ aud, scope }) => aud === server.issuer && scope === "wallet:read"), 3);
+        assert.equal(server.count("refresh_token.consumed"), 2);
+        assert.equal(server.count("grant.error", (error) => !isNonce(error)), 0);
+      } finally {
+        await agent.close();
+        await server.stop();
+      }
+    });
+
     for (const [what, options, more] of [
       ["assertions whose audience is the issuer", {}, 'assertion_audience = "issuer"'],
       ["JWT access tokens", { tokens: "jwt" }, ""],

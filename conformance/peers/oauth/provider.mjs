@@ -9,7 +9,7 @@ const ALGS = ["EdDSA", "Ed25519", "ES256", "RS256"];
 
 /** One that an operator has set up for agents that pay. `algs`: which signatures of clients it takes. */
 export class OrdinaryServer {
-  static async start({ algs = ALGS, tokens = "opaque", issuesRefreshTokens = true } = {}) {
+  static async start({ algs = ALGS, tokens = "opaque", issuesRefreshTokens = true, accessTokenSeconds = 300 } = {}) {
     const { default: Provider, errors } = await quietly(() => import("oidc-provider"));
     const server = new OrdinaryServer();
     server.http = createServer();
@@ -29,7 +29,7 @@ export class OrdinaryServer {
           pkce: { required: () => true },
           rotateRefreshToken: true,
           issueRefreshToken: () => issuesRefreshTokens,
-          ttl: { AccessToken: 300, AuthorizationCode: 60, Grant: 86_400, Interaction: 900, RefreshToken: 86_400, Session: 86_400, IdToken: 300 },
+          ttl: { AccessToken: accessTokenSeconds, AuthorizationCode: 60, Grant: 86_400, Interaction: 900, RefreshToken: 86_400, Session: 86_400, IdToken: 300 },
           features: {
             devInteractions: { enabled: true },
             dPoP: { enabled: true, nonceSecret: randomBytes(32), requireNonce: () => true },
@@ -108,6 +108,7 @@ const EVENTS = [
   "introspection.error",
   "pushed_authorization_request.error",
   "pushed_authorization_request.success",
+  "refresh_token.consumed",
   "refresh_token.destroyed",
   "refresh_token.saved",
   "registration_create.error",
