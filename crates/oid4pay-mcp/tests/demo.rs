@@ -42,8 +42,28 @@ async fn prints_one_document_with_ten_verified_signatures() {
         }
         assert_eq!(payment["output"]["status"], "settled");
     }
-    assert!(document["steps"].as_array().unwrap().iter().all(|step| step["name"].is_string() && step["ms"].is_u64()));
+    let steps = document["steps"].as_array().unwrap();
+    assert!(steps.iter().all(|step| step["name"].is_string() && step["ms"].is_u64() && step["ok"] == true), "{stdout}");
     assert!(document["requests"].as_u64().unwrap() >= 10);
+    let step = |words: &str| {
+        let found = steps.iter().find(|step| step["name"].as_str().unwrap().contains(words));
+        &found.unwrap_or_else(|| panic!("no step says {words:?}"))["output"]
+    };
+    assert_eq!(step("Find merchants")["total"], 2);
+    assert_eq!(step("signed catalog")["audience"], step("Find merchants")["merchants"][0]["audience"]);
+    assert_eq!(step("asks for the same again")["replayed"], true);
+    assert_eq!(step("asks for the same again")["payment_intent_id"], payments[0]["output"]["payment_intent_id"]);
+    assert_eq!(step("the policy says no")["code"], "per_transaction_exceeded");
+    assert_eq!(step("the human is asked")["status"], "settled");
+    assert_eq!(step("Buy the cheapest")["chosen"]["sku"], "pot-scraper-slate");
+    let agents = step("List the person's agents")["agents"].as_array().unwrap();
+    assert!(agents.len() == 2 && agents.iter().all(|agent| agent["status"] == "active"));
+    assert_eq!(step("Revoke")["ok"], true);
+    assert_eq!(
+        (&step("audit chain")["chain"]["intact"], &step("audit chain")["chain"]["head"]),
+        (&true.into(), &"verified".into())
+    );
+    assert_eq!(step("Look back")["total_count"], 4);
     assert!(document["sandbox"]["as_origin"].is_string());
     assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0, "it removes what it made");
 }

@@ -122,6 +122,11 @@ impl Merchant {
         self.state().stock.get_mut(sku).map(|item| item.unit_price_minor = unit_price_minor).is_some()
     }
 
+    /// How many payments are in the books.
+    pub(crate) fn settlement_count(&self) -> usize {
+        self.state().ledger.settlement_count()
+    }
+
     /// Says whether an item is in stock from now on.
     pub(crate) fn set_in_stock(&self, sku: &str, in_stock: bool) -> bool {
         self.state().stock.get_mut(sku).map(|item| item.in_stock = in_stock).is_some()

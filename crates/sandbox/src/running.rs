@@ -187,6 +187,12 @@ impl Sandbox {
         &self.merchants
     }
 
+    /// How many payments all merchants have in their books, as their `settlements_url` shows them.
+    #[must_use]
+    pub fn settlement_count(&self) -> usize {
+        self.shops.iter().map(|shop| shop.settlement_count()).sum()
+    }
+
     /// Makes a setup token for the demo principal: good for one registration, within a day. It is a secret.
     ///
     /// # Errors

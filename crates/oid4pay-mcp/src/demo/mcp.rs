@@ -15,6 +15,18 @@ pub(crate) struct McpServer {
     input: ChildStdin,
     output: Lines<BufReader<ChildStdout>>,
     next_id: u64,
+    /// What the person at this client does when they are asked.
+    pub(crate) person: Person,
+    asked: Option<String>,
+}
+
+/// Who answers the server's questions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Person {
+    /// Nobody: the question is left open.
+    Away,
+    /// Somebody who ticks the box.
+    Approves,
 }
 
 /// What a tool answered.
@@ -28,6 +40,8 @@ pub(crate) struct ToolAnswer {
     pub(crate) error: Value,
     /// What was checked, and by which key.
     pub(crate) signatures: Value,
+    /// What the person was asked meanwhile.
+    pub(crate) asked: Option<String>,
 }
 
 impl McpServer {
@@ -35,15 +49,23 @@ impl McpServer {
     pub(crate) async fn start(binary: &Path, arguments: &[&str], home: &Path) -> anyhow::Result<Self> {
         let mut command = Command::new(binary);
         command.args(arguments).env_clear().env("HOME", home).current_dir(home);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        // What it logs is not part of the story.
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
         let mut child = command.spawn().with_context(|| format!("cannot start {}", binary.display()))?;
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             bail!("the server has no pipes");
         };
-        let mut server = Self { child, input, output: BufReader::new(output).lines(), next_id: 0 };
+        let mut server = Self {
+            child,
+            input,
+            output: BufReader::new(output).lines(),
+            next_id: 0,
+            person: Person::Away,
+            asked: None,
+        };
         let hello = json!({
             "protocolVersion": "2025-11-25",
-            "capabilities": {},
+            "capabilities": {"elicitation": {"form": {}}},
             "clientInfo": {"name": "oid4pay-mcp demo", "version": env!("CARGO_PKG_VERSION")},
         });
         server.request("initialize", hello).await?;
@@ -69,7 +91,8 @@ impl McpServer {
         };
         let text = text(0).unwrap_or_default().to_owned();
         let signatures = result.pointer_mut("/_meta/oid4pay~1signatures").map_or(Value::Null, Value::take);
-        Ok(ToolAnswer { structured: result["structuredContent"].take(), text, error, signatures })
+        let asked = self.asked.take();
+        Ok(ToolAnswer { structured: result["structuredContent"].take(), text, error, signatures, asked })
     }
 
     /// Ends the server as a client does: its input ends, and it is given time to finish.
@@ -98,6 +121,10 @@ impl McpServer {
     async fn answer_to(&mut self, id: u64) -> anyhow::Result<Value> {
         while let Some(line) = self.output.next_line().await? {
             let mut message: Value = serde_json::from_str(&line).context("standard output has other than JSON-RPC")?;
+            if message["method"] == "elicitation/create" {
+                self.ask(&message).await?;
+                continue;
+            }
             if message["id"] != id {
                 continue;
             }
@@ -107,6 +134,16 @@ impl McpServer {
             };
         }
         bail!("the server ended")
+    }
+
+    /// Puts the server's question to the person, and takes their answer back.
+    async fn ask(&mut self, question: &Value) -> anyhow::Result<()> {
+        self.asked = question.pointer("/params/message").and_then(Value::as_str).map(str::to_owned);
+        let answer = match self.person {
+            Person::Approves => json!({"action": "accept", "content": {"approve": true}}),
+            Person::Away => json!({"action": "cancel"}),
+        };
+        self.send(&json!({"jsonrpc": "2.0", "id": question["id"], "result": answer})).await
     }
 }
 

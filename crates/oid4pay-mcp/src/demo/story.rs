@@ -11,7 +11,7 @@ use serde_json::Value;
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Story {
-    /// Whether every step succeeded and every signature was verified.
+    /// Whether every step went as it should and every signature was verified.
     pub ok: bool,
     /// Where the sandbox's parties were.
     pub sandbox: Value,
@@ -32,11 +32,34 @@ pub struct Story {
 pub struct Step {
     /// What was done.
     pub name: String,
+    /// Whether it went as it should; a payment that the policy has to deny is denied.
+    pub ok: bool,
     /// How long it took, in milliseconds.
     pub ms: u64,
+    /// What the tool answered: its structured content, or the error object of its refusal. That of a payment stands among
+    /// the payments.
+    #[serde(skip_serializing_if = "Value::is_null")]
+    pub output: Value,
     /// The details, for people.
     #[serde(skip)]
     pub told: Vec<String>,
+}
+
+/// How a step is told.
+pub(crate) struct Told {
+    pub(crate) is_good: bool,
+    pub(crate) output: Value,
+    pub(crate) lines: Vec<String>,
+}
+
+impl Told {
+    pub(crate) fn good(output: Value, lines: Vec<String>) -> Self {
+        Self { is_good: true, output, lines }
+    }
+
+    pub(crate) fn bad(output: Value, lines: Vec<String>) -> Self {
+        Self { is_good: false, output, lines }
+    }
 }
 
 /// One payment.
@@ -112,9 +135,19 @@ impl Story {
         Self { ok: false, sandbox, steps: Vec::new(), payments: Vec::new(), requests: 0, error: None }
     }
 
-    pub(crate) fn step(&mut self, name: impl Into<String>, took: Duration, told: Vec<String>) {
+    pub(crate) fn step(&mut self, name: impl Into<String>, took: Duration, told: Told) {
         let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        self.steps.push(Step { name: name.into(), ms, told });
+        self.steps.push(Step { name: name.into(), ok: told.is_good, ms, output: told.output, told: told.lines });
+    }
+
+    /// Says how it ended, and whether all was well.
+    pub(crate) fn end(&mut self, error: Option<String>, requests: usize, merchants: usize) {
+        self.ok = error.is_none()
+            && self.steps.iter().all(|step| step.ok)
+            && self.payments.len() == merchants
+            && self.payments.iter().all(|payment| payment.signatures.all_verified());
+        self.error = error;
+        self.requests = requests;
     }
 
     /// The story as text.
@@ -136,12 +169,18 @@ impl Story {
             }
             None if self.ok => {
                 let paid = self.payments.len();
-                let line =
-                    format!("Paid at {paid} merchants, every signature verified, {} HTTP requests.", self.requests);
+                let line = format!(
+                    "Paid at {paid} merchants, every signature verified, the policy kept, {} HTTP requests.",
+                    self.requests
+                );
                 let _ = writeln!(text, "{}", paint.green(&line));
             }
             None => {
-                let _ = writeln!(text, "{}", paint.red("Not every signature was verified."));
+                let _ = writeln!(
+                    text,
+                    "{}",
+                    paint.red("Not everything went as it should: see the lines that begin with !")
+                );
             }
         }
         text

@@ -71,6 +71,11 @@ impl Ledger {
         }
     }
 
+    /// How many payments were settled and are still shown.
+    pub(super) fn settlement_count(&self) -> usize {
+        self.settlements.len()
+    }
+
     /// Looks the key up and, where nobody has it, takes it.
     pub(super) fn claim(
         &mut self,
