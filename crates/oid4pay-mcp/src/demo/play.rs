@@ -210,8 +210,10 @@ impl<'a> Play<'a> {
             "client_name": "Forgotten agent", "purpose": "Tried once, last spring",
         });
         let registered = other.call("agent_wallet_register", registration).await?;
-        other.stop().await?;
         let call = json!({"as_url": as_url, "resource": as_url, "redirect_uri": REDIRECT_URI});
+        // It holds tokens now, which go when it goes.
+        other.call("agent_wallet_list_agents", call.clone()).await?;
+        other.stop().await?;
         let answer = server.call("agent_wallet_list_agents", call.clone()).await?;
         let agents = answer.structured["agents"].as_array().cloned().unwrap_or_default();
         let told = answer.told(agents.len() == 2 && registered.error.is_null(), |_| {
@@ -229,7 +231,8 @@ impl<'a> Play<'a> {
         let told = answer.told(answer.structured["ok"] == true, |answer| {
             vec![
                 format!("revoked_at          {}", answer.text_of("revoked_at")),
-                format!("taken along         {}", answer.structured["cascade"]),
+                format!("refresh tokens      {}", answer.structured["cascade"]["refresh_tokens_revoked"]),
+                format!("access tokens       {}", answer.structured["cascade"]["access_tokens_revoked"]),
             ]
         });
         self.story.step("Revoke the agent that nobody needs", watch.elapsed(), told);
@@ -265,7 +268,7 @@ impl<'a> Play<'a> {
                 format!(
                     "{}  {:>5} {}  {}  {}",
                     text(payment, "processed_at_iso"),
-                    payment["amount_minor"],
+                    payment["amount_minor"].to_string(),
                     text(payment, "currency"),
                     text(payment, "status"),
                     text(payment, "merchant_audience"),
@@ -345,7 +348,7 @@ fn article(item: &Value) -> String {
     format!(
         "  {:<28}{:>5} {}  {}",
         text(item, "sku"),
-        item["unit_price_minor"],
+        item["unit_price_minor"].to_string(),
         text(item, "currency"),
         text(item, "title")
     )
