@@ -238,12 +238,14 @@ await withFolder((folder) =>
     for (const [what, options, more] of [
       ["assertions whose audience is the issuer", {}, 'assertion_audience = "issuer"'],
       ["JWT access tokens", { tokens: "jwt" }, ""],
+      ["registration open to all, and nothing set but its name", { open: true }, undefined],
       ["no refresh tokens", { issuesRefreshTokens: false }, ""],
       ["no name for EdDSA but Ed25519", { algs: ["Ed25519"] }, ""],
     ]) {
       await peer.check(`a server with ${what}`, async () => {
         const server = await OrdinaryServer.start(options);
-        const agent = await Agent.start(folder, settings(server, more), ["--consent-wait", "0"]);
+        const file = more === undefined ? `as_origin = "${server.issuer}"` : settings(server, more);
+        const agent = await Agent.start(folder, file, ["--consent-wait", "0"]);
         try {
           const registered = await register(agent, server);
           assert.equal(registered.structuredContent?.ok, true, words(registered));

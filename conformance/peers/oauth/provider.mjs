@@ -9,7 +9,13 @@ const ALGS = ["EdDSA", "Ed25519", "ES256", "RS256"];
 
 /** One that an operator has set up for agents that pay. `algs`: which signatures of clients it takes. */
 export class OrdinaryServer {
-  static async start({ algs = ALGS, tokens = "opaque", issuesRefreshTokens = true, accessTokenSeconds = 300 } = {}) {
+  static async start({
+    algs = ALGS,
+    tokens = "opaque",
+    issuesRefreshTokens = true,
+    accessTokenSeconds = 300,
+    open = false,
+  } = {}) {
     const { default: Provider, errors } = await quietly(() => import("oidc-provider"));
     const server = new OrdinaryServer();
     server.http = createServer();
@@ -35,7 +41,7 @@ export class OrdinaryServer {
             dPoP: { enabled: true, nonceSecret: randomBytes(32), requireNonce: () => true },
             introspection: { enabled: true, allowedPolicy: (_, client, token) => client.clientId === token.clientId },
             pushedAuthorizationRequests: { enabled: true, requirePushedAuthorizationRequests: true },
-            registration: { enabled: true, initialAccessToken: server.initialAccessToken },
+            registration: { enabled: true, initialAccessToken: open ? false : server.initialAccessToken },
             registrationManagement: { enabled: true },
             revocation: { enabled: true, allowedPolicy: (_, client, token) => client.clientId === token.clientId },
             resourceIndicators: {
