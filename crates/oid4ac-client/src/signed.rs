@@ -1,5 +1,7 @@
 //! Content that a merchant signed (RFC 9421), checked by the keys that it publishes.
 
+use std::sync::Arc;
+
 use http::HeaderMap;
 use http_sig::{Message, Verified, Verifier};
 use jose::{Alg, Jwk, JwkSet};
@@ -54,6 +56,17 @@ impl Client {
             outcome = signed.verify(verifier, self.fetch_jwks(&jwks_uri).await?.as_ref(), self.now());
         }
         outcome.map_err(|why| Misbehaviour::new(what, why).into())
+    }
+}
+
+impl Client {
+    /// The keys that a merchant publishes, by which its offers, catalogs and receipts verify.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Server`], [`Error::Transport`] with [`Stage::Jwks`](crate::Stage::Jwks), or [`Error::PeerMisbehaved`], if there is no usable key set.
+    pub async fn merchant_keys(&self, merchant: &Origin) -> Result<Arc<JwkSet>, Error> {
+        Ok(self.jwks(&merchant_jwks(merchant)?).await?.set)
     }
 }
 

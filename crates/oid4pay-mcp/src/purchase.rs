@@ -299,12 +299,17 @@ fn is_worth_resuming(error: &Error, journal: &IntentJournal<'_>) -> bool {
 
 /// The first rule that denies gives code and sentence.
 fn denied(denial: &Denial) -> Refusal {
-    let finding = denial.evaluation.findings.iter().find(|finding| finding.verdict == Verdict::Deny);
+    about(stopped(&denial.evaluation), &denial.intent)
+}
+
+/// The first rule that denies gives code and sentence; all that spoke stand beside it.
+pub(crate) fn stopped(evaluation: &Evaluation) -> Refusal {
+    let finding = evaluation.findings.iter().find(|finding| finding.verdict == Verdict::Deny);
     let refusal = match finding {
         Some(finding) => Refusal::new(&finding.code, &finding.message),
         None => Refusal::new("payments_stopped", "payments are stopped on this machine"),
     };
-    about(refusal.with("findings", findings(&denial.evaluation)), &denial.intent)
+    refusal.with("findings", findings(evaluation))
 }
 
 /// Every rule that spoke.

@@ -4,7 +4,6 @@ use std::fs;
 use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
@@ -13,8 +12,10 @@ use oid4ac_client::{Check, CheckResult, SystemClock, TrustedKeys, clean};
 use serde_json::{Value, json};
 use spend_guard::{Currency, Filter, Head, Intent, IntentId, Ledger, ReceiptVerdict, State};
 
+use crate::approval::time;
 use crate::config::Settings;
 use crate::evidence::{EvidenceFile, trusted_keys};
+use crate::guard_cmd;
 
 #[derive(Debug, Args)]
 pub(crate) struct HistoryArgs {
@@ -112,7 +113,7 @@ pub(crate) struct VerifyEvidenceArgs {
 
 /// `history`.
 pub(crate) fn history(settings: &Settings, args: HistoryArgs) -> anyhow::Result<ExitCode> {
-    let ledger = open(settings);
+    let ledger = guard_cmd::ledger(settings);
     if args.verify {
         return verify(&ledger, args.kept_head.as_ref(), args.json);
     }
@@ -174,14 +175,14 @@ fn verify(ledger: &Ledger, kept: Option<&Head>, as_json: bool) -> anyhow::Result
 
 /// `receipt`: one payment, verified again.
 pub(crate) fn receipt(settings: &Settings, args: &ReceiptArgs) -> anyhow::Result<ExitCode> {
-    let file = EvidenceFile::collect(&open(settings), &args.id, None, SystemClock.now())?;
+    let file = EvidenceFile::collect(&guard_cmd::ledger(settings), &args.id, None, SystemClock.now())?;
     let checks = file.verify(&TrustedKeys::default());
     tell(file.intent(), &checks, args.json)
 }
 
 /// `export`.
 pub(crate) fn export(settings: &Settings, args: ExportArgs) -> anyhow::Result<ExitCode> {
-    let ledger = open(settings);
+    let ledger = guard_cmd::ledger(settings);
     match &args.output {
         Some(path) => {
             let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -359,12 +360,9 @@ fn decimal(intent: &Intent) -> String {
     formatted.split(' ').next().unwrap_or_default().to_owned()
 }
 
-pub(crate) fn time(seconds: i64) -> String {
-    jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |time| time.to_string())
-}
-
-fn open(settings: &Settings) -> Ledger {
-    Ledger::new(&settings.data_dir, Arc::new(SystemClock))
+/// How many intents a page has, where a tool's caller may say.
+pub(crate) fn page_size(limit: Option<u64>) -> usize {
+    limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or_else(|| Filter::default().limit)
 }
 
 fn read_capped(path: &Path) -> anyhow::Result<Vec<u8>> {

@@ -9,6 +9,7 @@ mod output;
 mod payment;
 mod principal;
 mod register;
+mod spend;
 mod verify_mandate;
 mod wallet;
 
@@ -92,6 +93,23 @@ tools! {
     WalletRegister = "agent_wallet_register" in Oid4ac by wallet::register;
     WalletRevokeAgent = "agent_wallet_revoke_agent" in Oid4ac by wallet::revoke_agent;
     ListMerchants = "discovery_list_merchants" in Oid4ac by discovery::list;
+    MccExplain = "mcc_explain" in Spend by spend::mcc::explain;
+    MerchantAllowlistSuggest = "merchant_allowlist_suggest" in Spend by spend::merchants::allowlist_suggest;
+    MerchantResolve = "merchant_resolve" in Spend by spend::merchants::resolve;
+    SpendBalance = "spend_balance" in Spend by spend::policy::balance;
+    SpendEvidenceList = "spend_evidence_list" in Spend by spend::records::evidence_list;
+    SpendHistory = "spend_history" in Spend by spend::records::history;
+    SpendIntentCancel = "spend_intent_cancel" in Spend by spend::intents::cancel;
+    SpendIntentCreate = "spend_intent_create" in Spend by spend::intents::create;
+    SpendIntentGet = "spend_intent_get" in Spend by spend::intents::get;
+    SpendIntentList = "spend_intent_list" in Spend by spend::intents::list;
+    SpendIntentRequestApproval = "spend_intent_request_approval" in Spend by spend::intents::request_approval;
+    SpendIntentStatus = "spend_intent_status" in Spend by spend::intents::status;
+    SpendPolicyGet = "spend_policy_get" in Spend by spend::policy::get;
+    SpendReceiptAttach = "spend_receipt_attach" in Spend by spend::records::attach;
+    SpendReceiptGet = "spend_receipt_get" in Spend by spend::records::receipt_get;
+    SpendSimulate = "spend_simulate" in Spend by spend::policy::simulate;
+    SpendStatus = "spend_status" in Spend by spend::status::get;
 }
 
 /// A merchant's verified catalog, as `agent_browse_merchant` answers it.

@@ -149,7 +149,7 @@ impl Terms {
     }
 }
 
-fn as_purchase(issuer: &str, order: &Order, purchase_ref: Option<String>) -> Result<Purchase, Refusal> {
+pub(super) fn as_purchase(issuer: &str, order: &Order, purchase_ref: Option<String>) -> Result<Purchase, Refusal> {
     let lines = order.line_items().iter().map(|line| spend_guard::LineItem {
         sku: line.sku().to_owned(),
         qty: u64::from(line.qty()),

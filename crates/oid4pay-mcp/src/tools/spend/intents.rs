@@ -1,0 +1,216 @@
+//! `spend_intent_create`, `_get`, `_list`, `_cancel`, `_request_approval`, `_status`.
+
+use oid4ac_client::clean;
+use rmcp::model::CallToolResult;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use spend_guard::{Approval, DeclarationTerms, Declared, Filter, Intent, IntentId, LedgerError, State};
+
+use super::{Amount, Bounded, amount_of, approval_status, order};
+use crate::agent::Agent;
+use crate::approval::{self, time};
+use crate::errors::Refusal;
+use crate::purchase::{NEXT_IN_FLIGHT, ledger_failed, stopped};
+use crate::records;
+use crate::tools::args::{self, Integer, LineItem, MAX_MINOR, PurchaseRef, Uri};
+use crate::tools::{Name, payment, success};
+use crate::waiting::Waiting;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::tools) struct CreateArguments {
+    merchant_url: Uri,
+    amount: Amount,
+    #[serde(deserialize_with = "args::at_least_one")]
+    line_items: Vec<LineItem>,
+    purchase_ref: PurchaseRef,
+    summary: Bounded<MAX_SUMMARY>,
+    #[serde(default, deserialize_with = "args::present")]
+    tolerance_minor: Option<Integer<0, MAX_MINOR>>,
+    #[serde(default, deserialize_with = "args::present")]
+    tolerance_percent: Option<Integer<0, 100>>,
+    #[serde(default, deserialize_with = "args::present")]
+    ttl_minutes: Option<Integer<1, MAX_TTL_MINUTES>>,
+}
+
+/// `spend_intent_create`.
+pub(in crate::tools) async fn create(
+    agent: &Agent,
+    arguments: CreateArguments,
+    _: Waiting,
+) -> Result<CallToolResult, Refusal> {
+    let issuer = agent.issuer(Name::SpendIntentCreate)?;
+    let order = order(&arguments.merchant_url, &arguments.amount, arguments.line_items)
+        .map_err(|error| Refusal::from_client(Name::SpendIntentCreate, &error))?;
+    let purchase = payment::as_purchase(&issuer, &order, Some(arguments.purchase_ref.as_str().to_owned()))?;
+    let minutes = arguments.ttl_minutes.map_or(DEFAULT_TTL_MINUTES, |minutes| minutes.value());
+    let terms = DeclarationTerms {
+        purchase,
+        summary: clean(&arguments.summary.0, MAX_SUMMARY),
+        tolerance_minor: arguments.tolerance_minor.map(|minor| minor.value()),
+        tolerance_percent: arguments.tolerance_percent.and_then(|percent| u8::try_from(percent.value()).ok()),
+        ttl_seconds: u32::try_from(minutes.saturating_mul(60)).unwrap_or(u32::MAX),
+    };
+    let policy = agent.policy()?;
+    match agent.ledger().declare(&terms, Some(&policy)).map_err(|error| ledger_failed(&error))? {
+        Declared::New(intent, _) => Ok(told(agent, &intent, "declared", "Declared")),
+        Declared::Known(intent) => Ok(told(agent, &intent, "known", "Known already, and not declared again")),
+        Declared::Denied(evaluation) => Err(stopped(&evaluation)),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::tools) struct About {
+    intent_id: IntentId,
+}
+
+/// `spend_intent_get`.
+pub(in crate::tools) async fn get(agent: &Agent, about: About, _: Waiting) -> Result<CallToolResult, Refusal> {
+    let intent = agent.ledger().intent(&about.intent_id).map_err(|error| ledger_failed(&error))?;
+    Ok(told(agent, &intent, "found", "Found"))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::tools) struct ListArguments {
+    #[serde(default, deserialize_with = "args::present")]
+    state: Option<State>,
+    #[serde(default, deserialize_with = "args::present")]
+    open: Option<bool>,
+    #[serde(default, deserialize_with = "args::present")]
+    limit: Option<Integer<1, 100>>,
+    #[serde(default, deserialize_with = "args::present")]
+    before: Option<IntentId>,
+}
+
+/// `spend_intent_list`.
+pub(in crate::tools) async fn list(
+    agent: &Agent,
+    arguments: ListArguments,
+    _: Waiting,
+) -> Result<CallToolResult, Refusal> {
+    let filter = Filter {
+        state: arguments.state,
+        open: arguments.open,
+        before: arguments.before,
+        limit: records::page_size(arguments.limit.map(|limit| limit.value())),
+        ..Filter::default()
+    };
+    let page = agent.ledger().list(&filter).map_err(|error| ledger_failed(&error))?;
+    let intents: Vec<_> = page.intents.iter().map(|intent| output(agent, intent)).collect();
+    let more = if page.next.is_some() { ", and there are older ones" } else { "" };
+    let sentence = format!("{} intents, newest first{more}.", intents.len());
+    let output = json!({"intents": intents, "next": page.next, "untrusted_fields": ["intents[].summary"]});
+    Ok(success(output, sentence, None))
+}
+
+/// `spend_intent_cancel`.
+pub(in crate::tools) async fn cancel(agent: &Agent, about: About, _: Waiting) -> Result<CallToolResult, Refusal> {
+    let ledger = agent.ledger();
+    let intent = ledger.cancel(&about.intent_id).or_else(|error| match error {
+        // Called off twice is the same as once.
+        LedgerError::IllegalStep { from: State::Canceled, .. } => ledger.intent(&about.intent_id),
+        error => Err(error),
+    });
+    let intent = intent.map_err(|error| match ledger.intent(&about.intent_id) {
+        Ok(intent) if intent.state.is_in_flight() => ledger_failed(&error).with("next_step", NEXT_IN_FLIGHT),
+        _ => ledger_failed(&error),
+    })?;
+    Ok(told(agent, &intent, "canceled", "Canceled, and nothing was paid"))
+}
+
+/// `spend_intent_request_approval`.
+pub(in crate::tools) async fn request_approval(
+    agent: &Agent,
+    about: About,
+    _: Waiting,
+) -> Result<CallToolResult, Refusal> {
+    let (ledger, policy) = (agent.ledger(), agent.policy()?);
+    let intent = ledger.intent(&about.intent_id).map_err(|error| ledger_failed(&error))?;
+    if matches!(intent.approval, Approval::NotNeeded | Approval::Given { .. }) && !intent.state.is_final() {
+        return Ok(told(agent, &intent, "not_asked", "Nobody has to be asked"));
+    }
+    let intent = ledger
+        .request_approval(&about.intent_id, shown(&intent), Some(&policy))
+        .map_err(|error| ledger_failed(&error))?;
+    Ok(told(agent, &intent, "asked", "The person is asked"))
+}
+
+/// `spend_intent_status`.
+pub(in crate::tools) async fn status(agent: &Agent, about: About, _: Waiting) -> Result<CallToolResult, Refusal> {
+    let ledger = agent.ledger();
+    ledger.expire().map_err(|error| ledger_failed(&error))?;
+    let intent = ledger.intent(&about.intent_id).map_err(|error| ledger_failed(&error))?;
+    let answer = match (&intent.approval, intent.state) {
+        (_, State::Expired) => "Nobody decided in time",
+        (Approval::Refused { .. }, _) => "The person said no",
+        (Approval::Given { .. }, _) => "The person said yes",
+        (Approval::Requested { .. }, _) => "The person has not decided yet",
+        (Approval::Needed { .. }, _) => "A person has to agree, and was not asked yet",
+        _ => "Nobody has to be asked",
+    };
+    Ok(told(agent, &intent, "found", answer))
+}
+
+/// What the person sees beside merchant and amount. What the agent says of the purchase is no part of it.
+fn shown(intent: &Intent) -> Vec<(String, String)> {
+    let items = intent
+        .line_items
+        .iter()
+        .map(|line| ("Item".to_owned(), format!("{} × {}", line.qty, approval::plain(&line.sku))));
+    let mut shown: Vec<_> = items.collect();
+    let basis = match intent.offer_verified {
+        Some(true) => "item and price are in an offer that the merchant signed",
+        _ => {
+            "NOT signed by the merchant yet: item and amount are what the agent announced. A payment within it is held to the merchant's signed price"
+        }
+    };
+    shown.push(("Basis".to_owned(), basis.to_owned()));
+    shown
+}
+
+fn told(agent: &Agent, intent: &Intent, status: &str, words: &str) -> CallToolResult {
+    let mut output = output(agent, intent);
+    output["status"] = json!(status);
+    let next = output["next_step"].as_str().unwrap_or_default();
+    let sentence = format!("{words}: {} at {} is {}. {next}", amount_of(intent), intent.merchant, intent.state);
+    success(output, sentence, None)
+}
+
+fn output(agent: &Agent, intent: &Intent) -> Value {
+    let mut output = records::row(intent);
+    let terms = approval::terms(intent);
+    let asked = intent.state == State::AwaitingApproval;
+    let more = json!({
+        "expires_at": time(intent.expires_at),
+        "approval": approval_status(intent),
+        "approval_expires_at": terms.map(|terms| time(terms.expires_at)),
+        "approve_command": asked.then(|| agent.settings().command(&format!("approve {}", intent.id))),
+        "summary": intent.declaration.as_ref().map(|declaration| clean(&declaration.summary, MAX_SUMMARY)),
+        "tolerance_minor": intent.declaration.as_ref().map(|declaration| declaration.tolerance_minor),
+        "next_step": next_step(intent),
+    });
+    if let (Value::Object(output), Value::Object(more)) = (&mut output, more) {
+        output.extend(more);
+    }
+    output
+}
+
+fn next_step(intent: &Intent) -> &'static str {
+    match (intent.state, &intent.approval) {
+        (State::Created, Approval::Needed { .. }) => "Call spend_intent_request_approval.",
+        (State::Created | State::Approved | State::Authorized, _) => {
+            "Call agent_payment_initiate with this purchase_ref; the offers are verified then."
+        }
+        (State::AwaitingApproval, _) => "Show the person approve_command, then ask for spend_intent_status.",
+        (State::Charging | State::Unknown, _) => NEXT_IN_FLIGHT,
+        (State::Settled, _) => "It is paid: spend_receipt_get has what proves it.",
+        (State::Rejected, _) => "Do not ask again unless the person wants it.",
+        _ => "It is over and nothing was paid; the same purchase can be made anew.",
+    }
+}
+
+const MAX_SUMMARY: usize = 500;
+const DEFAULT_TTL_MINUTES: u64 = 60;
+const MAX_TTL_MINUTES: u64 = 7 * 24 * 60;

@@ -1,0 +1,214 @@
+//! `spend_policy_get`, `spend_simulate`, `spend_balance`.
+
+use jose::Clock as _;
+use oid4ac_client::{Error, Misuse, SystemClock};
+use rmcp::model::CallToolResult;
+use serde::Deserialize;
+use serde_json::json;
+use spend_guard::{Currency, Intent, Limits, Policy, RuleAction, Rules, State, Verdict};
+
+use super::{Amount, currency_of, order};
+use crate::agent::Agent;
+use crate::errors::Refusal;
+use crate::purchase::ledger_failed;
+use crate::tools::args::{self, CurrencyCode, LineItem, PurchaseRef, Uri};
+use crate::tools::{Name, payment, success};
+use crate::waiting::Waiting;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::tools) struct Nothing {}
+
+/// `spend_policy_get`.
+pub(in crate::tools) async fn get(agent: &Agent, _: Nothing, _: Waiting) -> Result<CallToolResult, Refusal> {
+    let policy = agent.policy()?;
+    let failed = |error| ledger_failed(&error);
+    let looser = policy.looser_than(&agent.ledger().rules_in_force().map_err(failed)?);
+    let frozen = agent.ledger().is_frozen().map_err(failed)?;
+    let words = in_words(policy.rules());
+    let sentence = match (frozen, looser.is_empty()) {
+        (true, _) => "All payments are frozen until the person ends it.".to_owned(),
+        (_, false) => {
+            "Payments are stopped: the policy is looser than the one in force, and the person has to confirm it."
+                .to_owned()
+        }
+        _ => format!("The policy in force: {}.", words.join("; ")),
+    };
+    let output = json!({
+        "policy_hash": policy.hash(),
+        "frozen": frozen,
+        "confirmed": looser.is_empty(),
+        "in_words": words,
+        "rules": policy.rules(),
+    });
+    Ok(success(output, sentence, None))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::tools) struct SimulateArguments {
+    merchant_url: Uri,
+    amount: Amount,
+    #[serde(deserialize_with = "args::at_least_one")]
+    line_items: Vec<LineItem>,
+    #[serde(default, deserialize_with = "args::present")]
+    purchase_ref: Option<PurchaseRef>,
+}
+
+/// `spend_simulate`: the ledger is only read, and the merchant only asked for its offers.
+pub(in crate::tools) async fn simulate(
+    agent: &Agent,
+    arguments: SimulateArguments,
+    _: Waiting,
+) -> Result<CallToolResult, Refusal> {
+    let refused = |error: &Error| Refusal::from_client(Name::SpendSimulate, error);
+    let issuer = agent.issuer(Name::SpendSimulate)?;
+    let client = agent.client(Name::SpendSimulate, &issuer)?;
+    let policy = agent.policy()?;
+    let purchase_ref = arguments.purchase_ref.map(|reference| reference.as_str().to_owned());
+    let order = order(&arguments.merchant_url, &arguments.amount, arguments.line_items).map_err(|e| refused(&e))?;
+    let purchase = payment::as_purchase(&issuer, &order, purchase_ref)?;
+    let before = agent.ledger().find(&purchase).map_err(|error| ledger_failed(&error))?;
+    let before = before.filter(|intent| is_answered(intent, &policy));
+    let evaluation = agent.ledger().simulate(&purchase, &policy).map_err(|error| ledger_failed(&error))?;
+    let all_priced = order.line_items().iter().all(|line| line.unit_price_minor().is_some());
+    let (offer, offer_error) = match client.check_offers(&order).await {
+        Ok(offers) => (if offers.verdict.is_verified() { Offer::Verified } else { Offer::Unsigned }, None),
+        Err(error @ Error::Misuse(Misuse::OfferMissing { .. })) if all_priced => (Offer::Unsigned, Some(error)),
+        Err(error @ (Error::PeerMisbehaved(_) | Error::Misuse(_))) => (Offer::Refused, Some(error)),
+        Err(error) => return Err(refused(&error)),
+    };
+    let outcome = match (&before, evaluation.verdict, offer) {
+        (Some(intent), ..) if intent.state == State::Settled => "replayed",
+        (Some(_), ..) => "resumed",
+        (None, Verdict::Deny, _) => "denied",
+        (None, _, Offer::Refused) => "offer_refused",
+        (None, Verdict::Approve, _) | (None, _, Offer::Unsigned) => "approval_required",
+        (None, Verdict::Allow, Offer::Verified) => "would_be_paid",
+    };
+    let amount = order.amount();
+    let said = evaluation.findings.iter().map(|finding| format!("{}: {}", finding.rule, finding.message));
+    let mut said: Vec<_> = said.collect();
+    said.extend(offer_error.as_ref().map(ToString::to_string));
+    let sentence = format!(
+        "{amount} at {}: {outcome}{}{}. Nothing was reserved or sent for payment.",
+        order.merchant(),
+        if said.is_empty() { "" } else { ", because " },
+        said.join("; ")
+    );
+    let output = json!({
+        "outcome": outcome,
+        "verdict": evaluation.verdict,
+        "findings": evaluation.findings,
+        "alerts": evaluation.alerts,
+        "offer_verified": offer == Offer::Verified,
+        "offer_error": offer_error.as_ref().map(Error::code),
+        "intent_id": before.as_ref().map(|intent| intent.id.as_str()),
+        "merchant": order.merchant(),
+        "amount_minor": amount.amount_minor(),
+        "currency": amount.currency().code(),
+    });
+    Ok(success(output, sentence, None))
+}
+
+/// What the merchant's offers came to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Offer {
+    Verified,
+    /// There is none, and a person would have to agree to the prices given.
+    Unsigned,
+    Refused,
+}
+
+/// Whether the same purchase would be gone on with, or answered from the ledger.
+fn is_answered(intent: &Intent, policy: &Policy) -> bool {
+    let age = intent.settled_at.map(|at| SystemClock.now() - at);
+    age.is_none_or(|age| age <= i64::from(policy.rules().replay_seconds))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::tools) struct BalanceArguments {
+    #[serde(default, deserialize_with = "args::present")]
+    currency: Option<CurrencyCode>,
+}
+
+/// `spend_balance`.
+pub(in crate::tools) async fn balance(
+    agent: &Agent,
+    arguments: BalanceArguments,
+    _: Waiting,
+) -> Result<CallToolResult, Refusal> {
+    let policy = agent.policy()?;
+    let only = arguments.currency.as_ref().map(currency_of).transpose()?;
+    let wanted = |currency: &Currency| only.is_none_or(|only| only == *currency);
+    let mut budgets = agent.ledger().budgets(&policy).map_err(|error| ledger_failed(&error))?;
+    budgets.retain(|budget| wanted(&budget.currency));
+    let limits = policy.rules().currencies.iter().filter(|(currency, _)| wanted(currency));
+    let limits: Vec<_> = limits
+        .map(|(currency, limits)| {
+            json!({
+                "currency": currency,
+                "per_transaction_minor": limits.per_transaction,
+                "approval_above_minor": limits.approval_above,
+            })
+        })
+        .collect();
+    let left = budgets.iter().map(|budget| {
+        let (rule, left) = (&budget.rule, budget.currency.format(budget.left_minor));
+        format!("{rule}: {left} of {} left", budget.currency.format(budget.limit_minor))
+    });
+    let mut sentence = left.collect::<Vec<_>>().join("; ");
+    if limits.is_empty() {
+        sentence = "Nothing can be spent in this currency: the policy does not name it".to_owned();
+    } else if sentence.is_empty() {
+        sentence = "There is no budget: only limits for one payment".to_owned();
+    }
+    let frozen = agent.ledger().is_frozen().map_err(|error| ledger_failed(&error))?;
+    let output = json!({"budgets": budgets, "limits": limits, "frozen": frozen});
+    Ok(success(output, format!("{sentence}."), None))
+}
+
+/// The rules, one sentence each.
+fn in_words(rules: &Rules) -> Vec<String> {
+    let mut words = Vec::new();
+    for (currency, limits) in &rules.currencies {
+        words.push(format!("{currency}: {}", limits_in_words(limits, *currency)));
+    }
+    words.push("any other currency is denied".to_owned());
+    if let Some(allowed) = &rules.allow_merchants {
+        words.push(format!("only merchants that match {}", allowed.join(", ")));
+    }
+    if !rules.deny_merchants.is_empty() {
+        words.push(format!("no merchant that matches {}", rules.deny_merchants.join(", ")));
+    }
+    for rule in &rules.rules {
+        let says = match &rule.action {
+            RuleAction::Deny => "denies what it covers".to_owned(),
+            RuleAction::Approve => "wants a person to agree to what it covers".to_owned(),
+            RuleAction::Limit { currency, limits } => format!("{currency}: {}", limits_in_words(limits, *currency)),
+            _ => "says something that this version has no words for".to_owned(),
+        };
+        words.push(format!("the rule {} {says}", rule.name));
+    }
+    words
+}
+
+fn limits_in_words(limits: &Limits, currency: Currency) -> String {
+    let most = |limit: Option<u64>, what: &str| limit.map(|limit| format!("at most {} {what}", currency.format(limit)));
+    let count = |limit: Option<u64>, what: &str| limit.map(|limit| format!("at most {limit} payments {what}"));
+    let words: Vec<_> = [
+        most(limits.per_transaction, "in one payment"),
+        limits.approval_above.map(|above| format!("above {} a person is asked", currency.format(above))),
+        most(limits.hour, "within any hour"),
+        most(limits.day, "within any day"),
+        most(limits.week, "within any 7 days"),
+        most(limits.month, "within any 31 days"),
+        count(limits.payments_per_minute, "within any minute"),
+        count(limits.payments_per_hour, "within any hour"),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if words.is_empty() { "no limit".to_owned() } else { words.join(", ") }
+}
