@@ -5,11 +5,12 @@ use oid4ac_client::{Error, Misuse, SystemClock};
 use rmcp::model::CallToolResult;
 use serde::Deserialize;
 use serde_json::json;
-use spend_guard::{Currency, Intent, Limits, Policy, RuleAction, Rules, State, Verdict};
+use spend_guard::{Currency, Intent, Policy, State, Verdict};
 
 use super::{Amount, currency_of, order};
 use crate::agent::Agent;
 use crate::errors::Refusal;
+use crate::policy::in_words;
 use crate::purchase::ledger_failed;
 use crate::tools::args::{self, CurrencyCode, LineItem, PurchaseRef, Uri};
 use crate::tools::{Name, payment, success};
@@ -167,48 +168,4 @@ pub(in crate::tools) async fn balance(
     let frozen = agent.ledger().is_frozen().map_err(|error| ledger_failed(&error))?;
     let output = json!({"budgets": budgets, "limits": limits, "frozen": frozen});
     Ok(success(output, format!("{sentence}."), None))
-}
-
-/// The rules, one sentence each.
-fn in_words(rules: &Rules) -> Vec<String> {
-    let mut words = Vec::new();
-    for (currency, limits) in &rules.currencies {
-        words.push(format!("{currency}: {}", limits_in_words(limits, *currency)));
-    }
-    words.push("any other currency is denied".to_owned());
-    if let Some(allowed) = &rules.allow_merchants {
-        words.push(format!("only merchants that match {}", allowed.join(", ")));
-    }
-    if !rules.deny_merchants.is_empty() {
-        words.push(format!("no merchant that matches {}", rules.deny_merchants.join(", ")));
-    }
-    for rule in &rules.rules {
-        let says = match &rule.action {
-            RuleAction::Deny => "denies what it covers".to_owned(),
-            RuleAction::Approve => "wants a person to agree to what it covers".to_owned(),
-            RuleAction::Limit { currency, limits } => format!("{currency}: {}", limits_in_words(limits, *currency)),
-            _ => "says something that this version has no words for".to_owned(),
-        };
-        words.push(format!("the rule {} {says}", rule.name));
-    }
-    words
-}
-
-fn limits_in_words(limits: &Limits, currency: Currency) -> String {
-    let most = |limit: Option<u64>, what: &str| limit.map(|limit| format!("at most {} {what}", currency.format(limit)));
-    let count = |limit: Option<u64>, what: &str| limit.map(|limit| format!("at most {limit} payments {what}"));
-    let words: Vec<_> = [
-        most(limits.per_transaction, "in one payment"),
-        limits.approval_above.map(|above| format!("above {} a person is asked", currency.format(above))),
-        most(limits.hour, "within any hour"),
-        most(limits.day, "within any day"),
-        most(limits.week, "within any 7 days"),
-        most(limits.month, "within any 31 days"),
-        count(limits.payments_per_minute, "within any minute"),
-        count(limits.payments_per_hour, "within any hour"),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
-    if words.is_empty() { "no limit".to_owned() } else { words.join(", ") }
 }
