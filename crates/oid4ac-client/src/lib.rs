@@ -97,6 +97,7 @@ pub use error::{
 };
 pub use evidence::{Check, CheckResult, Evidence, KeyUsed, PaymentEvidence, SignedOffer, TrustedKeys};
 pub use journal::{CheckedOffers, FileJournal, Journal, JournalError, MemoryJournal, Progress, Step};
+pub use metadata::ServerSummary;
 pub use money::{Currency, InvalidMoney, Money};
 pub use order::{IdempotencyKey, LineItem, Order, UnsignedOffers};
 pub use origin::{Endpoint, InvalidUrl, Origin};

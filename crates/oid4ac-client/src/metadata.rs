@@ -97,7 +97,35 @@ struct Wire {
     audit_endpoint: Option<String>,
 }
 
+/// What an authorization server says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServerSummary {
+    /// How people are asked for consent; `None` at a server that knows nothing of OID4AC's modes.
+    pub consent_modes: Option<Vec<String>>,
+    /// Whether it lists mandates among what it issues.
+    pub issues_mandates: bool,
+    /// Whether agents can register there.
+    pub takes_registrations: bool,
+}
+
 impl Client {
+    /// Reads the server's metadata and keys, and says what they come to. It needs no registration.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Transport`], [`Error::Server`] if they could not be had.
+    /// - [`Error::PeerMisbehaved`], [`Error::PeerIncompatible`] if they do not hold, or lack what this protocol needs.
+    pub async fn check_server(&self) -> Result<ServerSummary, Error> {
+        let metadata = self.metadata().await?;
+        self.jwks(&metadata.jwks_uri).await?;
+        Ok(ServerSummary {
+            consent_modes: metadata.consent_modes.clone(),
+            issues_mandates: metadata.issues_mandates,
+            takes_registrations: metadata.registration_endpoint.is_some(),
+        })
+    }
+
     /// The metadata, from the cache while it is fresh.
     pub(crate) async fn metadata(&self) -> Result<Arc<Metadata>, Error> {
         let now = self.now();

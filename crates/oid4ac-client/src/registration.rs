@@ -13,7 +13,9 @@ use crate::nonce::Role;
 use crate::secret::{SecretText, SetupToken};
 use crate::send::{Call, sensitive};
 use crate::store::RegistrationAccess;
-use crate::{Artefact, Client, Endpoint, Error, Incompatibility, KeyPair, Misbehaviour, Registration, Stage, Why};
+use crate::{
+    Artefact, Client, Endpoint, Error, Incompatibility, KeyPair, Misbehaviour, Misuse, Registration, Stage, Why,
+};
 
 /// What an agent registers with.
 #[derive(Clone, Debug)]
@@ -112,11 +114,9 @@ impl Client {
         if let Some(registration) = self.covering(request)? {
             return Ok(Registered::Before(registration));
         }
-        let keys = self.inner.store.keys()?;
         let metadata = self.metadata().await?;
-        let endpoint = metadata.registration_endpoint.as_ref();
-        let endpoint = endpoint.ok_or(Incompatibility::MissingMember("registration_endpoint"))?;
-        let keys = match keys {
+        let endpoint = registration_endpoint(&metadata)?;
+        let keys = match self.inner.store.keys()? {
             Some(keys) => keys,
             None => {
                 let keys = Arc::new(KeyPair::generate(self.inner.rng.as_ref()));
@@ -124,13 +124,58 @@ impl Client {
                 keys
             }
         };
+        let (registration, access) = self.send_registration(request, &metadata, endpoint, &keys).await?;
+        if self.inner.store.registration()?.is_some() {
+            // They are the old agent's, and perhaps another principal's.
+            self.end_sessions().await?;
+        }
+        self.inner.store.save_registration(&registration, access)?;
+        Ok(Registered::Now(registration))
+    }
+
+    /// Registers anew with new keys and what the agent is registered with, and puts both in place of the old ones, which
+    /// are kept as backups. Whatever fails, there is one registration with its own keys in the store. Wallet sessions end;
+    /// the old registration stays at the server, until the principal revokes it.
+    ///
+    /// A mandate that is held is bound to the old keys: the caller sees to it that no payment is open.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Misuse`] if the agent is not registered.
+    /// - otherwise as for [`Client::register`].
+    pub async fn rotate_keys(&self, setup_token: SetupToken) -> Result<Registration, Error> {
+        let _alone = self.lock_session().await?;
+        let old = self.inner.store.registration()?.ok_or(Misuse::NotRegistered)?;
+        let request = RegisterRequest {
+            setup_token,
+            redirect_uris: old.redirect_uris,
+            client_name: old.client_name,
+            purpose: old.purpose,
+            scope: old.scope,
+        };
+        let metadata = self.metadata().await?;
+        let endpoint = registration_endpoint(&metadata)?;
+        let keys = Arc::new(KeyPair::generate(self.inner.rng.as_ref()));
+        let (registration, access) = self.send_registration(&request, &metadata, endpoint, &keys).await?;
+        self.end_sessions().await?;
+        self.inner.store.replace(&keys, &registration, access)?;
+        Ok(registration)
+    }
+
+    async fn send_registration(
+        &self,
+        request: &RegisterRequest,
+        metadata: &Metadata,
+        endpoint: &Endpoint,
+        keys: &KeyPair,
+    ) -> Result<(Registration, Option<RegistrationAccess>), Error> {
         let mut call = Call::post(Stage::Register, endpoint, Role::AuthorizationServer);
         let mut statement = Some(request.setup_token.expose());
         if self.inner.compatibility.setup_token == SetupTokenAs::InitialAccessToken {
             call = call.header(AUTHORIZATION, sensitive(&format!("Bearer {}", request.setup_token.expose()))?);
             statement = None;
         }
-        let body = serde_json::to_vec(&self.client_metadata(request, &metadata, &keys, statement))
+        let body = serde_json::to_vec(&self.client_metadata(request, metadata, keys, statement))
             .map_err(|_| Misbehaviour::new(Artefact::Registration, Why::Member("jwks")))?;
         let answer = self.send(call.json(body)).await?;
         if answer.status() != StatusCode::CREATED && answer.status() != StatusCode::OK {
@@ -156,12 +201,7 @@ impl Client {
             principal_id: reply.principal_id,
             revoked_at: None,
         };
-        if self.inner.store.registration()?.is_some() {
-            // They are the old agent's, and perhaps another principal's.
-            self.end_sessions().await?;
-        }
-        self.inner.store.save_registration(&registration, access)?;
-        Ok(Registered::Now(registration))
+        Ok((registration, access))
     }
 
     /// The registration that the store has, if it gives all that is asked for.
@@ -209,6 +249,10 @@ impl Client {
             software_statement,
         }
     }
+}
+
+fn registration_endpoint(metadata: &Metadata) -> Result<&Endpoint, Incompatibility> {
+    metadata.registration_endpoint.as_ref().ok_or(Incompatibility::MissingMember("registration_endpoint"))
 }
 
 /// Only a loopback redirect URI can be `http`.

@@ -52,6 +52,19 @@ pub trait Store: Send + Sync {
         access: Option<RegistrationAccess>,
     ) -> Result<(), StoreError>;
 
+    /// Puts new keys and their registration in place of the old ones, as one: whenever it ends, keys and registration
+    /// belong together.
+    ///
+    /// # Errors
+    ///
+    /// - [`StoreError`] if they could not be kept; the old ones are in place then.
+    fn replace(
+        &self,
+        keys: &Arc<KeyPair>,
+        registration: &Registration,
+        access: Option<RegistrationAccess>,
+    ) -> Result<(), StoreError>;
+
     /// What the authorization for this purchase waits with.
     ///
     /// # Errors
@@ -267,6 +280,17 @@ impl Store for MemoryStore {
 
     fn save_registration(&self, registration: &Registration, _: Option<RegistrationAccess>) -> Result<(), StoreError> {
         self.lock().registration = Some(registration.clone());
+        Ok(())
+    }
+
+    fn replace(
+        &self,
+        keys: &Arc<KeyPair>,
+        registration: &Registration,
+        _: Option<RegistrationAccess>,
+    ) -> Result<(), StoreError> {
+        let mut memory = self.lock();
+        (memory.keys, memory.registration) = (Some(Arc::clone(keys)), Some(registration.clone()));
         Ok(())
     }
 

@@ -473,3 +473,48 @@ async fn logging_out_forgets_even_where_the_server_is_gone() {
     world.kit.net.be_honest();
     assert_eq!(world.client.logout().await.unwrap().only_forgotten, 0);
 }
+
+#[tokio::test]
+async fn keys_are_replaced_with_their_registration_or_not_at_all() {
+    let kit = Kit::unregistered(SandboxConfig::new()).await;
+    let clock = Arc::new(AtomicI64::new(jiff::Timestamp::now().as_second()));
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let issuer = Origin::of(kit.sandbox.as_origin()).unwrap();
+    let process = || client(&kit, &clock, Arc::new(FileStore::new(&data, &issuer)));
+    register(&process(), kit.sandbox.setup_token().unwrap()).await;
+    done(process().login(WalletScope::AuditRead, CALLBACK).await.unwrap());
+    let old = process().registration().unwrap().unwrap();
+    let file = |name: &str| std::fs::read_to_string(data.join(name)).unwrap();
+    let (old_keys, old_client) = (file("keys.json"), file("client.json"));
+
+    assert!(process().rotate_keys(SetupToken::new("setup_unknown")).await.is_err());
+    assert_eq!((file("keys.json"), file("client.json")), (old_keys.clone(), old_client.clone()), "nothing was touched");
+
+    let new = process().rotate_keys(SetupToken::new(kit.sandbox.setup_token().unwrap())).await.unwrap();
+    assert_ne!(new.client_id, old.client_id);
+    assert_eq!(
+        (&new.redirect_uris, &new.client_name, &new.purpose),
+        (&old.redirect_uris, &old.client_name, &old.purpose)
+    );
+    assert_eq!((file("keys.json.bak"), file("client.json.bak")), (old_keys.clone(), old_client.clone()));
+    assert!(!data.join("keys.json.new").exists());
+    pay(&kit, &process()).await;
+    assert_eq!(process().logout().await.unwrap().only_forgotten, 0, "the old sessions are gone");
+
+    // Cut off before the registration was written: the old keys count, and go on counting.
+    let (new_keys, new_client) = (file("keys.json"), file("client.json"));
+    let next = new_keys.replacen('{', &format!("{{\"client_id\":\"{}\",", new.client_id), 1);
+    let put = |name: &str, text: &str| std::fs::write(data.join(name), text).unwrap();
+    put("keys.json", &old_keys);
+    put("client.json", &old_client);
+    put("keys.json.new", &next);
+    std::fs::set_permissions(data.join("keys.json.new"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    pay(&kit, &process()).await;
+    assert_eq!(file("keys.json"), old_keys);
+    // Cut off after: the new ones do.
+    put("client.json", &new_client);
+    pay(&kit, &process()).await;
+    assert_eq!(file("keys.json"), new_keys);
+    assert!(!data.join("keys.json.new").exists());
+}

@@ -152,6 +152,20 @@ impl Agent {
             let client_id = registration.map(|registration| registration.client_id);
             return Err(Refusal::new("registration_configured", sentence).with("client_id", client_id));
         }
+        self.check_nothing_is_open()
+    }
+
+    /// Refuses a rotation of keys that are not this agent's to rotate, or that a payment still needs.
+    pub(crate) fn check_may_rotate(&self) -> Result<(), Refusal> {
+        let provided = Provided::from_env().map_err(|error| Refusal::new("keys_unusable", &format!("{error:#}")))?;
+        if provided.client_id.is_some() || provided.keys.is_some() {
+            let sentence = "keys or client_id are set through the environment: change them where they are set";
+            return Err(Refusal::new("registration_configured", sentence));
+        }
+        self.check_nothing_is_open()
+    }
+
+    fn check_nothing_is_open(&self) -> Result<(), Refusal> {
         let open = Filter { open: Some(true), limit: Filter::MOST, ..Filter::default() };
         let open = self.ledger.list(&open).map_err(|error| ledger_failed(&error))?;
         match open.intents.first() {

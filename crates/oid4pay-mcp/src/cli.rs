@@ -9,7 +9,7 @@ use clap_complete::Shell;
 use crate::config::{LogFormat, Options, Settings};
 use crate::guard_cmd::{self, About, Output};
 use crate::policy_cmd::{self, PolicyCommand};
-use crate::{dashboard, keys, records, server};
+use crate::{client_config, dashboard, doctor, keys, records, server, session_cmd};
 #[cfg(feature = "sandbox")]
 use crate::{demo, sandbox_cmd};
 
@@ -50,9 +50,17 @@ enum Command {
     Export(records::ExportArgs),
     /// Prove a payment from an evidence file alone, on any machine
     VerifyEvidence(records::VerifyEvidenceArgs),
+    /// Print the configuration with which an MCP client starts this server, or write it to the client's own file
+    Config(client_config::ConfigArgs),
+    /// Check everything that this program needs, and say how to mend what is wrong
+    Doctor(Output),
     /// The keys of this agent
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Allow this agent to read your wallet; asks for your passphrase
+    Login(session_cmd::LoginArgs),
+    /// End what you allowed with login
+    Logout,
     /// The spending policy
     #[command(subcommand)]
     Policy(PolicyCommand),
@@ -69,6 +77,8 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum KeysCommand {
+    /// Make new keys, and register them with a new setup token
+    Rotate,
     /// Print the public parts, and where the private ones are
     Show,
 }
@@ -104,6 +114,15 @@ impl Cli {
             Some(Command::Receipt(args)) => records::receipt(&Settings::resolve(self.options)?, &args),
             Some(Command::Export(args)) => records::export(&Settings::resolve(self.options)?, args),
             Some(Command::VerifyEvidence(args)) => records::verify_evidence(&args),
+            Some(Command::Config(args)) => client_config::run(&self.options, &args).map(done),
+            Some(Command::Doctor(output)) => block_on(doctor::run(self.options, output)),
+            Some(Command::Login(args)) => {
+                block_on(session_cmd::login(Settings::resolve(self.options)?, args)).map(done)
+            }
+            Some(Command::Logout) => block_on(session_cmd::logout(Settings::resolve(self.options)?)).map(done),
+            Some(Command::Keys(KeysCommand::Rotate)) => {
+                block_on(keys::rotate(Settings::resolve(self.options)?)).map(done)
+            }
             Some(Command::Keys(KeysCommand::Show)) => keys::show(&Settings::resolve(self.options)?).map(done),
             Some(Command::Completions { shell }) => completions(shell).map(done),
         }

@@ -44,6 +44,34 @@ pub(crate) struct Options {
     log: Option<LogFormat>,
 }
 
+impl Options {
+    /// The same settings for a server that somebody else starts: arguments and environment, without what a file says.
+    /// Folders are made absolute, since it may be started anywhere.
+    pub(crate) fn to_repeat(&self) -> anyhow::Result<(Vec<String>, Vec<(&'static str, String)>)> {
+        let mut arguments = Vec::new();
+        let mut flag = |name: &str, value: Option<String>| {
+            arguments.extend(value.into_iter().flat_map(|value| [name.to_owned(), value]));
+        };
+        let path = |path: &PathBuf| -> anyhow::Result<String> {
+            let path = std::path::absolute(path)?;
+            Ok(path.to_str().with_context(|| format!("{} is not Unicode", path.display()))?.to_owned())
+        };
+        let name_of =
+            |value: &dyn Fn() -> Option<clap::builder::PossibleValue>| value().map(|v| v.get_name().to_owned());
+        flag("--as-origin", self.as_origin.clone().filter(|url| !url.is_empty()));
+        flag("--data-dir", self.data_dir.as_ref().map(path).transpose()?);
+        flag("--config", self.config.as_ref().map(path).transpose()?);
+        flag("--consent-wait", self.consent_wait.map(|seconds| seconds.to_string()));
+        flag("--toolset", self.toolset.and_then(|toolset| name_of(&|| toolset.to_possible_value())));
+        flag("--log", self.log.and_then(|log| name_of(&|| log.to_possible_value())));
+        if self.read_only {
+            arguments.push("--read-only".to_owned());
+        }
+        let directory = self.discovery_url.clone().filter(|url| !url.is_empty());
+        Ok((arguments, directory.map(|url| ("OID4PAY_DISCOVERY_URL", url)).into_iter().collect()))
+    }
+}
+
 /// Which tools a server offers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]

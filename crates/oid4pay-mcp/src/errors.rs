@@ -77,6 +77,15 @@ impl Refusal {
         &self.code
     }
 
+    /// The refusal as a command tells it.
+    pub(crate) fn in_a_command(&self) -> String {
+        let said = self.told.trim_start_matches(" failed").trim_start_matches([':', ' ']);
+        match self.context.get("intent_id").and_then(Value::as_str) {
+            Some(id) => format!("{said} ({id})"),
+            None => said.to_owned(),
+        }
+    }
+
     #[must_use]
     pub(crate) fn retryable(mut self, retryable: bool) -> Self {
         self.retryable = retryable;
@@ -127,6 +136,14 @@ impl Refusal {
         (message, error)
     }
 }
+
+impl Display for Refusal {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(&self.in_a_command())
+    }
+}
+
+impl std::error::Error for Refusal {}
 
 fn from_server(tool: Name, server: &ServerError, code: &str) -> Refusal {
     if let Some(refusal) = tools::refused(tool, server, code) {

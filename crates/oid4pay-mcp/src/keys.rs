@@ -1,13 +1,15 @@
 //! `oid4pay-mcp keys`.
 
-use std::io::Write as _;
+use std::io::{BufRead as _, IsTerminal as _, Read as _, Write as _};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use jose::Signer as _;
-use oid4ac_client::{FileStore, Store as _};
+use oid4ac_client::{FileStore, SetupToken, Store as _};
 
+use crate::agent::Agent;
 use crate::config::Settings;
 use crate::provided::Provided;
+use crate::tools::Name;
 
 /// Prints the public keys, their thumbprints and the registration.
 pub(crate) fn show(settings: &Settings) -> anyhow::Result<()> {
@@ -41,3 +43,49 @@ pub(crate) fn show(settings: &Settings) -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+/// Makes new keys and registers them with a new setup token, which is asked for or read from standard input: a command
+/// line is visible to others.
+pub(crate) async fn rotate(settings: Settings) -> anyhow::Result<()> {
+    let agent = Agent::new(settings);
+    let client = agent.registered_client(Name::Register, &agent.issuer(Name::Register)?)?;
+    agent.check_may_rotate()?;
+    let old = client.registration()?.context("there is no registration")?;
+    let setup_token = setup_token()?;
+    // Somebody may have taken their time to get one.
+    agent.check_may_rotate()?;
+    let new = client.rotate_keys(setup_token).await?;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "This agent now is {} at {}, with new keys.", new.client_id, new.as_url)?;
+    writeln!(out, "The old keys and registration are kept as keys.json.bak and client.json.bak.")?;
+    if old.revoked_at.is_none() {
+        writeln!(
+            out,
+            "{} still stands there: revoke it in your wallet portal if its keys may be known.",
+            old.client_id
+        )?;
+    }
+    if new.principal_id != old.principal_id {
+        writeln!(out, "It is now bound to another person: the one who issued the setup token.")?;
+    }
+    Ok(())
+}
+
+fn setup_token() -> anyhow::Result<SetupToken> {
+    let stdin = std::io::stdin();
+    let typed = match stdin.is_terminal() {
+        true => rpassword::prompt_password("A new setup token, from your wallet portal: ")?,
+        false => {
+            let mut line = String::new();
+            stdin.lock().take(MAX_TOKEN).read_line(&mut line).context("standard input")?;
+            line
+        }
+    };
+    let token = typed.trim();
+    if token.is_empty() {
+        bail!("a new setup token is needed: make one in your wallet portal, and give it on standard input");
+    }
+    Ok(SetupToken::new(token))
+}
+
+const MAX_TOKEN: u64 = 4096;

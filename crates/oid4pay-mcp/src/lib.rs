@@ -6,10 +6,12 @@
 mod agent;
 mod approval;
 mod cli;
+mod client_config;
 mod config;
 mod dashboard;
 #[cfg(feature = "sandbox")]
 pub mod demo;
+mod doctor;
 mod errors;
 mod evidence;
 mod guard_cmd;
@@ -26,6 +28,7 @@ mod resources;
 #[cfg(feature = "sandbox")]
 mod sandbox_cmd;
 mod server;
+mod session_cmd;
 mod stop;
 mod tools;
 mod waiting;

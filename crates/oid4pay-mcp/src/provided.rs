@@ -82,6 +82,15 @@ impl Store for ProvidedStore {
         if self.registration.is_some() { Ok(()) } else { self.files.save_registration(registration, access) }
     }
 
+    fn replace(
+        &self,
+        keys: &Arc<KeyPair>,
+        registration: &Registration,
+        access: Option<RegistrationAccess>,
+    ) -> Result<(), StoreError> {
+        self.files.replace(keys, registration, access)
+    }
+
     fn pending(&self, purchase: &str) -> Result<Option<PendingAuthorization>, StoreError> {
         self.files.pending(purchase)
     }

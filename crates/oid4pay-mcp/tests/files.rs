@@ -14,6 +14,7 @@ async fn files_have_modes_that_keep_others_out() {
     let world = World::new().await;
     let mut server = world.registered().await;
     server.call("agent_payment_initiate", world.socks()).await.output();
+    server.call("agent_audit_chain_query", json!({"principal_token": "wallet-session"})).await.output();
     let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
     assert_eq!(mode(&world.data_dir()), 0o700);
     let mut names = Vec::new();
@@ -22,7 +23,7 @@ async fn files_have_modes_that_keep_others_out() {
         names.push(path.file_name().unwrap().to_str().unwrap().to_owned());
         assert_eq!(mode(&path), if path.is_dir() { 0o700 } else { 0o600 }, "{}", path.display());
     }
-    for name in ["keys.json", "client.json", "ledger.sqlite3"] {
+    for name in ["keys.json", "client.json", "session.json", "ledger.sqlite3"] {
         assert!(names.iter().any(|known| known == name), "{name} is not among {names:?}");
     }
 }

@@ -63,6 +63,19 @@ async fn no_secret_is_on_either_stream_whatever_the_log_settings() {
         server.call("agent_register", registration.clone()).await.output();
         server.call("agent_payment_initiate", world.socks()).await.output();
         server.call("agent_payment_initiate", world.socks()).await.output();
+        // Wallet sessions: one that is kept, some that are given up, and a token that the person handed out.
+        let session = json!({"principal_token": "wallet-session"});
+        server.call("agent_audit_chain_query", session.clone()).await.output();
+        server.call("agent_payment_history", session).await.output();
+        let dsar = json!({"right": "portability", "principal_token": "wallet-session"});
+        server.call("agent_dsar_initiate", dsar.clone()).await.output();
+        let origin = world.sandbox.as_origin();
+        let wallet = json!({"as_url": origin, "resource": origin, "redirect_uri": support::CALLBACK});
+        server.call("agent_wallet_list_agents", wallet.clone()).await.output();
+        server.call("agent_wallet_revoke_agent", with(wallet, "/agent_client_id", json!("agent_x"))).await.error();
+        let given = world.sandbox.principal_token(&world.sandbox.principals()[0].id, "wallet:read").unwrap();
+        server.call("agent_dsar_initiate", with(dsar, "/principal_token", json!(given))).await.error();
+        secrets.lock().unwrap().insert(given);
         // Refusals too: a spent token, a price that is wrong, arguments that are none.
         let spent = with(registration, "/redirect_uris", json!(["https://other.example/cb"]));
         server.call("agent_register", spent).await.error();

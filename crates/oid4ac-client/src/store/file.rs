@@ -70,6 +70,26 @@ impl FileStore {
         }
     }
 
+    /// Goes on with a replacement that was cut off after its registration was in place: the keys beside are the ones that
+    /// belong to it. One that was cut off before never was.
+    fn finish_replacing(&self, dir: &PrivateDir) -> Result<(), StoreError> {
+        let Some(text) = dir.read(NEXT_KEYS)? else { return Ok(()) };
+        let (keys, client_id) = read_keys(dir, NEXT_KEYS, &text)?;
+        let registration = read_json::<Registration>(dir, CLIENT)?;
+        match registration.is_some_and(|registration| client_id == Some(registration.client_id)) {
+            true => self.put_in_place(&keys),
+            false => Ok(()),
+        }
+    }
+
+    fn put_in_place(&self, keys: &KeyPair) -> Result<(), StoreError> {
+        let dir = self.dir()?;
+        let _lock = dir.lock()?;
+        dir.back_up(KEYS)?;
+        dir.write(KEYS, keys_file(keys, None).as_bytes())?;
+        dir.remove(NEXT_KEYS)
+    }
+
     fn change_session(&self, change: impl FnOnce(&mut Session)) -> Result<(), StoreError> {
         loop {
             let dir = self.dir()?;
@@ -89,19 +109,14 @@ impl FileStore {
 impl Store for FileStore {
     fn keys(&self) -> Result<Option<Arc<KeyPair>>, StoreError> {
         let dir = self.dir()?;
+        self.finish_replacing(&dir)?;
         let Some(text) = dir.read(KEYS)? else { return Ok(None) };
         let digest = jose::sha256(&text).to_vec();
         let mut cached = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, keys)) = cached.as_ref().filter(|(known, _)| *known == digest) {
             return Ok(Some(Arc::clone(keys)));
         }
-        let corrupt = |what: String| StoreError::new(&dir.path(KEYS), Problem::Corrupt(what));
-        let file: KeysFile<'_> = serde_json::from_slice(&text).map_err(|e| corrupt(where_in_file(&e)))?;
-        let key = |name, jwk: &RawValue| {
-            PrivateKey::from_jwk(jwk.get().as_bytes()).map_err(|e| corrupt(format!("`{name}`: {e}")))
-        };
-        let keys = KeyPair::new(key("dpop", file.dpop)?, key("private_key_jwt", file.private_key_jwt)?)
-            .map_err(|e| corrupt(e.to_string()))?;
+        let (keys, _) = read_keys(&dir, KEYS, &text)?;
         let keys = Arc::new(keys);
         *cached = Some((digest, Arc::clone(&keys)));
         Ok(Some(keys))
@@ -113,13 +128,23 @@ impl Store for FileStore {
         let dir = self.dir()?;
         let _lock = dir.lock()?;
         dir.back_up(KEYS)?;
-        let mut text = Zeroizing::new(String::with_capacity(600));
-        text.push_str("{\"dpop\":");
-        text.push_str(&keys.dpop().to_jwk());
-        text.push_str(",\"private_key_jwt\":");
-        text.push_str(&keys.private_key_jwt().to_jwk());
-        text.push_str("}\n");
-        dir.write(KEYS, text.as_bytes())
+        dir.write(KEYS, keys_file(keys, None).as_bytes())
+    }
+
+    /// The registration decides: until it is written the old keys count, from then on those in the file beside.
+    fn replace(
+        &self,
+        keys: &Arc<KeyPair>,
+        registration: &Registration,
+        access: Option<RegistrationAccess>,
+    ) -> Result<(), StoreError> {
+        let dir = self.dir()?;
+        {
+            let _lock = dir.lock()?;
+            dir.write(NEXT_KEYS, keys_file(keys, Some(&registration.client_id)).as_bytes())?;
+        }
+        self.save_registration(registration, access)?;
+        self.put_in_place(keys)
     }
 
     fn registration(&self) -> Result<Option<Registration>, StoreError> {
@@ -192,9 +217,37 @@ impl Store for FileStore {
     }
 }
 
+/// `keys.json`; with the client id that they are for, where that is not written yet.
+fn keys_file(keys: &KeyPair, client_id: Option<&str>) -> Zeroizing<String> {
+    let mut text = Zeroizing::new(String::with_capacity(700));
+    text.push('{');
+    if let Some(client_id) = client_id {
+        text.push_str(&format!("\"client_id\":{},", serde_json::Value::from(client_id)));
+    }
+    text.push_str("\"dpop\":");
+    text.push_str(&keys.dpop().to_jwk());
+    text.push_str(",\"private_key_jwt\":");
+    text.push_str(&keys.private_key_jwt().to_jwk());
+    text.push_str("}\n");
+    text
+}
+
+/// The keys in a file, and the client id that they are for, where it says so.
+fn read_keys(dir: &PrivateDir, name: &str, text: &[u8]) -> Result<(KeyPair, Option<String>), StoreError> {
+    let corrupt = |what: String| StoreError::new(&dir.path(name), Problem::Corrupt(what));
+    let file: KeysFile<'_> = serde_json::from_slice(text).map_err(|e| corrupt(where_in_file(&e)))?;
+    let key = |name, jwk: &RawValue| {
+        PrivateKey::from_jwk(jwk.get().as_bytes()).map_err(|e| corrupt(format!("`{name}`: {e}")))
+    };
+    let keys = KeyPair::new(key("dpop", file.dpop)?, key("private_key_jwt", file.private_key_jwt)?);
+    Ok((keys.map_err(|e| corrupt(e.to_string()))?, file.client_id))
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct KeysFile<'a> {
+    #[serde(default)]
+    client_id: Option<String>,
     #[serde(borrow)]
     dpop: &'a RawValue,
     #[serde(borrow)]
@@ -360,6 +413,7 @@ fn where_in_file(error: &serde_json::Error) -> String {
 }
 
 const KEYS: &str = "keys.json";
+const NEXT_KEYS: &str = "keys.json.new";
 const CLIENT: &str = "client.json";
 const SESSION: &str = "session.json";
 const KEEP_PENDING_SECONDS: i64 = 86_400;

@@ -63,6 +63,16 @@ impl PrivateDir {
         }
     }
 
+    /// Removes a file, if it is there.
+    pub(crate) fn remove(&self, name: &str) -> Result<(), StoreError> {
+        let path = self.path(name);
+        match fs::remove_file(&path) {
+            Ok(()) => sync_dir(&self.0),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(StoreError::new(&path, Problem::Io("remove", error))),
+        }
+    }
+
     /// Takes the folder's lock, waiting for other processes; it is let go when the file is dropped.
     pub(crate) fn lock(&self) -> Result<File, StoreError> {
         self.create()?;

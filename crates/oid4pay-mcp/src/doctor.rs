@@ -1,0 +1,343 @@
+//! `oid4pay-mcp doctor`: looks at everything that this program needs, and says how to mend what is wrong.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use axum::body::Bytes;
+use axum::http::Request;
+use jose::{Alg, Clock as _, Signer as _};
+use oid4ac_client::{
+    Client, Endpoint, FileStore, HttpClient as _, Limits, MerchantFilter, Origin, ReqwestClient, Store as _,
+    SystemClock,
+};
+use serde::Serialize;
+
+use crate::agent::Agent;
+use crate::config::{Options, Settings, project_dirs};
+use crate::guard_cmd::{self, Output};
+use crate::human;
+use crate::policy::PolicySource;
+use crate::provided::Provided;
+use crate::tools::Name;
+
+/// What came of one check.
+#[derive(Serialize)]
+struct Finding {
+    check: &'static str,
+    verdict: Verdict,
+    detail: String,
+    /// What mends it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mend: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Verdict {
+    /// As it should be.
+    Ok,
+    /// Something is missing that will be needed, or could be better.
+    Warning,
+    /// It does not work so.
+    Problem,
+}
+
+#[derive(Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn ok(&mut self, check: &'static str, detail: impl Into<String>) {
+        self.0.push(Finding { check, verdict: Verdict::Ok, detail: detail.into(), mend: None });
+    }
+
+    fn warn(&mut self, check: &'static str, detail: impl Into<String>, mend: impl Into<String>) {
+        self.0.push(Finding { check, verdict: Verdict::Warning, detail: detail.into(), mend: Some(mend.into()) });
+    }
+
+    fn problem(&mut self, check: &'static str, detail: impl Into<String>, mend: impl Into<String>) {
+        self.0.push(Finding { check, verdict: Verdict::Problem, detail: detail.into(), mend: Some(mend.into()) });
+    }
+
+    fn is_sound(&self) -> bool {
+        self.0.iter().all(|finding| finding.verdict != Verdict::Problem)
+    }
+}
+
+/// Checks everything. Success if there is no problem; warnings are none.
+pub(crate) async fn run(options: Options, output: Output) -> anyhow::Result<ExitCode> {
+    let mut findings = Findings::default();
+    match Settings::resolve(options) {
+        Ok(settings) => check(settings, &mut findings).await,
+        Err(error) => findings.problem("settings", format!("{error:#}"), "Mend what the message names."),
+    }
+    let mut out = std::io::stdout().lock();
+    if output.json {
+        writeln!(out, "{}", serde_json::json!({"ok": findings.is_sound(), "findings": findings.0}))?;
+    } else {
+        for Finding { check, verdict, detail, mend } in &findings.0 {
+            let mark = match verdict {
+                Verdict::Ok => "ok      ",
+                Verdict::Warning => "warning ",
+                Verdict::Problem => "PROBLEM ",
+            };
+            writeln!(out, "{mark} {check}: {detail}")?;
+            if let Some(mend) = mend {
+                writeln!(out, "          {mend}")?;
+            }
+        }
+    }
+    Ok(if findings.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn check(settings: Settings, findings: &mut Findings) {
+    findings.ok("settings", "flags, environment and settings file are understood");
+    check_written_by_others(&settings, findings);
+    check_data_dir(&settings.data_dir, findings);
+    let issuer = issuer(&settings, findings);
+    if let Some(issuer) = &issuer {
+        check_keys(&settings, issuer, findings);
+    }
+    check_ledger(&settings, findings);
+    check_policy(&settings, findings);
+    check_passphrase(&settings, findings);
+    let Some(issuer) = issuer else { return };
+    let has_directory = settings.directory.is_some();
+    let agent = Agent::new(settings);
+    match agent.client(Name::Register, &issuer) {
+        Err(refusal) => findings.problem("authorization server", refusal.to_string(), "Mend --as-origin."),
+        Ok(client) => {
+            check_server(&client, findings).await;
+            check_clock(&issuer, findings).await;
+            check_directory(&client, has_directory, findings).await;
+        }
+    }
+}
+
+/// Whoever can write these files decides whom the agent trusts and what it may spend.
+fn check_written_by_others(settings: &Settings, findings: &mut Findings) {
+    let usual = project_dirs().map(|directories| directories.config_dir().join("config.toml"));
+    for path in [usual, settings.policy_file.clone()].into_iter().flatten() {
+        if let Some(mode) = mode(&path).filter(|mode| mode & 0o022 != 0) {
+            let detail = format!("{} has mode {mode:04o}: others can change it", path.display());
+            findings.problem("settings", detail, format!("Run: chmod go-w '{}'", path.display()));
+        }
+    }
+}
+
+fn check_data_dir(data_dir: &Path, findings: &mut Findings) {
+    const CHECK: &str = "data directory";
+    if !data_dir.exists() {
+        let detail = format!("{} is not there yet", data_dir.display());
+        return findings.warn(CHECK, detail, "agent_register makes it.");
+    }
+    let mut wide = Vec::new();
+    let looked = look(data_dir, &mut wide);
+    for (path, wanted) in &wide {
+        let detail = format!("{} can be read by others", path.display());
+        findings.problem(CHECK, detail, format!("Run: chmod {wanted:o} '{}'", path.display()));
+    }
+    match looked {
+        Err(error) => findings.problem(
+            CHECK,
+            format!("{}: {error}", data_dir.display()),
+            "Make it a folder that you own and can read.",
+        ),
+        Ok(()) if wide.is_empty() => {
+            findings.ok(CHECK, format!("{}, for its owner alone", data_dir.display()));
+        }
+        Ok(()) => {}
+    }
+}
+
+/// Collects what is open to others, with the mode that it should have.
+fn look(path: &Path, wide: &mut Vec<(std::path::PathBuf, u32)>) -> std::io::Result<()> {
+    let metadata = fs::symlink_metadata(path)?;
+    let wanted = if metadata.is_dir() { 0o700 } else { 0o600 };
+    if mode(path).is_some_and(|mode| mode & 0o077 != 0) {
+        wide.push((path.to_owned(), wanted));
+    }
+    if metadata.is_dir() {
+        for entry in fs::read_dir(path)? {
+            look(&entry?.path(), wide)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+fn mode(path: &Path) -> Option<u32> {
+    use std::os::unix::fs::MetadataExt as _;
+    fs::metadata(path).ok().map(|metadata| metadata.mode() & 0o7777)
+}
+
+#[cfg(not(unix))]
+fn mode(_: &Path) -> Option<u32> {
+    None
+}
+
+fn issuer(settings: &Settings, findings: &mut Findings) -> Option<String> {
+    if let Some(issuer) = &settings.as_origin {
+        return Some(issuer.clone());
+    }
+    match FileStore::registered_issuer(&settings.data_dir) {
+        Ok(Some(issuer)) => Some(issuer),
+        Ok(None) => {
+            let mend = "Set --as-origin or OID4PAY_AS_ORIGIN, so that no other server is taken.";
+            findings.warn("authorization server", "none is set, and none is registered at", mend);
+            None
+        }
+        Err(error) => {
+            findings.problem("registration", error.to_string(), "Do what the message says.");
+            None
+        }
+    }
+}
+
+fn check_keys(settings: &Settings, issuer: &str, findings: &mut Findings) {
+    const CHECK: &str = "keys";
+    let store = FileStore::for_issuer(&settings.data_dir, issuer);
+    let provided = match Provided::from_env() {
+        Ok(provided) => provided,
+        Err(error) => return findings.problem(CHECK, format!("{error:#}"), "Set both variables, or neither."),
+    };
+    let keys = match provided.keys.map_or_else(|| store.keys(), |keys| Ok(Some(keys))) {
+        Ok(keys) => keys,
+        Err(error) => return findings.problem(CHECK, error.to_string(), "Do what the message says."),
+    };
+    match keys {
+        None => findings.warn(CHECK, "there are none yet", "agent_register makes them."),
+        Some(keys) if keys.dpop().public_key().alg() != Alg::EdDsa => {
+            findings.problem(CHECK, "the DPoP key is not Ed25519, so it cannot pay", "Run: oid4pay-mcp keys rotate");
+        }
+        Some(_) => findings.ok(CHECK, "two Ed25519 keys, different ones"),
+    }
+    let registration = match provided.client_id {
+        Some(client_id) => return findings.ok("registration", format!("{client_id}, from the environment")),
+        None => store.registration(),
+    };
+    match registration {
+        Ok(Some(registration)) if registration.revoked_at.is_some() => {
+            let detail = format!("{} has revoked itself", registration.client_id);
+            findings.problem("registration", detail, "Call agent_register with a new setup token.");
+        }
+        Ok(Some(registration)) => {
+            findings.ok("registration", format!("{} at {}", registration.client_id, registration.as_url));
+        }
+        Ok(None) => findings.warn(
+            "registration",
+            format!("there is none at {issuer} yet"),
+            "Call agent_register with a setup token from the wallet portal.",
+        ),
+        Err(error) => findings.problem("registration", error.to_string(), "Do what the message says."),
+    }
+}
+
+fn check_ledger(settings: &Settings, findings: &mut Findings) {
+    const CHECK: &str = "ledger";
+    if !settings.data_dir.exists() {
+        return findings.warn(CHECK, "there is none yet", "The first payment makes it.");
+    }
+    let ledger = guard_cmd::ledger(settings);
+    let mend = "Payments stop until it is mended: restore it from a backup, and keep the damaged one.";
+    match ledger.verify(None) {
+        Ok(Ok(_)) => findings.ok(CHECK, "whole: every row and link holds"),
+        Ok(Err(broken)) => findings.problem(CHECK, broken.to_string(), mend),
+        Err(error) => findings.problem(CHECK, error.to_string(), mend),
+    }
+    match ledger.is_frozen() {
+        Ok(true) => findings.warn(CHECK, "payments are frozen", "Run: oid4pay-mcp unfreeze"),
+        Ok(false) | Err(_) => {}
+    }
+}
+
+fn check_policy(settings: &Settings, findings: &mut Findings) {
+    let path = settings.policy_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+    match PolicySource::new(settings).read() {
+        Ok(_) if settings.policy_file.as_ref().is_some_and(|path| path.exists()) => {
+            findings.ok("policy", format!("{path} is understood"));
+        }
+        Ok(_) => findings.ok("policy", "there is no file, so the defaults hold"),
+        Err(error) => findings.problem("policy", error.to_string(), "Payments stop until it is mended."),
+    }
+}
+
+fn check_passphrase(settings: &Settings, findings: &mut Findings) {
+    match human::is_chosen(settings) {
+        Ok(true) => findings.ok("passphrase", "chosen"),
+        Ok(false) => {
+            findings.warn(
+                "passphrase",
+                "none yet, so nothing can be approved in a terminal",
+                "Run: oid4pay-mcp policy init",
+            );
+        }
+        Err(error) => findings.problem("passphrase", error.to_string(), "Do what the message says."),
+    }
+}
+
+async fn check_server(client: &Client, findings: &mut Findings) {
+    const CHECK: &str = "authorization server";
+    match client.check_server().await {
+        Err(error) => findings.problem(
+            CHECK,
+            format!("{}: {error}", client.issuer()),
+            "Check --as-origin and the network; the issuer must be written exactly as the server writes it.",
+        ),
+        Ok(server) => {
+            findings.ok(CHECK, format!("{}: metadata and keys hold", client.issuer()));
+            if !server.issues_mandates {
+                let detail = "it issues no mandates, so a payment ends with `declined: no mandate issued`";
+                findings.warn(CHECK, detail, "Use a server that lists oid4ac_mandate.");
+            }
+            if !server.takes_registrations {
+                let detail = "it has no registration endpoint";
+                findings.warn(CHECK, detail, "Set OID4PAY_CLIENT_ID and both keys to what you registered there.");
+            }
+        }
+    }
+}
+
+/// A proof is good for a minute either way (RFC 9449 §11.1), so the clock has to be.
+async fn check_clock(issuer: &str, findings: &mut Findings) {
+    const CHECK: &str = "clock";
+    let Ok(origin) = Origin::of(issuer) else { return };
+    let Ok(endpoint) = Endpoint::parse(issuer) else { return };
+    let http = ReqwestClient::for_issuer(&origin, []);
+    let Ok(answer) = http.send(&endpoint, Request::new(Bytes::new()), Limits::ANSWER).await else { return };
+    let date = answer.headers().get("date").and_then(|value| value.to_str().ok());
+    let Some(theirs) = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok()) else {
+        return findings.warn(
+            CHECK,
+            "the authorization server does not say what time it is",
+            "Check your clock yourself.",
+        );
+    };
+    let apart = SystemClock.now() - theirs.timestamp().as_second();
+    match apart.abs() {
+        0..=10 => findings.ok(CHECK, format!("{apart} s from the authorization server's")),
+        11..=30 => {
+            findings.warn(CHECK, format!("{apart} s from the authorization server's"), "Turn on time synchronization.")
+        }
+        _ => findings.problem(
+            CHECK,
+            format!("{apart} s from the authorization server's: its proofs are good for 60 s"),
+            "Turn on time synchronization.",
+        ),
+    }
+}
+
+async fn check_directory(client: &Client, is_set: bool, findings: &mut Findings) {
+    const CHECK: &str = "directory";
+    if !is_set {
+        let mend = "Set --discovery-url or OID4PAY_DISCOVERY_URL to find merchants.";
+        return findings.warn(CHECK, "none is set", mend);
+    }
+    let mut filter = MerchantFilter::default();
+    filter.page_size = Some(1);
+    match client.merchants(&filter).await {
+        Ok(list) => findings.ok(CHECK, format!("{} merchants", list.total)),
+        Err(error) => findings.problem(CHECK, error.to_string(), "Check --discovery-url and the network."),
+    }
+}
