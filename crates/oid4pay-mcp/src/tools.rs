@@ -54,9 +54,14 @@ macro_rules! tools {
                 }
             }
 
-            fn definition(self) -> &'static str {
+            /// Read when it is first asked for.
+            fn definition(self) -> &'static Tool {
                 match self {
-                    $(Self::$variant => include_str!(concat!("tools/", $name, ".json")),)*
+                    $(Self::$variant => {
+                        static TOOL: LazyLock<Tool> =
+                            LazyLock::new(|| parsed(include_str!(concat!("tools/", $name, ".json"))));
+                        &TOOL
+                    })*
                 }
             }
         }
@@ -133,11 +138,12 @@ pub(crate) struct Offered {
 impl Offered {
     /// What `tools/list` answers.
     pub(crate) fn list(self) -> Vec<Tool> {
-        self.definitions().map(|(_, definition)| definition.clone()).collect()
+        Name::ALL.iter().filter_map(|tool| self.definition(*tool)).cloned().collect()
     }
 
+    /// The definition of a tool that is offered.
     pub(crate) fn definition(self, tool: Name) -> Option<&'static Tool> {
-        self.definitions().find(|(name, _)| *name == tool).map(|(_, definition)| definition)
+        self.check(tool).is_ok().then(|| tool.definition())
     }
 
     /// Refuses a call of a tool that is not offered.
@@ -145,20 +151,11 @@ impl Offered {
         if !self.toolset.includes(tool.toolset()) {
             return Err(Refusal::new("not_in_toolset", "the operator has not enabled the toolset of this tool"));
         }
-        match self.read_only && self.definition(tool).is_none() {
-            true => Err(Refusal::new(
-                "read_only",
-                "this server was started with --read-only, and the tool changes something",
-            )),
-            false => Ok(()),
+        if self.read_only && !is_read_only(tool.definition()) {
+            let sentence = "this server was started with --read-only, and the tool changes something";
+            return Err(Refusal::new("read_only", sentence));
         }
-    }
-
-    fn definitions(self) -> impl Iterator<Item = (Name, &'static Tool)> {
-        let offers = move |(tool, definition): &(Name, &Tool)| {
-            self.toolset.includes(tool.toolset()) && (!self.read_only || is_read_only(definition))
-        };
-        Name::ALL.iter().copied().zip(DEFINITIONS.iter()).filter(offers)
+        Ok(())
     }
 }
 
@@ -166,9 +163,7 @@ fn is_read_only(definition: &Tool) -> bool {
     definition.annotations.as_ref().and_then(|annotations| annotations.read_only_hint) == Some(true)
 }
 
-/// The definitions in the order of [`Name::ALL`], read when they are first asked for.
-static DEFINITIONS: LazyLock<Vec<Tool>> = LazyLock::new(|| {
-    #[expect(clippy::expect_used, reason = "the definitions are part of the program, and a test reads each")]
-    let read = |name: &Name| serde_json::from_str(name.definition()).expect("a tool's definition");
-    Name::ALL.iter().map(read).collect()
-});
+#[expect(clippy::expect_used, reason = "the definitions are part of the program, and a test reads each")]
+fn parsed(definition: &str) -> Tool {
+    serde_json::from_str(definition).expect("a tool's definition")
+}
