@@ -54,8 +54,12 @@ impl Client {
         check_prices(order, &offers)?;
         let verdict = offers.iter().flatten().next().map_or(Verdict::Absent, |offer| offer.verdict.clone());
         let nonce = offers.first().and_then(Option::as_ref).map(|offer| offer.nonce.clone());
-        let evidence = offers.iter().map(|offer| offer.as_ref().map(|offer| offer.evidence.clone())).collect();
-        let digest = offer_digest(offers.into_iter().map(|offer| offer.map(|offer| offer.object)))?;
+        let apart = |offer: Option<VerifiedOffer>| match offer {
+            Some(VerifiedOffer { object, evidence, .. }) => (Some(object), Some(evidence)),
+            None => (None, None),
+        };
+        let (objects, evidence): (Vec<_>, Vec<_>) = offers.into_iter().map(apart).unzip();
+        let digest = offer_digest(objects)?;
         Ok((CheckedOffers { digest, nonce, verdict, unsigned_skus }, Evidence::Offers(evidence)))
     }
 

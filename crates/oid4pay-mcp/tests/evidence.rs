@@ -265,6 +265,48 @@ async fn keys_from_a_source_of_ones_own_make_the_proof_whole() {
     assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("no key that can be used"));
 }
 
+/// The newest page of a principal's audit chain, as the server writes it.
+async fn audit_page(world: &World, principal: usize) -> Bytes {
+    let token = world.sandbox.principal_token(&world.sandbox.principals()[principal].id, "audit:read").unwrap();
+    let http = ReqwestClient::for_issuer(&Origin::of(world.sandbox.as_origin()).unwrap(), []);
+    let endpoint = Endpoint::parse(&format!("{}/audit/principal/range", world.sandbox.as_origin())).unwrap();
+    let request = http::Request::builder().header("authorization", format!("Bearer {token}"));
+    let answer = http.send(&endpoint, request.body(Bytes::new()).unwrap(), Limits::ANSWER).await.unwrap();
+    assert!(answer.status().is_success(), "{answer:?}");
+    answer.into_body()
+}
+
+#[tokio::test]
+async fn audit_entries_are_taken_along_and_checked() {
+    let (world, id) = paid().await;
+    let export = async |principal: usize| {
+        let path = world.home.path().join(format!("audit-{principal}.json"));
+        std::fs::write(&path, audit_page(&world, principal).await).unwrap();
+        let arguments = ["export", "--evidence", &id, "--audit", path.to_str().unwrap()];
+        serde_json::from_str::<Value>(&stdout(&run(&world, &arguments))).unwrap()
+    };
+    let file = export(0).await;
+    let output = verify(&file, &[]);
+    assert_eq!(failing(&output), Vec::<String>::new());
+    let told = json_of(&output);
+    let audit = told["checks"].as_array().unwrap().iter().find(|check| check["name"] == "audit").unwrap();
+    assert_eq!(audit["result"], "holds", "{audit}");
+    for (pointer, value) in [
+        ("/audit/entries/0/payload", json!({})),
+        ("/audit/entries/0/ts", json!("2020-01-01T00:00:00Z")),
+        ("/audit/entries/0/prev_hash", json!(base64url::encode(&[0; 32]))),
+        ("/audit/entries/0/entry_hash", json!(base64url::encode(&[7; 32]))),
+    ] {
+        assert_eq!(failing(&verify(&forge(with(file.clone(), pointer, value)), &[])), ["audit"], "{pointer}");
+    }
+    // Somebody else's entries say nothing of this payment.
+    assert_eq!(failing(&verify(&export(1).await, &[])), ["audit"]);
+    let nonsense = world.home.path().join("nonsense");
+    std::fs::write(&nonsense, "[]").unwrap();
+    let output = run(&world, &["export", "--evidence", &id, "--audit", nonsense.to_str().unwrap()]);
+    assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("--audit"), "{output:?}");
+}
+
 #[tokio::test]
 async fn evidence_is_written_for_its_owner_alone_and_over_nothing() {
     let (world, id) = paid().await;
