@@ -14,7 +14,7 @@ impl Origin {
     /// # Errors
     ///
     /// - [`InvalidUrl`] if `url` is not an absolute `https` URL, or an `http` one whose host is a loopback one, or if it
-    ///   carries user information.
+    ///   carries user information, or its host's name ends with a dot.
     ///
     /// # Examples
     ///
@@ -23,6 +23,7 @@ impl Origin {
     /// assert_eq!(Origin::of("https://Shop.Example:443/a?b").unwrap().as_str(), "https://shop.example");
     /// assert!(Origin::of("http://shop.example/").is_err());
     /// assert!(Origin::of("https://user@shop.example/").is_err());
+    /// assert!(Origin::of("https://shop.example./").is_err());
     /// ```
     pub fn of(url: &str) -> Result<Self, InvalidUrl> {
         Endpoint::parse(url).map(|endpoint| endpoint.origin)
@@ -93,6 +94,10 @@ impl Endpoint {
             "http" if is_loopback_host(&parsed) => {}
             _ => return Err(InvalidUrl::Scheme),
         }
+        // A second spelling of the same host, and another origin: limits on one would not hold for the other.
+        if parsed.domain().is_some_and(|name| name.ends_with('.')) {
+            return Err(InvalidUrl::TrailingDot);
+        }
         if !parsed.username().is_empty() || parsed.password().is_some() {
             return Err(InvalidUrl::UserInfo);
         }
@@ -145,6 +150,9 @@ pub enum InvalidUrl {
     /// Neither `https`, nor `http` on a loopback host.
     #[error("its scheme is not https (http is for loopback hosts only)")]
     Scheme,
+    /// A dot at the end of the host's name.
+    #[error("its host's name ends with a dot")]
+    TrailingDot,
     /// `user:password@` before the host.
     #[error("it carries user information")]
     UserInfo,

@@ -272,3 +272,17 @@ async fn a_mandate_from_elsewhere_passes_the_budget_and_the_cap() {
     }
     assert_eq!(world.all_settlements().await.len(), 1);
 }
+
+/// A host has one name here: limits on one spelling would not hold for another.
+#[tokio::test]
+async fn another_spelling_of_a_host_is_no_other_merchant() {
+    let world = World::new().await;
+    let mut server = world.registered().await;
+    world.sandbox.clear_requests();
+    for host in ["https://shop.example.", "https://shop.example.:8443", "https://SHOP.example%2E"] {
+        let arguments = with(world.socks(), "/merchant_url", json!(host));
+        let arguments = with(arguments, "/merchant_verify_url", json!(format!("{host}/verify-mandate")));
+        assert_eq!(server.call("agent_payment_initiate", arguments).await.code(), "invalid_url", "{host}");
+    }
+    assert!(world.sandbox.requests().is_empty());
+}
