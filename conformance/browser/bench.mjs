@@ -21,8 +21,8 @@ export const CALLBACK = "https://agent.example/callback";
 const STEP_MS = 30_000;
 /** Both colour schemes on a desk, and on a small telephone. */
 export const SCREENS = ["light", "dark"].flatMap((scheme) => [
-  { name: `${scheme}, 860 px`, scheme, width: 860, suffix: scheme },
-  { name: `${scheme}, 360 px`, scheme, width: 360, suffix: `${scheme}-small` },
+  { name: `${scheme}, 860 px`, scheme, width: 860 },
+  { name: `${scheme}, 360 px`, scheme, width: 360 },
 ]);
 
 /** What held and what didn't. A check that throws has failed, and the next one runs. */
@@ -185,11 +185,15 @@ export class Agent {
     return { args, item, price: `${(item.unit_price_minor / 100).toFixed(2)} EUR` };
   }
 
-  /** Pays; gives the consent URL as soon as the client is told, and the answer when the call returns. */
   pay(args) {
+    return this.watch("agent_payment_initiate", args);
+  }
+
+  /** Calls a tool; gives the consent URL as soon as the client is told, and the answer when the call returns. */
+  watch(tool, args) {
     let told;
     const url = new Promise((resolve) => (told = resolve));
-    const answer = this.call("agent_payment_initiate", args, ({ message }) => {
+    const answer = this.call(tool, args, ({ message }) => {
       const found = /https?:\S+/.exec(message ?? "");
       if (found) told(found[0]);
     });
@@ -254,9 +258,20 @@ export async function inspect(page, name) {
   assert.ok(wide <= there, `${name} is ${wide} px wide on a screen of ${there}`);
 }
 
+/** The pages of the documentation, and how much of each is shown. */
+const PICTURES = {
+  "portal-consent": 1200,
+  "portal-payments": 620,
+  "dashboard-overview": 1160,
+  "dashboard-question": 1200,
+};
+
 /** A picture for the documentation, where one is wanted. */
 export async function picture(page, screen, name) {
-  if (!process.env.SCREENSHOTS) return;
-  await mkdir(process.env.SCREENSHOTS, { recursive: true });
-  await page.screenshot({ path: join(process.env.SCREENSHOTS, `${name}-${screen.suffix}.png`), fullPage: true });
+  const { SCREENSHOTS: folder } = process.env;
+  if (!folder || screen.width < 800 || !(name in PICTURES)) return;
+  await mkdir(folder, { recursive: true });
+  const height = Math.min(PICTURES[name], await page.evaluate(() => document.documentElement.scrollHeight));
+  const clip = { x: 0, y: 0, width: screen.width, height };
+  await page.screenshot({ path: join(folder, `${name}-${screen.scheme}.png`), fullPage: true, clip });
 }

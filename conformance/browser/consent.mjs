@@ -1,7 +1,7 @@
 // A person decides in a browser, and an MCP client waits for it, or has stopped waiting.
 
 import assert from "node:assert/strict";
-import { World, signIn } from "./bench.mjs";
+import { CALLBACK, World, inspect, signIn } from "./bench.mjs";
 
 export async function consent(report, browser) {
   const world = await World.start("dashboard");
@@ -113,6 +113,45 @@ export async function consent(report, browser) {
     await page.getByRole("heading", { name: "Approved" }).waitFor();
     assert.equal((await answer).structuredContent?.status, "settled");
     await page.context().close();
+  });
+
+  await report.check("an agent that asks for scanning gets a page to scan, and what is approved there counts", async () => {
+    const { args } = await agent.purchase(6);
+    await agent.close();
+    await agent.connect({ wait: 0 });
+    const scanned = { ...args, consent_mode_hint: "scan" };
+    const asked = (await agent.call("agent_payment_initiate", scanned)).structuredContent;
+    assert.deepEqual([asked?.status, asked?.consent_mode], ["approval_required", "scan"]);
+    // A telephone: small, and signed in nowhere.
+    const page = await browser.person({ width: 360 });
+    await page.goto(asked.consent_url);
+    await signIn(page);
+    await page.getByRole("button", { name: "Approve" }).click();
+    await page.getByRole("heading", { name: "Approved" }).waitFor();
+    await page.context().close();
+    assert.equal((await agent.call("agent_payment_initiate", scanned)).structuredContent?.status, "settled");
+  });
+
+  await report.check("lets an agent see the wallet only when the person allows it", async () => {
+    const { as_origin } = world.sandbox;
+    const args = { as_url: as_origin, resource: as_origin, redirect_uri: CALLBACK };
+    const list = () => agent.call("agent_wallet_list_agents", args);
+    for (const [decision, heading] of [["Decline", "Declined"], ["Approve", "Approved"]]) {
+      const asked = (await list()).structuredContent;
+      assert.equal(asked?.status, "approval_required");
+      const page = await browser.person();
+      await page.goto(asked.consent_url);
+      await signIn(page);
+      await page.getByRole("heading", { name: "Allow access to your wallet?" }).waitFor();
+      await page.getByText("See your agents").waitFor();
+      await inspect(page, "consent for the wallet");
+      await page.getByRole("button", { name: decision }).click();
+      await page.getByRole("heading", { name: heading }).waitFor();
+      await page.context().close();
+      const answer = await list();
+      if (decision === "Decline") assert.equal(answer.isError, true, answer.content[0].text);
+      else assert.equal(answer.structuredContent?.agents?.length, 1, answer.content[0].text);
+    }
   });
 
   await agent.close();

@@ -222,6 +222,41 @@ async fn the_page_shows_what_is_decided_and_takes_the_decision() {
 }
 
 #[tokio::test]
+async fn a_page_that_is_answered_too_late_says_so() {
+    let world = dashboard().await;
+    let agent = world.agent().await;
+    let waiting = ask(&agent, &purchase(&agent).await).await;
+    let (browser, path) = (Browser::new(&world), path(&world, &waiting));
+    let page = browser.sign_in(&world, 0, path).await;
+    world.clock.advance(900);
+    let late = browser.submit_from(&page, path, &[("decision", "approve")]).await;
+    assert_eq!(late.status, 404);
+    let again = browser.get(path).await;
+    assert!(again.text().contains("<h1>Too late</h1>") && !again.text().contains("value=\"approve\""));
+    assert_eq!(agent.poll(text(&waiting, "poll_uri")).await.json(), json!({ "status": "expired" }));
+}
+
+#[tokio::test]
+async fn the_page_shows_the_price_of_each_line_where_the_prices_make_the_amount() {
+    let world = dashboard().await;
+    let agent = world.agent().await;
+    let lines = json!([{ "sku": SKU, "qty": 2 }, { "sku": "alpaca-sock-moss-39", "qty": 1 }]);
+    for (amount, shown) in [(2 * 1299 + 1249, true), (3000, false)] {
+        let mut form = agent.par_form(&purchase(&agent).await);
+        let details = json!([{
+            "type": "oid4ac_mandate", "amount_minor": amount, "currency": "EUR", "merchant": world.merchant(0).origin,
+            "line_items": lines,
+        }]);
+        support::set_owned(&mut form, "authorization_details", Some(details.to_string()));
+        let pushed = agent.post("/oauth/par", &form).await.json();
+        let waiting = agent.authorize(text(&pushed, "request_uri")).await.json();
+        let page = Browser::new(&world).sign_in(&world, 0, path(&world, &waiting)).await.text();
+        let prices = page.contains("<td>2</td><td>12.99 EUR</td>") && page.contains("<td>1</td><td>12.49 EUR</td>");
+        assert_eq!((prices, page.matches("in the total").count()), (shown, if shown { 0 } else { 2 }), "{page}");
+    }
+}
+
+#[tokio::test]
 async fn another_account_sees_an_error_and_the_request_stays_pending() {
     let world = dashboard().await;
     let agent = world.agent().await;

@@ -70,8 +70,8 @@ impl AuthorizationServer {
         match waiting.decided {
             Some(ConsentDecision::Approve) => return notice(visitor, Tone::Good, "Approved", &self.approved(&waiting)),
             Some(ConsentDecision::Decline) => {
-                let text = "<p>Nothing was allowed, and nothing will be charged.</p><p class=\"soft\">Your agent has been \
-                            told. You can close this page.</p>";
+                let text = "<p>Nothing was allowed, and nothing will be charged.</p><p class=\"soft\">Your agent learns \
+                            of this by itself. You can close this page.</p>";
                 return notice(visitor, Tone::Neutral, "Declined", text);
             }
             None if self.clock.now() >= waiting.expires_at => {
@@ -134,7 +134,9 @@ impl AuthorizationServer {
             ),
             None => "may do what you were shown, until you revoke it".to_owned(),
         };
-        format!("<p><bdi>{agent}</bdi> {what}.</p><p class=\"soft\">It has been told. You can close this page.</p>")
+        format!(
+            "<p><bdi>{agent}</bdi> {what}.</p><p class=\"soft\">It learns of this by itself. You can close this page.</p>"
+        )
     }
 
     fn payment(&self, mandate: &MandateRequest) -> String {
