@@ -88,8 +88,9 @@ pub(crate) struct Call<'a> {
 }
 
 /// Makes the purchase, goes on with it, or answers what came of it.
-pub(crate) async fn run(call: Call<'_>) -> Result<Ran, Refusal> {
+pub(crate) async fn run(mut call: Call<'_>) -> Result<Ran, Refusal> {
     let policy = call.agent.policy()?;
+    call.purchase = with_agent(call.purchase, call.client);
     let mut reply = ask::take_reply(&call)?;
     loop {
         let (intent, question) = match attempt(&call, &policy, &mut reply).await? {
@@ -110,10 +111,20 @@ pub(crate) async fn run(call: Call<'_>) -> Result<Ran, Refusal> {
 }
 
 /// What policy and ledger would say about `purchase` now, for a dry run. Nothing is stored or reserved.
-pub(crate) fn simulate(agent: &Agent, purchase: &Purchase) -> Result<Value, Refusal> {
+pub(crate) fn simulate(agent: &Agent, client: &Client, purchase: Purchase) -> Result<Value, Refusal> {
     let policy = agent.policy()?;
-    let evaluation = agent.ledger().simulate(purchase, &policy).map_err(|error| ledger_failed(&error))?;
+    let purchase = with_agent(purchase, client);
+    let evaluation = agent.ledger().simulate(&purchase, &policy).map_err(|error| ledger_failed(&error))?;
     Ok(json!({"verdict": evaluation.verdict, "findings": findings(&evaluation)}))
+}
+
+/// Names the agent to rules as the authorization server does: its own name is what the model wants it to be.
+fn with_agent(purchase: Purchase, client: &Client) -> Purchase {
+    match client.registration() {
+        Ok(Some(registration)) => purchase.agent(registration.client_id),
+        // Without a registration nothing is paid, and a file that cannot be read is told by whoever needs it next.
+        _ => purchase,
+    }
 }
 
 /// How far one attempt got.
@@ -132,9 +143,10 @@ impl From<Answer> for Attempt {
 async fn attempt(call: &Call<'_>, policy: &Policy, reply: &mut Option<Reply>) -> Result<Attempt, Refusal> {
     let ledger = call.agent.ledger();
     let begun = begin(call, policy).await?;
-    if let Some(reply) = reply.as_ref() {
-        reply.check_is_about(&begun)?;
-    }
+    let begun = match reply.as_ref() {
+        Some(reply) => reply.check_is_about(begun)?,
+        None => begun,
+    };
     let (journal, replayed) = match begun {
         Begun::New(claim) | Begun::Resume(claim) => {
             let claim = match &call.work {
@@ -211,8 +223,11 @@ fn put_question(claim: Claim, call: &Call<'_>, policy: &Policy) -> Result<Attemp
     Ok(Attempt::AskHuman(Box::new(intent), Question::New))
 }
 
-/// Tells whoever reads the log what the policy warns of; the ledger has it all.
+/// Tells whoever reads the log what the policy warns of, unless they are asked anyway; the ledger has it all.
 fn raise_alerts(claim: &Claim) {
+    if claim.intent().approval != Approval::NotNeeded {
+        return;
+    }
     for alert in claim.evaluation().alerts.iter().filter(|alert| alert.severity >= Severity::Warning) {
         tracing::warn!(intent = %claim.intent().id, code = alert.code, "{}", alert.message);
     }

@@ -302,6 +302,8 @@ async fn an_input_required_result_is_answered_once_in_whichever_process() {
     let refused = call(&mut server, world.socks(), Some(&state), yes()).await;
     assert!(refused["content"][0]["text"].as_str().unwrap().contains("request_state_spent"), "{refused}");
     assert_eq!(settlements(&world).await, 0);
+    let open = spend_guard::Filter { open: Some(true), ..spend_guard::Filter::default() };
+    assert_eq!(world.ledger().list(&open).unwrap().intents.len(), 1, "the slippers alone hold money back");
 
     let question = call(&mut server, slippers(&world), None, Value::Null).await;
     let state = question["requestState"].clone();

@@ -267,3 +267,26 @@ async fn the_human_asks_the_policy_without_paying() {
     assert!(success && shown["in_force"] == true && shown["frozen"] == false);
     assert_eq!(shown["rules"]["currencies"]["EUR"]["per_transaction"], 10_000);
 }
+
+#[tokio::test]
+async fn rules_for_a_merchant_a_category_and_an_agent_hold() {
+    let world = World::new().await;
+    let mut server = world.registered().await;
+    let client = std::fs::read_to_string(world.data_dir().join("client.json")).unwrap();
+    let client: Value = serde_json::from_str(&client).unwrap();
+    let rule = |scope: &str| format!("[[rule]]\nname = \"r\"\n{scope}\naction = \"deny\"\n");
+    let (socks, merchant) = (world.socks(), world.alpacanica());
+    let origin = &merchant.origin;
+    let host = origin.rsplit_once(':').unwrap().0;
+    for scope in [format!("merchant = \"{host}:*\""), format!("agent = {}", client["client_id"])] {
+        world.set_policy(&rule(&scope));
+        assert_eq!(server.call(PAY, socks.clone()).await.code(), "rule_denied", "{scope}");
+    }
+    let cheapest = json!({
+        "store_url": origin, "merchant_verify_url": merchant.verify_url, "max_amount_minor": 1500,
+        "category": "care", "redirect_uri": support::CALLBACK,
+    });
+    world.set_policy(&rule("category = \"care\""));
+    assert_eq!(server.call("agent_buy_cheapest_from_store", cheapest).await.code(), "rule_denied");
+    assert_eq!(server.call(PAY, socks).await.output()["status"], "settled");
+}

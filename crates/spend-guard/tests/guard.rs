@@ -351,6 +351,33 @@ fn an_approval_that_comes_or_is_used_too_late_is_worth_nothing() {
 }
 
 #[test]
+fn a_ticket_is_taken_once_and_only_the_newest() {
+    let bench = bench();
+    let mut first = claim(bench.ledger.begin(&purchase(10_00, "a"), None).unwrap());
+    let id = first.intent().id.clone();
+    let spent = |ticket: &str| {
+        assert!(matches!(bench.reopened().redeem_ticket(&id, ticket), Err(LedgerError::TicketSpent(_))), "{ticket}");
+    };
+    spent("never issued");
+    bench.ledger.issue_ticket(&id, "one").unwrap();
+    bench.ledger.issue_ticket(&id, "two").unwrap();
+    spent("one");
+    spent("");
+    // Nothing of it is kept but a hash, and a step in between leaves it valid.
+    assert!(!serde_json::to_string(&bench.ledger.intent(&id).unwrap()).unwrap().contains("two"));
+    first.consent_pending("https://x", 1).unwrap();
+    assert_eq!(bench.reopened().redeem_ticket(&id, "two").unwrap().id, id);
+    spent("two");
+    let other = claim(bench.ledger.begin(&purchase(10_00, "b"), None).unwrap());
+    bench.ledger.issue_ticket(&other.intent().id, "three").unwrap();
+    spent("three");
+    // What was presented has no questions left.
+    settle(first);
+    assert!(matches!(bench.ledger.issue_ticket(&id, "four"), Err(LedgerError::TicketSpent(_))));
+    assert!(bench.ledger.verify(None).unwrap().is_ok());
+}
+
+#[test]
 fn a_missing_offer_wants_a_human_whatever_the_sum() {
     let bench = bench();
     let mut claim = claim(bench.ledger.begin(&purchase(1, "a"), Some(&Policy::default())).unwrap());

@@ -222,6 +222,7 @@ fn a_looser_policy_is_known_as_one() {
         ("day = 10", "day = 10\nhour = 1"),
         ("action = \"approve\"", "action = \"deny\""),
         ("replay_hours = 24", "replay_hours = 25"),
+        ("replay_hours = 24", "approval_in_client = false"),
     ] {
         assert_eq!(looser(from, to), [""; 0], "{to}");
     }
@@ -246,6 +247,8 @@ fn a_looser_policy_is_known_as_one() {
     ] {
         assert_eq!(looser(from, to), [what], "{to}");
     }
+    let strict = Policy::parse("approval_in_client = false", "p").unwrap();
+    assert_eq!(Policy::default().looser_than(strict.rules()), ["approval_in_client is true"]);
     let jpy = format!("{base}\n[currency.JPY]\nper_transaction = 1\napproval_above = 1\nhour = 1\nday = 1");
     assert_eq!(Policy::parse(&jpy, "p").unwrap().looser_than(before.rules()), ["currency.JPY is allowed"]);
     let without = format!("{base}\n[currency.USD]\nallowed = false");

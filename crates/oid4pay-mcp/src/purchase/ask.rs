@@ -46,17 +46,23 @@ pub(super) struct Reply {
 }
 
 impl Reply {
-    /// Refuses an answer to the question of another purchase.
-    pub(super) fn check_is_about(&self, begun: &Begun) -> Result<(), Refusal> {
-        let intent = match begun {
+    /// Refuses an answer to the question of another purchase, and gives back what that would have held.
+    pub(super) fn check_is_about(&self, begun: Begun) -> Result<Begun, Refusal> {
+        let intent = match &begun {
             Begun::New(claim) | Begun::Resume(claim) => claim.intent(),
             Begun::Replay(intent) | Begun::InProgress(intent) | Begun::AwaitingApproval(intent) => intent,
             Begun::Denied(denial) => &denial.intent,
         };
-        match intent.id == self.about {
-            true => Ok(()),
-            false => Err(Refusal::new("request_state_spent", "the requestState belongs to another purchase")),
+        if intent.id == self.about {
+            return Ok(begun);
         }
+        let refusal = Refusal::new("request_state_spent", "the requestState belongs to another purchase");
+        if let Begun::New(mut claim) = begun
+            && let Err(error) = claim.refused(refusal.code(), "it came with another purchase's requestState")
+        {
+            tracing::warn!(intent = %claim.intent().id, %error, "the intent could not be closed");
+        }
+        Err(refusal)
     }
 }
 

@@ -119,7 +119,7 @@ async fn simulate(
     let chosen = cheapest.find(client, Name::BuyCheapest).await?;
     let refused = |error| Refusal::from_client(Name::BuyCheapest, &Misuse::Money(error).into());
     let price = Money::new(chosen.unit_price_minor, cheapest.currency).map_err(refused)?;
-    let guard = purchase::simulate(agent, &as_picked(issuer, cheapest, &chosen)?)?;
+    let guard = purchase::simulate(agent, client, as_picked(issuer, cheapest, &chosen)?)?;
     let sentence = format!(
         "The cheapest article at {} that fits costs {price} by its signed offer. {} Nothing was paid.",
         cheapest.store,

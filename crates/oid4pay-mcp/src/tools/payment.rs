@@ -73,7 +73,7 @@ pub(super) async fn pay(agent: &Agent, arguments: Arguments, waiting: Waiting) -
     }
     let purchase = as_purchase(&issuer, &order, purchase_ref)?;
     if dry_run {
-        let guard = purchase::simulate(agent, &purchase)?;
+        let guard = purchase::simulate(agent, &client, purchase)?;
         return simulated(&client, &order, guard).await.map(CallToolResponse::from).map_err(refused);
     }
     let work = Work::Order(Box::new(move |key| terms.order(key)));

@@ -41,7 +41,7 @@ pub(super) async fn verify(agent: &Agent, arguments: Arguments, waiting: Waiting
     let key = idempotency_key(agent.ledger(), &issuer, &presented, arguments.idempotency_key.as_deref())?;
     let purchase = as_purchase(&issuer, &presented, &key)?;
     if arguments.dry_run {
-        let guard = purchase::simulate(agent, &purchase)?;
+        let guard = purchase::simulate(agent, &client, purchase)?;
         return Ok(simulated(&presented, &key, guard).into());
     }
     let work = Work::Presentation { presented: Box::new(presented), line_items, offer_id: arguments.offer_id };
