@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail};
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
-use crate::config::{Options, Settings};
+use crate::config::{Options, Repeated, Settings};
 
 /// What `config` takes.
 #[derive(Clone, Debug, clap::Args)]
@@ -49,8 +49,8 @@ pub(crate) fn run(options: &Options, args: &ConfigArgs) -> anyhow::Result<()> {
     Settings::resolve(options.clone())?;
     let binary = std::env::current_exe().context("the path of this program")?;
     let command = binary.to_str().context("the path of this program is not Unicode")?.to_owned();
-    let (args_given, env) = options.to_repeat()?;
-    let launch = Launch { command, args: args_given, env };
+    let Repeated { arguments, environment } = options.to_repeat()?;
+    let launch = Launch { command, args: arguments, env: environment };
     let mut out = std::io::stdout().lock();
     if !args.write {
         return Ok(write!(out, "{}", args.client.fragment(&launch))?);

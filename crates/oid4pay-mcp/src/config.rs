@@ -44,10 +44,16 @@ pub(crate) struct Options {
     log: Option<LogFormat>,
 }
 
+/// Settings, to be given again.
+pub(crate) struct Repeated {
+    pub(crate) arguments: Vec<String>,
+    pub(crate) environment: Vec<(&'static str, String)>,
+}
+
 impl Options {
     /// The same settings for a server that somebody else starts: arguments and environment, without what a file says.
     /// Folders are made absolute, since it may be started anywhere.
-    pub(crate) fn to_repeat(&self) -> anyhow::Result<(Vec<String>, Vec<(&'static str, String)>)> {
+    pub(crate) fn to_repeat(&self) -> anyhow::Result<Repeated> {
         let mut arguments = Vec::new();
         let mut flag = |name: &str, value: Option<String>| {
             arguments.extend(value.into_iter().flat_map(|value| [name.to_owned(), value]));
@@ -68,7 +74,10 @@ impl Options {
             arguments.push("--read-only".to_owned());
         }
         let directory = self.discovery_url.clone().filter(|url| !url.is_empty());
-        Ok((arguments, directory.map(|url| ("OID4PAY_DISCOVERY_URL", url)).into_iter().collect()))
+        Ok(Repeated {
+            arguments,
+            environment: directory.map(|url| ("OID4PAY_DISCOVERY_URL", url)).into_iter().collect(),
+        })
     }
 }
 

@@ -246,9 +246,8 @@ fn check_ledger(settings: &Settings, findings: &mut Findings) {
         Ok(Err(broken)) => findings.problem(CHECK, broken.to_string(), mend),
         Err(error) => findings.problem(CHECK, error.to_string(), mend),
     }
-    match ledger.is_frozen() {
-        Ok(true) => findings.warn(CHECK, "payments are frozen", "Run: oid4pay-mcp unfreeze"),
-        Ok(false) | Err(_) => {}
+    if let Ok(true) = ledger.is_frozen() {
+        findings.warn(CHECK, "payments are frozen", "Run: oid4pay-mcp unfreeze");
     }
 }
 

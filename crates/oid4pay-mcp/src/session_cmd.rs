@@ -90,11 +90,11 @@ fn show(scope: WalletScope, consent: &Consent) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A QR code in half blocks, light on dark whatever the terminal's colours: the code's own margin is the light part.
+/// A QR code in half blocks, dark on light whatever the colours of the terminal are.
 fn qr(url: &str) -> anyhow::Result<String> {
     let code = QrCode::new(url).context("the consent URL does not fit in a QR code")?;
     let lines = code.render::<Dense1x2>().build();
-    Ok(lines.lines().map(|line| format!("\x1b[97;40m{line}\x1b[0m\n")).collect())
+    Ok(lines.lines().map(|line| format!("\x1b[30;107m{line}\x1b[0m\n")).collect())
 }
 
 /// Revokes and forgets the sessions.
@@ -128,6 +128,6 @@ mod tests {
         let code = qr("https://sandbox.oid4pay.com/portal/consent/0123456789abcdefghijkl").unwrap();
         let widths: Vec<_> = code.lines().map(|line| line.chars().count()).collect();
         assert!(widths.iter().all(|width| *width == widths[0] && *width < 80), "{widths:?}");
-        assert!(code.lines().all(|line| line.starts_with("\x1b[97;40m") && line.ends_with("\x1b[0m")));
+        assert!(code.lines().all(|line| line.starts_with("\x1b[30;107m") && line.ends_with("\x1b[0m")));
     }
 }

@@ -9,8 +9,9 @@ use std::process::Stdio;
 
 use http::Method;
 use oid4ac_client::SystemClock;
-use sandbox::{ConsentMode, Party, SandboxConfig};
+use sandbox::{ConsentDecision, ConsentMode, Party, SandboxConfig};
 use serde_json::{Value, json};
+use support::person::at_a_terminal;
 use support::{BINARY, World, with};
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
@@ -83,6 +84,52 @@ async fn login_wants_a_person_at_a_terminal() {
             ended.stderr
         );
     }
+}
+
+#[tokio::test]
+async fn login_shows_where_to_decide_and_waits() {
+    const PASSPHRASE: &str = "correct horse";
+    let world = World::with(SandboxConfig::new().consent_mode(ConsentMode::Scan)).await;
+    drop(world.registered().await);
+    let terminal = |arguments: &[&str], answers: &'static [&'static str]| {
+        let (data_dir, home) = (world.data_dir(), world.home.path().to_owned());
+        let own = ["--as-origin", world.sandbox.as_origin(), "--data-dir", data_dir.to_str().unwrap()];
+        let all: Vec<_> = own.iter().chain(arguments).map(|argument| (*argument).to_owned()).collect();
+        tokio::task::spawn_blocking(move || {
+            let all: Vec<_> = all.iter().map(String::as_str).collect();
+            at_a_terminal(&all, &home, answers)
+        })
+    };
+    let (success, shown) = terminal(&["login"], &[]).await.unwrap();
+    assert!(!success && shown.contains("policy init"), "{shown}");
+    assert!(terminal(&["policy", "init"], &[PASSPHRASE, PASSPHRASE]).await.unwrap().0);
+    world.sandbox.clear_requests();
+    let wrong = terminal(&["login"], &["wrong horse", "wrong horse", "wrong horse"]).await.unwrap();
+    assert!(!wrong.0 && world.sandbox.requests().is_empty(), "{}", wrong.1);
+
+    let url = || {
+        let text = fs::read(world.data_dir().join("session.json")).ok()?;
+        let session: Value = serde_json::from_slice(&text).ok()?;
+        Some(session["pending"]["session audit:read"]["consent"]["url"].as_str()?.to_owned())
+    };
+    let principal = world.sandbox.principals()[0].id.clone();
+    for decision in [ConsentDecision::Decline, ConsentDecision::Approve] {
+        let login = terminal(&["login", "--scope", "audit:read"], &[PASSPHRASE]);
+        let page = loop {
+            match url() {
+                Some(url) => break url,
+                None => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+            }
+        };
+        world.sandbox.decide(&page, &principal, decision).unwrap();
+        let (success, shown) = login.await.unwrap();
+        assert!(shown.contains(&page) && shown.contains('▀') && !shown.contains(PASSPHRASE), "{shown}");
+        assert_eq!(success, decision == ConsentDecision::Approve, "{shown}");
+        assert!(shown.contains(if success { "audit:read: allowed" } else { "insufficient_scope (need audit:read)" }));
+    }
+    // What a person allowed there needs no person in a call.
+    let mut server = world.server_without_waiting().await;
+    server.call("agent_audit_chain_query", session()).await.output();
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use http::{Method, Response};
 use jose::base64url;
 use sandbox::{ConsentDecision, ConsentMode, DisputeStatus, Party, SandboxConfig};
 use serde_json::{Value, json};
+use support::person::Person;
 use support::{Answer, CALLBACK, Lifecycle, Server, World, with};
 
 /// Every row of the contract's error tables for these six tools, and the test that provokes it.
@@ -719,6 +720,40 @@ async fn a_call_that_was_canceled_leaves_the_question_to_be_answered() {
     let mut patient = world.server().await;
     patient.call("agent_audit_chain_query", session()).await.output();
     assert_eq!(decide(&world, &url, ConsentDecision::Decline), Err(sandbox::WalletError::Decided));
+}
+
+#[tokio::test]
+async fn the_question_goes_out_through_the_client_where_it_can() {
+    let world = World::with(SandboxConfig::new().consent_mode(ConsentMode::Dashboard)).await;
+    drop(world.registered().await);
+    let person = Person::who_answers([Some(json!({"action": "accept"})), Some(json!({"action": "decline"}))]);
+    let asked = person.asked();
+    let mut server = world.server_for(person, Lifecycle::Handshake("2025-11-25")).await;
+    let id = server.ask("tools/call", json!({"name": "agent_audit_chain_query", "arguments": session()})).await;
+    let approve = async {
+        loop {
+            let page = asked.lock().unwrap().first().map(|question| question["url"].as_str().unwrap().to_owned());
+            if let Some(page) = page {
+                return decide(&world, &page, ConsentDecision::Approve).unwrap();
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let (answer, ()) = tokio::join!(server.answer_to(id), approve);
+    assert!(answer.unwrap()["structuredContent"]["entries"].is_array());
+    let declined = server.call("agent_wallet_list_agents", wallet_arguments(&world)).await;
+    assert_eq!(declined.code(), "declined");
+
+    // Without a handshake, as an answer that wants one.
+    let mut server = world.server_for(Person::who_answers([]), Lifecycle::Inline).await;
+    let call = json!({"name": "agent_dsar_initiate", "arguments": dsar("access", "wallet-session")});
+    let question = server.request("tools/call", call.clone()).await.unwrap();
+    let page = question["inputRequests"]["consent"]["params"]["url"].as_str().unwrap();
+    decide(&world, page, ConsentDecision::Approve).unwrap();
+    let mut again = with(call, "/requestState", question["requestState"].clone());
+    again["inputResponses"] = json!({"consent": {"action": "accept"}});
+    let answer = server.request("tools/call", again).await.unwrap();
+    assert_eq!(answer["structuredContent"]["status"], "queued", "{answer}");
 }
 
 #[tokio::test]

@@ -226,6 +226,22 @@ mod tests {
     }
 
     #[test]
+    fn the_documented_file_is_understood_and_has_every_key() {
+        let documented = include_str!("../../../../docs/configuration.md");
+        let text = documented.split("```toml").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        File::parse(text).unwrap();
+        let table: toml::Table = toml::from_str(text).unwrap();
+        let expected = |section: &str| {
+            let (_, unknown) = File::parse(&format!("{section}\nno_such_key = 1")).unwrap_err();
+            let names: Vec<_> = unknown.split('`').skip(3).step_by(2).map(str::to_owned).collect();
+            names.into_iter().collect::<std::collections::BTreeSet<_>>()
+        };
+        let keys = |table: &toml::Table| table.keys().cloned().collect();
+        assert_eq!(expected(""), keys(&table));
+        assert_eq!(expected("[authorization_server]"), keys(table["authorization_server"].as_table().unwrap()));
+    }
+
+    #[test]
     fn an_empty_file_is_what_no_file_is() {
         let file = File::parse("").unwrap();
         assert_eq!(file.authorization_server.compatibility(), Compatibility::default());

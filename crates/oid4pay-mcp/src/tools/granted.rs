@@ -1,11 +1,15 @@
 //! Calls that the person has to allow: waiting for their decision, and what is answered meanwhile.
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::time::Duration;
 
-use jose::random_token;
-use oid4ac_client::{Consent, Error, Granted, Misuse, PrincipalTokenError, ServerError, Stage, SystemRng, WalletScope};
-use rmcp::model::{CallToolResult, ElicitRequestParams, ElicitResult, ElicitationAction};
+use jose::{base64url, sha256};
+use oid4ac_client::{Consent, Error, Granted, Misuse, PrincipalTokenError, ServerError, Stage, WalletScope};
+use rmcp::model::{
+    CallToolResponse, CallToolResult, ElicitRequest, ElicitRequestParams, ElicitResult, ElicitationAction,
+    InputRequest, InputRequiredResult,
+};
 use serde_json::json;
 
 use super::{Name, success};
@@ -18,14 +22,14 @@ pub(super) async fn granted<T, Answer>(
     waiting: &Waiting,
     call: impl Fn() -> Answer,
     done: impl FnOnce(T) -> CallToolResult,
-) -> Result<CallToolResult, Refusal>
+) -> Result<CallToolResponse, Refusal>
 where
     Answer: Future<Output = Result<Granted<T>, Error>>,
 {
     let mut question = None;
     loop {
         let consent = match call().await.map_err(|error| Refusal::from_client(tool, &error))? {
-            Granted::Done(value) => return Ok(done(value)),
+            Granted::Done(value) => return Ok(done(value).into()),
             Granted::Consent(consent) => consent,
             Granted::InsufficientScope(scope) => return Err(insufficient_scope(tool, scope)),
             Granted::ConsentExpired => {
@@ -34,10 +38,16 @@ where
             _ => return Err(Refusal::new("unexpected_outcome", "the client gave an outcome not known here")),
         };
         waiting.tell_consent(&consent).await;
-        let question = question.get_or_insert_with(|| Question::put(waiting, tool, &consent));
+        let question = match &mut question {
+            Some(question) => question,
+            None => match Question::put(waiting, tool, &consent) {
+                Put::Question(put) => question.insert(put),
+                Put::AskClient(result) => return Ok(result.into()),
+            },
+        };
         match question.wait(Duration::from_secs(consent.interval_seconds.max(1))).await {
             Next::Poll => {}
-            Next::Answer => return Ok(approval_required(&consent)),
+            Next::Answer => return Ok(approval_required(&consent).into()),
             Next::Refuse => {
                 return Err(Refusal::new("declined", "the person did not want to decide about this; nothing was done"));
             }
@@ -49,6 +59,15 @@ where
 struct Question<'a> {
     waiting: &'a Waiting,
     asked: Option<Pin<Box<dyn Future<Output = Option<ElicitResult>> + Send + 'a>>>,
+    /// What they said to it.
+    said: Option<ElicitationAction>,
+}
+
+/// How a question goes out.
+enum Put<'a> {
+    Question(Question<'a>),
+    /// The client has to ask, and to call again.
+    AskClient(InputRequiredResult),
 }
 
 /// What to do while the person has not decided.
@@ -59,40 +78,53 @@ enum Next {
 }
 
 impl<'a> Question<'a> {
-    fn put(waiting: &'a Waiting, tool: Name, consent: &Consent) -> Self {
-        let asked = (waiting.way(Form::Url) == Some(Way::Elicit)).then(|| {
-            let question = ElicitRequestParams::UrlElicitationParams {
-                meta: None,
-                message: format!("Your wallet wants you to decide whether {} may go on.", tool.as_str()),
-                url: consent.url.clone(),
-                elicitation_id: random_token::<16>(&SystemRng),
-            };
-            Box::pin(waiting.elicit(question)) as Pin<Box<dyn Future<Output = _> + Send + 'a>>
+    fn put(waiting: &'a Waiting, tool: Name, consent: &Consent) -> Put<'a> {
+        // It permits nothing: it only says that the client has asked about this very consent.
+        let state = format!("consent.{}", base64url::encode(&sha256(consent.url.as_bytes())));
+        let page = || ElicitRequestParams::UrlElicitationParams {
+            meta: None,
+            message: format!("Your wallet wants you to decide whether {} may go on.", tool.as_str()),
+            url: consent.url.clone(),
+            elicitation_id: state.clone(),
+        };
+        let said = waiting.take_input().filter(|input| input.state == state).map(|input| {
+            let answer = input.responses.get(CONSENT).and_then(|value| serde_json::from_value(value.clone()).ok());
+            answer.map_or(ElicitationAction::Cancel, |answer: ElicitResult| answer.action)
         });
-        Self { waiting, asked }
+        let asked = match waiting.way(Form::Url).filter(|_| said.is_none()) {
+            Some(Way::Elicit) => Some(Box::pin(waiting.elicit(page())) as _),
+            Some(Way::InputRequired) => {
+                let request = InputRequest::Elicitation(ElicitRequest::new(page()));
+                let requests = BTreeMap::from([(CONSENT.to_owned(), request)]);
+                return Put::AskClient(InputRequiredResult::new(Some(requests), Some(state)));
+            }
+            None => None,
+        };
+        Put::Question(Self { waiting, asked, said })
     }
 
     /// Waits for as long as the authorization server wants between two polls.
     async fn wait(&mut self, interval: Duration) -> Next {
-        if interval > self.waiting.left() {
-            return Next::Answer;
-        }
         let pause = self.waiting.pause(interval);
         let mut pause = std::pin::pin!(pause);
-        if let Some(asked) = &mut self.asked {
+        loop {
+            match self.said {
+                Some(ElicitationAction::Decline) => return Next::Refuse,
+                Some(ElicitationAction::Cancel) => return Next::Answer,
+                _ if interval > self.waiting.left() => return Next::Answer,
+                _ => {}
+            }
+            let Some(asked) = &mut self.asked else {
+                return if pause.await { Next::Poll } else { Next::Answer };
+            };
             tokio::select! {
                 answer = asked => {
                     self.asked = None;
-                    match answer.map(|answer| answer.action) {
-                        Some(ElicitationAction::Decline) => return Next::Refuse,
-                        Some(ElicitationAction::Cancel) => return Next::Answer,
-                        _ => {}
-                    }
+                    self.said = answer.map(|answer| answer.action);
                 }
                 goes_on = &mut pause => return if goes_on { Next::Poll } else { Next::Answer },
             }
         }
-        if pause.await { Next::Poll } else { Next::Answer }
     }
 }
 
@@ -172,3 +204,5 @@ fn wants_wallet_session(tool: Name) -> Option<Refusal> {
     };
     Some(Refusal::in_words("invalid_token", words))
 }
+
+const CONSENT: &str = "consent";

@@ -3,7 +3,7 @@
 use oid4ac_client::{
     AuditPage, AuditQuery, ChainReport, Client, Disputes, DsarAnswer, DsarRight, HeadVerdict, Payments, PrincipalToken,
 };
-use rmcp::model::CallToolResult;
+use rmcp::model::{CallToolResponse, CallToolResult};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -38,7 +38,11 @@ enum Delivery {
     SynchronousJson,
 }
 
-pub(super) async fn dsar(agent: &Agent, arguments: DsarArguments, waiting: Waiting) -> Result<CallToolResult, Refusal> {
+pub(super) async fn dsar(
+    agent: &Agent,
+    arguments: DsarArguments,
+    waiting: Waiting,
+) -> Result<CallToolResponse, Refusal> {
     let tool = Name::DsarInitiate;
     let (client, token) = as_principal(agent, tool, arguments.principal_token)?;
     let right = match arguments.right {
@@ -135,7 +139,7 @@ pub(super) async fn audit_chain_query(
     agent: &Agent,
     arguments: AuditArguments,
     waiting: Waiting,
-) -> Result<CallToolResult, Refusal> {
+) -> Result<CallToolResponse, Refusal> {
     let tool = Name::AuditChainQuery;
     let (client, token) = as_principal(agent, tool, arguments.principal_token)?;
     let mut query = AuditQuery::default();
@@ -222,7 +226,7 @@ pub(super) async fn payment_history(
     agent: &Agent,
     arguments: HistoryArguments,
     waiting: Waiting,
-) -> Result<CallToolResult, Refusal> {
+) -> Result<CallToolResponse, Refusal> {
     let tool = Name::PaymentHistory;
     let (client, token) = as_principal(agent, tool, arguments.principal_token)?;
     let (from, to) = (arguments.from_iso.map(DateTime::into_string), arguments.to_iso.map(DateTime::into_string));

@@ -1,7 +1,7 @@
 //! `agent_wallet_register`, `agent_wallet_list_agents`, `agent_wallet_revoke_agent`.
 
 use oid4ac_client::{Client, Origin, RegisterRequest, Registered, SetupToken};
-use rmcp::model::CallToolResult;
+use rmcp::model::{CallToolResponse, CallToolResult};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -97,7 +97,7 @@ pub(super) async fn list_agents(
     agent: &Agent,
     arguments: ListArguments,
     waiting: Waiting,
-) -> Result<CallToolResult, Refusal> {
+) -> Result<CallToolResponse, Refusal> {
     let tool = Name::WalletListAgents;
     let client = client(agent, tool, &arguments.as_url, &arguments.resource)?;
     let redirect_uri = arguments.redirect_uri.as_str();
@@ -127,7 +127,7 @@ pub(super) async fn revoke_agent(
     agent: &Agent,
     arguments: RevokeArguments,
     waiting: Waiting,
-) -> Result<CallToolResult, Refusal> {
+) -> Result<CallToolResponse, Refusal> {
     let tool = Name::WalletRevokeAgent;
     let client = client(agent, tool, &arguments.as_url, &arguments.resource)?;
     let (revoked, redirect_uri) = (arguments.agent_client_id.as_str(), arguments.redirect_uri.as_str());
