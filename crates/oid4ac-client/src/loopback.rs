@@ -74,6 +74,11 @@ impl Sessions {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Session>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Nobody needs to be asked any more.
+    pub(crate) fn forget(&self, key: &str) {
+        self.lock().remove(key);
+    }
 }
 
 impl Client {

@@ -30,6 +30,7 @@ impl Client {
     pub async fn pay(&self, order: &Order, journal: &dyn Journal) -> Result<Outcome, Error> {
         let mut progress = journal.progress()?;
         if let Some(outcome) = finished(&progress) {
+            self.inner.sessions.forget(order.idempotency_key().as_str());
             return outcome;
         }
         let agent = self.agent()?;

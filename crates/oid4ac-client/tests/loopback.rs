@@ -309,6 +309,21 @@ async fn a_new_process_asks_anew_and_a_client_that_is_gone_takes_its_listener_al
     assert!(matches!(world.client.pay(&order, &journal).await.unwrap(), Outcome::Settled(_)));
 }
 
+#[tokio::test]
+async fn a_page_is_closed_when_another_process_was_first() {
+    let world = World::new().await;
+    let (order, journal) = (world.socks(), MemoryJournal::default());
+    let other = another_client(&world.kit, &world.clock);
+    let token = SetupToken::new(world.kit.sandbox.setup_token().unwrap());
+    other.register(&RegisterRequest::new(token, [CALLBACK])).await.unwrap();
+    let Outcome::Consent(of_other) = other.pay(&order, &journal).await.unwrap() else { panic!() };
+    follow(&world.asked(&order, &journal).await).await;
+    assert!(matches!(world.client.pay(&order, &journal).await.unwrap(), Outcome::Settled(_)));
+    assert!(matches!(other.pay(&order, &journal).await.unwrap(), Outcome::Settled(_)));
+    closed(&of_other.url).await;
+    assert_eq!(world.settlements().await, 1);
+}
+
 /// Waits until nobody listens there.
 async fn closed(url: &str) {
     for _ in 0..1000 {
