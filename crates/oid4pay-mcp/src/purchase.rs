@@ -54,7 +54,7 @@ impl Answer {
 
 /// What a call comes to.
 pub(crate) enum Ran {
-    Answered(Answer),
+    Answered(Box<Answer>),
     /// The client has to put a question to its person, and call again with the answer.
     AskClient(Box<InputRequiredResult>),
 }
@@ -103,7 +103,8 @@ pub(crate) async fn run(mut call: Call<'_>) -> Result<Ran, Refusal> {
             Decision::No(intent) => return Err(rejected(&intent)),
             Decision::Open(intent) => {
                 let command = call.agent.settings().command(&format!("approve {}", intent.id));
-                return Ok(Ran::Answered(Answer::ApprovalRequired { intent, place: Place::Here { command } }));
+                let answer = Answer::ApprovalRequired { intent, place: Place::Here { command } };
+                return Ok(Ran::Answered(Box::new(answer)));
             }
             Decision::AskClient(question) => return Ok(Ran::AskClient(question)),
         }
@@ -136,7 +137,7 @@ enum Attempt {
 
 impl From<Answer> for Attempt {
     fn from(answer: Answer) -> Self {
-        Self::Ran(Ran::Answered(answer))
+        Self::Ran(Ran::Answered(Box::new(answer)))
     }
 }
 
