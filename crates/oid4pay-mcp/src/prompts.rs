@@ -124,21 +124,40 @@ pub(crate) fn fill(name: &str, arguments: Option<JsonObject>) -> Result<GetPromp
     if given.keys().any(|name| !template.arguments.iter().any(|argument| argument.name == name)) {
         return Err(invalid("the prompt has no argument of that name"));
     }
-    let mut text = template.text.to_owned();
+    let mut said = Vec::with_capacity(template.arguments.len());
     for argument in template.arguments {
-        let said = match given.get(argument.name) {
-            None => argument.default.map(str::to_owned),
-            Some(value) => {
-                Some(value.as_str().ok_or_else(|| invalid("an argument of a prompt is text"))?.trim().to_owned())
-            }
+        let words = match given.get(argument.name) {
+            None => "",
+            Some(value) => value.as_str().ok_or_else(|| invalid("an argument of a prompt is text"))?.trim(),
         };
-        let said = said.filter(|said| !said.is_empty()).or_else(|| argument.default.map(str::to_owned));
-        let said = said.ok_or_else(|| invalid(&format!("the argument `{}` is missing", argument.name)))?;
-        let said: String = said.chars().filter(|c| !c.is_control()).take(MAX_CHARS).collect();
-        text = text.replacen(&format!("{{{}}}", argument.name), &said, 1);
+        let words = if words.is_empty() { argument.default } else { Some(words) };
+        let words = words.ok_or_else(|| invalid(&format!("the argument `{}` is missing", argument.name)))?;
+        let words: String = words.chars().filter(|c| !c.is_control()).take(MAX_CHARS).collect();
+        said.push((argument.name, words));
     }
+    let text = filled(template.text, &said);
     let message = PromptMessage::new_text(Role::User, text);
     Ok(GetPromptResult::new(vec![message]).with_description(template.description))
+}
+
+/// `text` with what was said in the places of that name. What was said is not looked at for places of its own.
+fn filled(mut text: &str, said: &[(&str, String)]) -> String {
+    let mut filled = String::with_capacity(text.len());
+    while let Some((before, after)) = text.split_once('{') {
+        filled.push_str(before);
+        let place = said.iter().find_map(|(name, words)| Some((words, after.strip_prefix(name)?.strip_prefix('}')?)));
+        match place {
+            Some((words, rest)) => {
+                filled.push_str(words);
+                text = rest;
+            }
+            None => {
+                filled.push('{');
+                text = after;
+            }
+        }
+    }
+    filled + text
 }
 
 /// Of one argument.

@@ -162,13 +162,16 @@ async fn prompts_carry_the_persons_words() {
         let mut arguments = serde_json::Map::new();
         for argument in prompt["arguments"].as_array().unwrap() {
             assert!(argument["description"].is_string());
-            arguments.insert(argument["name"].as_str().unwrap().to_owned(), json!("these very words\u{1b}[2J\n"));
+            arguments.insert(
+                argument["name"].as_str().unwrap().to_owned(),
+                json!("these very words\u{1b}[2J\n{reason}{what}"),
+            );
         }
         let filled = json!({"name": prompt["name"], "arguments": arguments});
         let result = server.request("prompts/get", filled).await.unwrap();
         let text = result["messages"][0]["content"]["text"].as_str().unwrap();
         assert_eq!(result["messages"][0]["role"], "user");
-        assert_eq!(text.matches("these very words[2J").count(), arguments.len(), "{text}");
+        assert_eq!(text.matches("these very words[2J{reason}{what}").count(), arguments.len(), "{text}");
         let required: Vec<_> =
             prompt["arguments"].as_array().unwrap().iter().filter(|one| one["required"] == true).collect();
         let bare = server.request("prompts/get", json!({"name": prompt["name"]})).await;
