@@ -146,18 +146,26 @@ export class Agent {
     return { link: found, origin: new URL(found).origin, stop };
   }
 
-  /** Chooses the passphrase as a person does, in a terminal. */
-  async choosePassphrase(passphrase) {
-    const terminal = spawn("script", ["-qec", `'${BINARY}' policy init`, "/dev/null"], {
+  /** Runs a command in a terminal as a person does, who types the passphrase where it is asked for. `ended` is its exit code. */
+  terminal(command, passphrase) {
+    const terminal = spawn("script", ["-qec", `'${BINARY}' ${command}`, "/dev/null"], {
       env: { HOME: this.home, PATH: process.env.PATH },
       stdio: ["pipe", "pipe", "inherit"],
     });
+    running.add(terminal);
+    terminal.shown = "";
     terminal.stdout.setEncoding("utf8");
     terminal.stdout.on("data", (shown) => {
+      terminal.shown += shown;
       if (/: $/.test(shown)) terminal.stdin.write(`${passphrase}\n`);
     });
-    const code = await new Promise((resolve) => terminal.on("exit", resolve));
-    assert.equal(code, 0, "policy init");
+    terminal.ended = new Promise((resolve) => terminal.on("exit", resolve));
+    terminal.ended.then(() => running.delete(terminal));
+    return terminal;
+  }
+
+  async choosePassphrase(passphrase) {
+    assert.equal(await this.terminal("policy init", passphrase).ended, 0, "policy init");
   }
 
   /** The arguments that buy the n-th thing under 15.00 EUR that a merchant has in stock. */

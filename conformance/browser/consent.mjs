@@ -1,7 +1,26 @@
 // A person decides in a browser, and an MCP client waits for it, or has stopped waiting.
 
 import assert from "node:assert/strict";
+import jsqr from "jsqr";
 import { CALLBACK, World, inspect, signIn } from "./bench.mjs";
+
+/** What a telephone would read off a terminal: half blocks, black ones on white. */
+function readTerminalQr(shown) {
+  const rows = shown.split("\n").map((line) => /\x1b\[30;107m([ \u2580\u2584\u2588]+)\x1b/.exec(line)?.[1]).filter(Boolean);
+  assert.ok(rows.length > 10, `no code: ${shown}`);
+  const halves = ["\u2580\u2588", "\u2584\u2588"];
+  const light = rows.flatMap((row) => halves.map((half) => [...row].map((cell) => !half.includes(cell))));
+  const scale = 6;
+  const [width, height] = [light[0].length * scale, light.length * scale];
+  const pixels = new Uint8ClampedArray(width * height * 4);
+  for (let y = 0; y < height; y += 1) {
+    for (let x = 0; x < width; x += 1) {
+      const value = light[Math.floor(y / scale)][Math.floor(x / scale)] ? 255 : 0;
+      pixels.set([value, value, value, 255], (y * width + x) * 4);
+    }
+  }
+  return jsqr(pixels, width, height, { inversionAttempts: "dontInvert" })?.data;
+}
 
 export async function consent(report, browser) {
   const world = await World.start("dashboard");
@@ -156,4 +175,29 @@ export async function consent(report, browser) {
 
   await agent.close();
   await world.stop();
+
+  await report.check("a code scanned off the terminal leads to the page, and what is approved there counts", async () => {
+    const scanned = await World.start("scan");
+    const person = await scanned.agent();
+    const passphrase = "correct horse & battery";
+    await person.choosePassphrase(passphrase);
+    const login = person.terminal(`--as-origin ${scanned.sandbox.as_origin} login --scope audit:read`, passphrase);
+    while (!login.shown.includes("Waiting for your decision")) {
+      const ended = await Promise.race([login.ended, new Promise((resolve) => setTimeout(resolve, 100, "not yet"))]);
+      assert.equal(ended, "not yet", login.shown);
+    }
+    const url = readTerminalQr(login.shown);
+    assert.ok(url?.startsWith(`${scanned.portal}/consent/`), `the code says ${url}`);
+    assert.ok(login.shown.includes(url));
+    const page = await browser.person({ width: 360 });
+    await page.goto(url);
+    await signIn(page);
+    await page.getByText("Read what your agents did and paid").waitFor();
+    await page.getByRole("button", { name: "Approve" }).click();
+    await page.getByRole("heading", { name: "Approved" }).waitFor();
+    await page.context().close();
+    assert.equal(await login.ended, 0, login.shown);
+    await person.close();
+    await scanned.stop();
+  });
 }
