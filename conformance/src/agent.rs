@@ -460,6 +460,9 @@ impl<'w> Agent<'w> {
             }
             let answer = self.world.http.send(call).await?;
             self.note_nonce(url, &answer);
+            if answer.status == 429 {
+                self.world.was_too_busy()?;
+            }
             if danced || !answer.is(401, "use_dpop_nonce") {
                 return Ok(answer);
             }

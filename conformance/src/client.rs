@@ -2,12 +2,14 @@
 
 use crate::check::Check;
 
+mod authorization;
 mod deception;
+mod offers;
 mod tokens;
 
 pub(crate) use deception::{Deception, Peer};
 
 /// All checks of the client.
 pub(crate) fn checks() -> Vec<Check> {
-    [tokens::checks()].into_iter().flatten().collect()
+    [authorization::checks(), tokens::checks(), offers::checks()].into_iter().flatten().collect()
 }

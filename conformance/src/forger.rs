@@ -1,10 +1,11 @@
 //! A peer's key that the liar made: published as the peer's own, it signs whatever is to be believed.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use http::Response;
-use jose::{Alg, PrivateKey, Signer as _, TokenHeader};
+use jose::{Alg, PrivateKey, Signer as _};
 use serde_json::{Value, json};
 
 use crate::forge::{self, take_apart};
@@ -51,15 +52,6 @@ impl Forger {
         edit(&mut claims);
         format!("{}{disclosures}", self.sign(typ, &claims))
     }
-
-    /// Signs a JSON document as a detached JWS over its canonical form (RFC 7515 appendix F).
-    pub(crate) fn sign_detached(&self, document: &Value) -> String {
-        let payload = serde_json_canonicalizer::to_vec(document).unwrap_or_default();
-        let header = TokenHeader::untyped().kid(&self.kid);
-        let jws = jose::sign_compact(self.key.as_ref(), &header, &payload).unwrap_or_default();
-        let parts: Vec<_> = jws.split('.').collect();
-        format!("{}..{}", parts.first().unwrap_or(&""), parts.last().unwrap_or(&""))
-    }
 }
 
 /// An authorization server with the liar's key issues what the sandbox's does, changed so: the access token by the first,
@@ -90,16 +82,20 @@ pub(crate) type Edit = fn(&mut Value);
 /// Leaves claims as they are.
 pub(crate) fn as_they_are(_: &mut Value) {}
 
-/// A merchant with the liar's key gives the receipts that the sandbox's does, changed so.
+/// A merchant gives the receipts that the sandbox's does, changed so; from then on the liar's key is its own.
 pub(crate) fn gives_receipts(typ: &'static str, edit: Edit) -> Lie {
     let forger = Forger::new(Alg::EdDsa);
+    let given = AtomicBool::new(false);
     Arc::new(move |request, answer| match request.path.as_str() {
-        "/.well-known/jwks.json" => forger.jwks(),
-        "/verify-mandate" if answer.status().is_success() => lie::edit_json(answer, &|reply: &mut Value| {
-            if let Some(receipt) = reply["receipt_jws"].as_str() {
-                reply["receipt_jws"] = forger.resign(receipt, typ, edit).into();
-            }
-        }),
+        "/.well-known/jwks.json" if given.load(Ordering::SeqCst) => forger.jwks(),
+        "/verify-mandate" if answer.status().is_success() => {
+            given.store(true, Ordering::SeqCst);
+            lie::edit_json(answer, &|reply: &mut Value| {
+                if let Some(receipt) = reply["receipt_jws"].as_str() {
+                    reply["receipt_jws"] = forger.resign(receipt, typ, edit).into();
+                }
+            })
+        }
         _ => answer,
     })
 }

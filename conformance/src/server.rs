@@ -5,6 +5,7 @@ use crate::check::Check;
 mod authorize;
 mod claims;
 mod client_auth;
+mod consent;
 mod directory;
 mod dpop;
 mod metadata;
@@ -16,6 +17,7 @@ mod revocation;
 mod settlement;
 mod status_list;
 mod token;
+mod wallet;
 
 /// All checks of servers.
 pub(crate) fn checks() -> Vec<Check> {
@@ -35,6 +37,8 @@ pub(crate) fn checks() -> Vec<Check> {
         status_list::checks(),
         offer::checks(),
         directory::checks(),
+        consent::checks(),
+        wallet::checks(),
     ]
     .into_iter()
     .flatten()

@@ -7,7 +7,7 @@ use core::pin::Pin;
 
 use oid4ac_client::{
     Client, Currency, Endpoint, Error, IdempotencyKey, LineItem, MemoryJournal, Misuse, Money, Order, Outcome as Paid,
-    RegisterRequest, SetupToken, SystemRng,
+    RegisterRequest, SetupToken, SystemRng, Verdict as Receipt,
 };
 use sandbox::{Sandbox, SandboxConfig};
 
@@ -78,9 +78,27 @@ impl Deception {
         match said {
             Ok(()) => expect(false, "the client found no fault"),
             Err(said) if charged > may_be => expect(false, format!("{said}; but {charged} charged")),
-            Err(said) => expect(said == expected, said),
+            Err(said) => {
+                let said = without_times(&said);
+                expect(said == expected, said)
+            }
         }
     }
+}
+
+/// What was said, with an ellipsis for each time in it.
+fn without_times(said: &str) -> String {
+    let is_digit = |c: char| c.is_ascii_digit();
+    let mut kept = String::new();
+    let mut rest = said;
+    while let Some(at) = rest.find(is_digit) {
+        let (before, from) = rest.split_at(at);
+        let (digits, after) = from.split_at(from.find(|c| !is_digit(c)).unwrap_or(from.len()));
+        kept.push_str(before);
+        kept.push_str(if digits.len() >= 10 { "…" } else { digits });
+        rest = after;
+    }
+    kept + rest
 }
 
 /// A sandbox and a client that is not registered yet.
@@ -127,13 +145,21 @@ impl Kit {
 
     /// Registers and pays.
     pub(crate) async fn pay(self) -> Result<Verdict, Stop> {
-        if let Err(said) = self.register().await? {
-            return Ok(Err(said));
+        match self.register().await? {
+            Ok(()) => self.pay_once().await,
+            Err(said) => Ok(Err(said)),
         }
+    }
+
+    /// Pays, once registered.
+    pub(crate) async fn pay_once(&self) -> Result<Verdict, Stop> {
         let paid = self.client.pay(&self.order()?, &MemoryJournal::default()).await;
         Ok(match paid {
-            Ok(Paid::Settled(payment)) if payment.settlement.receipt.is_verified() => Ok(()),
-            Ok(Paid::Settled(payment)) => Err(format!("settled; receipt {:?}", payment.settlement.receipt)),
+            Ok(Paid::Settled(payment)) => match payment.settlement.receipt {
+                Receipt::Verified { .. } => Ok(()),
+                Receipt::Invalid { reason } => Err(format!("settled; {reason}")),
+                _ => Err("settled; no receipt".to_owned()),
+            },
             Ok(Paid::Declined) => Err("declined".to_owned()),
             Ok(Paid::Unknown(in_flight)) => Err(format!("unknown: {}", in_flight.last)),
             Ok(_) => Err("not settled".to_owned()),

@@ -71,7 +71,10 @@ const CLAIMS: [(&str, &str, Change); 14] = [
     ("another_aud", "RFC 7523 §3", |c, _| c["aud"] = json!("https://elsewhere.example/oauth/token")),
     ("an_aud_list", "OID4AC v1 §4", |c, _| c["aud"] = json!([c["aud"]])),
     ("no_exp", "RFC 7523 §3", |c, _| drop(c.as_object_mut().map(|c| c.remove("exp")))),
-    ("exp_in_the_past", "RFC 7523 §3", |c, now| c["exp"] = json!(now - 1)),
+    ("exp_in_the_past", "RFC 7523 §3", |c, now| {
+        c["iat"] = json!(now - 60);
+        c["exp"] = json!(now - 1);
+    }),
     ("a_life_of_301_seconds", "OID4AC v1 §4", |c, now| c["exp"] = json!(now + 301)),
     ("an_exp_that_is_text", "RFC 7519 §4.1.4", |c, _| c["exp"] = json!("soon")),
     ("iat_in_the_future", "OID4AC v1 §4", |c, now| {

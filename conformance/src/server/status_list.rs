@@ -5,7 +5,6 @@ use std::io::{Read as _, Write as _};
 use flate2::Compression;
 use flate2::bufread::GzDecoder;
 use flate2::write::GzEncoder;
-use http::StatusCode;
 use jose::{Alg, Typ, UnverifiedJws, base64url};
 use serde_json::{Value, json};
 

@@ -23,6 +23,8 @@ pub enum Party {
 pub struct LoggedRequest {
     /// Who was asked.
     pub party: Party,
+    /// Its origin, `http://127.0.0.1:{port}`.
+    pub origin: String,
     /// The method.
     pub method: Method,
     /// The path, without the query; cut to 256 octets.
@@ -30,9 +32,9 @@ pub struct LoggedRequest {
 }
 
 impl LoggedRequest {
-    pub(crate) fn of(party: &Party, method: &Method, path: &str) -> Self {
+    pub(crate) fn of(party: &Party, authority: &str, method: &Method, path: &str) -> Self {
         let path = path.chars().take(MAX_PATH).collect();
-        Self { party: party.clone(), method: method.clone(), path }
+        Self { party: party.clone(), origin: format!("http://{authority}"), method: method.clone(), path }
     }
 }
 

@@ -112,7 +112,7 @@ impl Handler {
     async fn answer(&self, request: Request<Incoming>) -> Result<Response, Ending> {
         let from_outside = request.headers().get(USER_AGENT).is_none_or(|agent| agent != SANDBOX_AGENT);
         let Outside { log, faults, change, intercept } = &self.outside;
-        let asked = LoggedRequest::of(&self.party, request.method(), request.uri().path());
+        let asked = LoggedRequest::of(&self.party, &self.authority, request.method(), request.uri().path());
         if from_outside {
             log.record(asked.clone());
         }
