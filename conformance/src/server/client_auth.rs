@@ -129,7 +129,9 @@ fn with_header(agent: &Agent<'_>, claims: &Value, name: &str, value: Value) -> S
     forge::sign(&header, claims, &agent.identity.assertion_key)
 }
 
-const FORMS: [(&str, &str, fn(&mut Form)); 4] = [
+type FormChange = fn(&mut Form);
+
+const FORMS: [(&str, &str, FormChange); 4] = [
     ("no_assertion", "RFC 9126 §2", |form| form.remove("client_assertion")),
     ("no_assertion_type", "RFC 7521 §4.2", |form| form.remove("client_assertion_type")),
     ("another_assertion_type", "RFC 7521 §4.2", |form| {
@@ -222,7 +224,7 @@ async fn token(world: &World, make: Make) -> Outcome {
     push(&agent, &form, &url, assertion).await?.refused(401, INVALID)
 }
 
-async fn form(world: &World, change: fn(&mut Form)) -> Outcome {
+async fn form(world: &World, change: FormChange) -> Outcome {
     let (agent, mut form, url) = ready(world).await?;
     agent.authenticate(&mut form).await?;
     change(&mut form);

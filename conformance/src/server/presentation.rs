@@ -148,7 +148,9 @@ pub(super) fn checks() -> Vec<Check> {
     checks
 }
 
-const BODIES: [(&str, fn(&mut Value)); 11] = [
+type BodyChange = fn(&mut Value);
+
+const BODIES: [(&str, BodyChange); 11] = [
     ("no_presentation", |b| remove(b, "presentation")),
     ("a_presentation_that_is_a_number", |b| b["presentation"] = json!(7)),
     ("no_line_items", |b| remove(b, "line_items")),
@@ -479,7 +481,7 @@ async fn not_yet_valid(world: &World) -> Outcome {
     ready.post(&ready.body()?).await?.refused(422, "mandate_not_yet_valid")
 }
 
-async fn body(world: &World, change: fn(&mut Value)) -> Outcome {
+async fn body(world: &World, change: BodyChange) -> Outcome {
     let ready = Ready::new(world).await?;
     let mut body = ready.body()?;
     change(&mut body);
