@@ -1,4 +1,5 @@
 //! What proves a payment, from the compiled binary: history, receipt, exports, and evidence that a liar changed.
+#![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 mod support;
@@ -153,6 +154,33 @@ async fn every_member_that_is_changed_is_named() {
     // A part that the types do not know would be seen by no other check.
     let hidden = forge(with(file, "/intent/hidden", json!("x")));
     assert_eq!(failing(&verify(&hidden, &[])), ["manifest"]);
+}
+
+/// An octet anywhere in the file, changed: an answer in words, and never that it holds.
+#[tokio::test]
+async fn no_octet_of_a_file_can_be_changed_unseen() {
+    let (world, id) = paid().await;
+    let file = evidence(&world, &id).to_string().into_bytes();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("evidence.json");
+    for round in 0..150 {
+        let mut changed = file.clone();
+        let at = (round * file.len() / 150 + round) % file.len();
+        changed[at] = match round % 3 {
+            0 => changed[at] ^ 1,
+            1 => changed[at] ^ 0x80,
+            _ if changed[at] == b'"' => b'x',
+            _ => b'"',
+        };
+        std::fs::write(&path, &changed).unwrap();
+        let output = Command::new(BINARY).arg("verify-evidence").arg(&path).env_clear().output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "octet {at}: {output:?}");
+    }
+    for cut in [0, 1, file.len() / 2, file.len() - 1] {
+        std::fs::write(&path, &file[..cut]).unwrap();
+        let output = Command::new(BINARY).arg("verify-evidence").arg(&path).env_clear().output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+    }
 }
 
 /// Each artefact changed by somebody who makes the checksums fit: what was signed or chained still tells.

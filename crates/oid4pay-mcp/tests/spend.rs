@@ -331,6 +331,21 @@ async fn a_declared_purchase_is_approved_by_the_person_and_paid_once() {
     assert_eq!((&status.output()["approval"], &status.output()["state"]), (&json!("given"), &json!("approved")));
     let not_asked = server.call("spend_intent_request_approval", about(&first)).await;
     assert_eq!(not_asked.output()["status"], "not_asked");
+    // A simulation knows of the person's yes, and of what it was for.
+    let simulated = terms(&with(slippers(&world), "/purchase_ref", Value::Null));
+    for (reference, amount, outcome, declared) in [
+        ("slippers for Jo", 5450, "would_be_paid", json!("approved")),
+        ("slippers for Jo", 5501, "denied", json!("otherwise")),
+        ("other slippers", 5450, "approval_required", Value::Null),
+    ] {
+        let simulated = with(simulated.clone(), "/amount/amount_minor", json!(amount));
+        let answer = server.call("spend_simulate", with(simulated, "/purchase_ref", json!(reference))).await;
+        assert_eq!(
+            (&answer.output()["outcome"], &answer.output()["declared"]),
+            (&json!(outcome), &declared),
+            "{reference}"
+        );
+    }
     // Something dearer under the same name is not what was agreed to.
     let dearer = with(with(payment.clone(), "/amount/amount_minor", json!(5501)), "/line_items/0/qty", json!(1));
     assert_eq!(server.call(PAY, dearer).await.code(), "declaration_mismatch");
@@ -510,6 +525,14 @@ async fn what_was_paid_is_listed_proven_and_annotated() {
     assert!(ledger(&world).verify(None).unwrap().is_ok());
     let id = paid.output()["intent_id"].as_str().unwrap().parse().unwrap();
     assert_eq!(ledger(&world).artefacts(&id, Artefact::Attachment).unwrap().len(), 20);
+    // A receipt that somebody put in the place of the merchant's.
+    let receipt = paid.output()["receipt_jws"].as_str().unwrap();
+    let (signed, signature) = receipt.rsplit_once('.').unwrap();
+    let forged = format!("{signed}.{}", signature.chars().rev().collect::<String>());
+    ledger(&world).attach(&id, Artefact::Receipt, &forged).unwrap();
+    let answer = server.call("spend_receipt_get", about(&paid)).await;
+    assert_eq!(answer.output()["holds"], false);
+    assert!(answer.text(1).ends_with("receipt does not hold."), "{}", answer.text(1));
 }
 
 #[tokio::test]

@@ -1,11 +1,11 @@
 //! `spend_policy_get`, `spend_simulate`, `spend_balance`.
 
 use jose::Clock as _;
-use oid4ac_client::{Error, Misuse, SystemClock};
+use oid4ac_client::{Error, Misuse, Order, SystemClock};
 use rmcp::model::CallToolResult;
 use serde::Deserialize;
 use serde_json::json;
-use spend_guard::{Currency, Intent, Policy, State, Verdict};
+use spend_guard::{Approval, Currency, Intent, Policy, State, Verdict};
 
 use super::{Amount, currency_of, order};
 use crate::agent::Agent;
@@ -68,9 +68,14 @@ pub(in crate::tools) async fn simulate(
     let policy = agent.policy()?;
     let purchase_ref = arguments.purchase_ref.map(|reference| reference.as_str().to_owned());
     let order = order(&arguments.merchant_url, &arguments.amount, arguments.line_items).map_err(|e| refused(&e))?;
-    let purchase = payment::as_purchase(&issuer, &order, purchase_ref)?;
+    let purchase = payment::as_purchase(&issuer, &order, purchase_ref.clone())?;
     let before = agent.ledger().find(&purchase).map_err(|error| ledger_failed(&error))?;
     let before = before.filter(|intent| is_answered(intent, &policy));
+    let declared = match &purchase_ref {
+        Some(reference) => agent.ledger().find_declared(reference).map_err(|error| ledger_failed(&error))?,
+        None => None,
+    };
+    let declared = declared.filter(|intent| !intent.state.is_final()).and_then(|intent| fits(&intent, &order));
     let evaluation = agent.ledger().simulate(&purchase, &policy).map_err(|error| ledger_failed(&error))?;
     let all_priced = order.line_items().iter().all(|line| line.unit_price_minor().is_some());
     let (offer, offer_error) = match client.check_offers(&order).await {
@@ -83,7 +88,9 @@ pub(in crate::tools) async fn simulate(
         (Some(intent), ..) if intent.state == State::Settled => "replayed",
         (Some(_), ..) => "resumed",
         (None, Verdict::Deny, _) => "denied",
+        (None, ..) if declared == Some(Declared::Otherwise) => "denied",
         (None, _, Offer::Refused) => "offer_refused",
+        (None, Verdict::Approve, Offer::Verified) if declared == Some(Declared::Approved) => "would_be_paid",
         (None, Verdict::Approve, _) | (None, _, Offer::Unsigned) => "approval_required",
         (None, Verdict::Allow, Offer::Verified) => "would_be_paid",
     };
@@ -91,6 +98,9 @@ pub(in crate::tools) async fn simulate(
     let said = evaluation.findings.iter().map(|finding| format!("{}: {}", finding.rule, finding.message));
     let mut said: Vec<_> = said.collect();
     said.extend(offer_error.as_ref().map(ToString::to_string));
+    if declared == Some(Declared::Otherwise) {
+        said.push("the purchase was declared in other terms".to_owned());
+    }
     let sentence = format!(
         "{amount} at {}: {outcome}{}{}. Nothing was reserved or sent for payment.",
         order.merchant(),
@@ -104,6 +114,7 @@ pub(in crate::tools) async fn simulate(
         "alerts": evaluation.alerts,
         "offer_verified": offer == Offer::Verified,
         "offer_error": offer_error.as_ref().map(Error::code),
+        "declared": declared.map(Declared::as_str),
         "intent_id": before.as_ref().map(|intent| intent.id.as_str()),
         "merchant": order.merchant(),
         "amount_minor": amount.amount_minor(),
@@ -119,6 +130,41 @@ enum Offer {
     /// There is none, and a person would have to agree to the prices given.
     Unsigned,
     Refused,
+}
+
+/// How an open declaration under the same name stands to the purchase.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Declared {
+    /// It is this purchase.
+    Unused,
+    /// It is, and a person has agreed.
+    Approved,
+    /// It is for something else.
+    Otherwise,
+}
+
+impl Declared {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Unused => "unused",
+            Self::Approved => "approved",
+            Self::Otherwise => "otherwise",
+        }
+    }
+}
+
+/// `None` for a declaration that was used, which is a purchase like any other.
+fn fits(intent: &Intent, order: &Order) -> Option<Declared> {
+    let declaration = intent.declaration.as_ref().filter(|declaration| !declaration.used)?;
+    let amount = order.amount();
+    let is_it = intent.merchant == order.merchant().as_str()
+        && intent.currency.code() == amount.currency().code()
+        && declaration.amount_minor.abs_diff(amount.amount_minor()) <= declaration.tolerance_minor;
+    Some(match (is_it, &intent.approval) {
+        (false, _) => Declared::Otherwise,
+        (true, Approval::Given { used: false, .. }) => Declared::Approved,
+        (true, _) => Declared::Unused,
+    })
 }
 
 /// Whether the same purchase would be gone on with, or answered from the ledger.
