@@ -2,12 +2,14 @@
 
 use crate::check::Check;
 
+mod audit;
 mod authorize;
 mod claims;
 mod client_auth;
 mod consent;
 mod directory;
 mod dpop;
+mod merchant_token;
 mod metadata;
 mod offer;
 mod par;
@@ -31,7 +33,7 @@ pub(crate) fn checks() -> Vec<Check> {
         token::checks(),
         revocation::checks(),
         presentation::checks(),
-        presentation::access_token::checks(),
+        merchant_token::checks(),
         settlement::checks(),
         claims::checks(),
         status_list::checks(),
@@ -39,6 +41,7 @@ pub(crate) fn checks() -> Vec<Check> {
         directory::checks(),
         consent::checks(),
         wallet::checks(),
+        audit::checks(),
     ]
     .into_iter()
     .flatten()

@@ -155,3 +155,13 @@ async fn the_log_counts_requests_from_outside_and_keeps_no_query() {
     world.sandbox.clear_requests();
     assert!(world.sandbox.requests().is_empty());
 }
+
+#[tokio::test]
+async fn tells_which_rules_could_have_made_a_difference() {
+    let world = World::start().await;
+    get(&world.url("/.well-known/oauth-authorization-server")).await;
+    assert!(world.sandbox.decisive_rules().is_empty());
+    let refused = support::Agent::new(&world).registration("setup_00000000000000000000000000000000");
+    support::post_json(&world.url("/oauth/register"), &[], &refused).await;
+    assert_eq!(world.sandbox.decisive_rules(), [sandbox::Rule::SetupTokenKnown].into());
+}
