@@ -86,7 +86,7 @@ impl Server {
         let arguments = ["--as-origin", world.sandbox.as_origin(), "--data-dir", data_dir.to_str().unwrap()];
         let mut command = Command::new(BINARY);
         command.args(arguments).env_clear().env("HOME", world.home.path());
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let (input, output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
         let mut server = Self { child, input, output, line: String::new() };
         let client = json!({"name": "benchmark", "version": "1"});
