@@ -33,16 +33,17 @@ fn usual_place(home: &Path) -> std::path::PathBuf {
 fn a_flag_goes_before_the_environment_and_that_before_the_file() {
     let home = tempfile::tempdir().unwrap();
     fs::write(usual_place(home.path()), "as_origin = \"https://file.example\"\n").unwrap();
-    let environment = [("OID4PAY_AS_ORIGIN", "https://environment.example")];
-    let rows: [(&[&str], &[(&str, &str)], &str); 4] = [
-        (&["--as-origin", "https://flag.example"], &environment, "https://flag.example"),
-        (&[], &environment, "https://environment.example"),
-        (&[], &[("OID4PAY_AS_ORIGIN", "")], "https://file.example"),
-        (&[], &[], "https://file.example"),
+    let rows = [
+        (Some("https://flag.example"), Some("https://environment.example"), "https://flag.example"),
+        (None, Some("https://environment.example"), "https://environment.example"),
+        (None, Some(""), "https://file.example"),
+        (None, None, "https://file.example"),
     ];
-    for (arguments, environment, issuer) in rows {
-        let output = keys_show(home.path(), arguments, environment);
-        assert!(said(&output).contains(issuer), "{arguments:?} {environment:?}: {}", said(&output));
+    for (flag, variable, issuer) in rows {
+        let arguments: Vec<_> = flag.into_iter().flat_map(|url| ["--as-origin", url]).collect();
+        let environment: Vec<_> = variable.into_iter().map(|url| ("OID4PAY_AS_ORIGIN", url)).collect();
+        let output = keys_show(home.path(), &arguments, &environment);
+        assert!(said(&output).contains(issuer), "{flag:?} {variable:?}: {}", said(&output));
     }
 }
 
