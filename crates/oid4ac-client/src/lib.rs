@@ -115,7 +115,7 @@ pub use untrusted::clean;
 pub use wallet::{
     AgentRevocation, AuditEntry, AuditPage, AuditQuery, Cascade, ChainReport, Disputes, DsarAnswer, DsarRight,
     GivenToken, Granted, HeadVerdict, LoggedOut, PaymentRow, PaymentStatus, Payments, PrincipalToken,
-    PrincipalTokenError, QueuedDsar, WalletAgent, WalletAgents, WalletScope, check_audit_page,
+    PrincipalTokenError, QueuedDsar, WalletAgent, WalletAgents, WalletScope,
 };
 
 #[cfg(doctest)]

@@ -20,7 +20,6 @@ use crate::{Artefact, Client, Consent, Endpoint, Error, Limits, Misbehaviour, Mi
 
 pub use audit::{
     AuditEntry, AuditPage, AuditQuery, ChainReport, Disputes, HeadVerdict, PaymentRow, PaymentStatus, Payments,
-    check_audit_page,
 };
 pub use privacy::{DsarAnswer, DsarRight, PrincipalTokenError, QueuedDsar};
 pub use session::LoggedOut;

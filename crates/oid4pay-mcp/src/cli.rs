@@ -112,7 +112,7 @@ impl Cli {
             }
             Some(Command::History(args)) => records::history(&Settings::resolve(self.options)?, args),
             Some(Command::Receipt(args)) => records::receipt(&Settings::resolve(self.options)?, &args),
-            Some(Command::Export(args)) => records::export(&Settings::resolve(self.options)?, args),
+            Some(Command::Export(args)) => block_on(records::export(Settings::resolve(self.options)?, args)),
             Some(Command::VerifyEvidence(args)) => records::verify_evidence(&args),
             Some(Command::Config(args)) => client_config::run(&self.options, &args).map(done),
             Some(Command::Doctor(output)) => block_on(doctor::run(self.options, output)),

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use jose::{JwkSet, base64url, sha256};
-use oid4ac_client::{Check, CheckResult, KeyUsed, LineItem, PaymentEvidence, SignedOffer, TrustedKeys};
+use oid4ac_client::{ChainReport, Check, CheckResult, KeyUsed, LineItem, PaymentEvidence, SignedOffer, TrustedKeys};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -299,7 +299,7 @@ impl EvidenceFile {
         let Some(audit) = &self.audit else {
             return Check::new("audit", CheckResult::Unproven, "no audit entries were at hand at the export");
         };
-        let report = oid4ac_client::check_audit_page(audit.to_string().as_bytes());
+        let report = ChainReport::of_page(audit.to_string().as_bytes());
         Check::of(
             "audit",
             match report {

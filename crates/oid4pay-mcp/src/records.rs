@@ -8,14 +8,16 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use jose::Clock as _;
-use oid4ac_client::{Check, CheckResult, SystemClock, TrustedKeys, clean};
-use serde_json::{Value, json};
+use oid4ac_client::{AuditQuery, Check, CheckResult, Granted, PrincipalToken, SystemClock, TrustedKeys, clean};
+use serde_json::{Map, Value, json};
 use spend_guard::{Currency, Filter, Head, Intent, IntentId, Ledger, ReceiptVerdict, State};
 
+use crate::agent::Agent;
 use crate::approval::time;
 use crate::config::Settings;
 use crate::evidence::{EvidenceFile, trusted_keys};
 use crate::guard_cmd;
+use crate::tools::Name;
 
 #[derive(Debug, Args)]
 pub(crate) struct HistoryArgs {
@@ -81,6 +83,9 @@ pub(crate) struct ExportArgs {
     /// The principal's audit entries to put into the evidence: an answer of the audit endpoint, as it came
     #[arg(long, value_name = "FILE", requires = "evidence")]
     audit: Option<PathBuf>,
+    /// Fetch them for the time of the payment, with the wallet session that `login --scope audit:read` made
+    #[arg(long, requires = "evidence", conflicts_with = "audit")]
+    fetch_audit: bool,
     #[command(flatten)]
     filters: FilterArgs,
     /// Write to a new file that only you can read, instead of standard output
@@ -181,25 +186,51 @@ pub(crate) fn receipt(settings: &Settings, args: &ReceiptArgs) -> anyhow::Result
 }
 
 /// `export`.
-pub(crate) fn export(settings: &Settings, args: ExportArgs) -> anyhow::Result<ExitCode> {
-    let ledger = guard_cmd::ledger(settings);
+pub(crate) async fn export(settings: Settings, args: ExportArgs) -> anyhow::Result<ExitCode> {
+    let audit = match (&args.audit, &args.evidence) {
+        (Some(path), _) => Some(read_capped(path)?),
+        (None, Some(id)) if args.fetch_audit => Some(fetch_audit(&settings, id).await?),
+        (None, _) => None,
+    };
+    let audit = audit.map(|text| jose::json::parse_object(&text).context("--audit")).transpose()?;
+    let ledger = guard_cmd::ledger(&settings);
     match &args.output {
         Some(path) => {
             let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
             let mut file = tempfile::NamedTempFile::new_in(folder).with_context(|| folder.display().to_string())?;
-            write_export(&ledger, &args, &mut file)?;
+            write_export(&ledger, &args, audit, &mut file)?;
             file.as_file().sync_all()?;
             file.persist_noclobber(path).map_err(|error| error.error).with_context(|| path.display().to_string())?;
         }
-        None => write_export(&ledger, &args, &mut io::stdout().lock())?,
+        None => write_export(&ledger, &args, audit, &mut io::stdout().lock())?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn write_export(ledger: &Ledger, args: &ExportArgs, out: &mut impl Write) -> anyhow::Result<()> {
+/// The page of the principal's audit chain that the payment is on.
+async fn fetch_audit(settings: &Settings, id: &IntentId) -> anyhow::Result<Vec<u8>> {
+    const TOOL: Name = Name::AuditChainQuery;
+    let intent = guard_cmd::ledger(settings).intent(id)?;
+    let agent = Agent::new(settings.clone());
+    let client = agent.registered_client(TOOL, &intent.issuer)?;
+    let token = PrincipalToken::WalletSession { redirect_uri: agent.redirect_uri(TOOL, &client)? };
+    let mut query = AuditQuery::default();
+    query.from = Some(time(intent.created_at - CLOCKS_APART_SECONDS));
+    query.to = Some(time(intent.updated_at + CLOCKS_APART_SECONDS));
+    query.limit = Some(AUDIT_PAGE);
+    match client.audit_page(&query, &token).await? {
+        Granted::Done(page) => Ok(page.to_vec()),
+        _ => bail!("there is no wallet session for audit:read: run `oid4pay-mcp login --scope audit:read` first"),
+    }
+}
+
+fn write_export(
+    ledger: &Ledger,
+    args: &ExportArgs,
+    audit: Option<Map<String, Value>>,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
     if let Some(id) = &args.evidence {
-        let audit = args.audit.as_deref().map(read_capped).transpose()?;
-        let audit = audit.map(|text| jose::json::parse_object(&text).context("--audit")).transpose()?;
         let file = EvidenceFile::collect(ledger, id, audit.map(Value::Object), SystemClock.now())?;
         serde_json::to_writer_pretty(&mut *out, &file)?;
         return Ok(writeln!(out)?);
@@ -407,6 +438,10 @@ const COLUMNS: [&str; 17] = [
     "failure_code",
 ];
 const MAX_OCTETS: u64 = 16 << 20;
+/// How far the authorization server's clock may be from ours for its entries to be found.
+const CLOCKS_APART_SECONDS: i64 = 300;
+/// The most that the audit endpoint gives at once.
+const AUDIT_PAGE: u32 = 200;
 
 #[cfg(test)]
 mod tests {

@@ -15,8 +15,12 @@ use tempfile::TempDir;
 
 #[tokio::test]
 async fn prints_one_document_with_ten_verified_signatures() {
-    let home = TempDir::new().unwrap();
-    // What the user has set is none of the demonstration's business.
+    let (home, config) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    // What the user has set is none of the demonstration's business, not even if it cannot be read.
+    for file in ["config.toml", "policy.toml"] {
+        std::fs::create_dir_all(config.path().join("oid4pay-mcp")).unwrap();
+        std::fs::write(config.path().join("oid4pay-mcp").join(file), "nonsense = [").unwrap();
+    }
     let output = tokio::process::Command::new(BINARY)
         .args(["demo", "--json"])
         .env_clear()
@@ -25,6 +29,8 @@ async fn prints_one_document_with_ten_verified_signatures() {
         .env("OID4PAY_AS_ORIGIN", "https://as.example")
         .env("OID4PAY_DPOP_PRIVATE_JWK", "nonsense")
         .env("XDG_DATA_HOME", "/nonexistent")
+        .env("XDG_CONFIG_HOME", config.path())
+        .env("OID4PAY_MAX_PER_TX", "nonsense")
         .output()
         .await
         .unwrap();

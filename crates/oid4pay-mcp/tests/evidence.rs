@@ -335,6 +335,18 @@ async fn audit_entries_are_taken_along_and_checked() {
     assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("--audit"), "{output:?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn audit_entries_are_fetched_with_the_wallet_session() {
+    let (world, id) = paid().await;
+    let as_origin = world.sandbox.as_origin();
+    let output = run(&world, &["export", "--evidence", &id, "--fetch-audit", "--as-origin", as_origin]);
+    let file: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(file["audit"]["entries"].as_array().unwrap().len(), 2, "the mandate and the payment");
+    let told = json_of(&verify(&file, &[]));
+    let audit = told["checks"].as_array().unwrap().iter().find(|check| check["name"] == "audit").unwrap();
+    assert_eq!(audit["result"], "holds", "{audit}");
+}
+
 #[tokio::test]
 async fn evidence_is_written_for_its_owner_alone_and_over_nothing() {
     let (world, id) = paid().await;

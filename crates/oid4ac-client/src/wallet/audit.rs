@@ -1,5 +1,6 @@
 //! The principal's audit chain: every hash and link that can be checked is, and what cannot be is said.
 
+use bytes::Bytes;
 use jose::{Alg, UnverifiedJws, base64url, sha256};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -193,12 +194,24 @@ impl Client {
     /// - [`Misuse::PrincipalToken`](crate::Misuse::PrincipalToken) for a given token that may not be sent.
     /// - [`Error::PeerMisbehaved`] if the answer is no page of entries.
     pub async fn audit_entries(&self, query: &AuditQuery, token: &PrincipalToken) -> Result<Granted<AuditPage>, Error> {
+        match self.audit_page(query, token).await?.done() {
+            Ok(body) => Ok(Granted::Done(self.report(&body).await?)),
+            Err(other) => Ok(other),
+        }
+    }
+
+    /// The page that [`Client::audit_entries`] reads, as the server wrote it: to keep it, and for [`ChainReport::of_page`].
+    ///
+    /// # Errors
+    ///
+    /// - as for [`Client::audit_entries`], but that nothing of the answer is looked at.
+    pub async fn audit_page(&self, query: &AuditQuery, token: &PrincipalToken) -> Result<Granted<Bytes>, Error> {
         let metadata = self.metadata().await?;
         let endpoint = query.endpoint(&metadata)?;
         let scope = WalletScope::AuditRead;
         let answer = self.call_as_principal(Stage::Audit, &metadata, &endpoint, None, token, scope).await?;
         match answer.done() {
-            Ok(answer) => Ok(Granted::Done(self.report(&metadata, answer.body()).await?)),
+            Ok(answer) => Ok(Granted::Done(answer.body().clone())),
             Err(other) => Ok(other),
         }
     }
@@ -239,11 +252,12 @@ impl Client {
         Ok(Granted::Done(fold.finish(limit)))
     }
 
-    async fn report(&self, metadata: &Metadata, body: &[u8]) -> Result<AuditPage, Error> {
+    async fn report(&self, body: &[u8]) -> Result<AuditPage, Error> {
         let page = RawPage::parse(body).map_err(|why| Misbehaviour::new(Artefact::WalletAnswer, why))?;
         let mut chain = check_chain(&page.entries);
         if let Some(head) = &page.head {
-            chain.head = match self.check_head(metadata, head, &page.entries).await {
+            let metadata = self.metadata().await?;
+            chain.head = match self.check_head(&metadata, head, &page.entries).await {
                 Ok(verdict) => verdict,
                 Err(error) => HeadVerdict::Invalid { reason: error.to_string() },
             };
@@ -382,17 +396,6 @@ impl<'a> RawEntry<'a> {
         self.members.write_without("entry_hash", buffer)?;
         Some(base64url::encode(&sha256(buffer)) == self.text("entry_hash"))
     }
-}
-
-/// Checks hashes and links of a page of audit entries as the server wrote it: those of [`AuditEntry`] are made fit to be
-/// shown, and have no hash any more. A signed head is not looked at.
-///
-/// # Errors
-///
-/// - [`Misbehaviour`] if it is no such page.
-pub fn check_audit_page(body: &[u8]) -> Result<ChainReport, Misbehaviour> {
-    let page = RawPage::parse(body).map_err(|why| Misbehaviour::new(Artefact::WalletAnswer, why))?;
-    Ok(check_chain(&page.entries))
 }
 
 fn check_chain(entries: &[RawEntry<'_>]) -> ChainReport {
