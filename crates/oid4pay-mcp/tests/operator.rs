@@ -103,10 +103,6 @@ async fn login_shows_where_to_decide_and_waits() {
     let (success, shown) = terminal(&["login"], &[]).await.unwrap();
     assert!(!success && shown.contains("policy init"), "{shown}");
     assert!(terminal(&["policy", "init"], &[PASSPHRASE, PASSPHRASE]).await.unwrap().0);
-    world.sandbox.clear_requests();
-    let wrong = terminal(&["login"], &["wrong horse", "wrong horse", "wrong horse"]).await.unwrap();
-    assert!(!wrong.0 && world.sandbox.requests().is_empty(), "{}", wrong.1);
-
     let url = || {
         let text = fs::read(world.data_dir().join("session.json")).ok()?;
         let session: Value = serde_json::from_slice(&text).ok()?;
@@ -118,6 +114,7 @@ async fn login_shows_where_to_decide_and_waits() {
         let page = loop {
             match url() {
                 Some(url) => break url,
+                None if login.is_finished() => panic!("{:?}", login.await),
                 None => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
             }
         };
