@@ -12,7 +12,7 @@
 //!   which keys would be worth fetching again.
 //! - **The body is hashed once, in place**, after the signature has been found good.
 //!
-//! `examples/signer.rs` and `examples/verifier.rs` show both sides.
+//! `examples/sign_response.rs` and `examples/verify_response.rs` show both sides.
 //!
 //! # Not covered
 //!
