@@ -8,6 +8,7 @@
 use std::fs;
 use std::path::Path;
 
+mod audit;
 mod dpop;
 mod http_sig;
 mod jose;
@@ -42,7 +43,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub static TARGETS: [Target; 14] = [
+pub static TARGETS: [Target; 15] = [
     Target { name: "jose_json", run: jose::json, seeds: seeds::json },
     Target { name: "jose_base64url", run: jose::base64url, seeds: seeds::base64url },
     Target { name: "jose_jwk", run: jose::jwk, seeds: seeds::jwk },
@@ -57,6 +58,7 @@ pub static TARGETS: [Target; 14] = [
     Target { name: "http_sig_verify", run: http_sig::verify, seeds: seeds::http_sig_verify },
     Target { name: "http_sig_digest", run: http_sig::digest, seeds: seeds::http_sig_digest },
     Target { name: "status_list_decode", run: status_list::decode, seeds: seeds::status_list },
+    Target { name: "audit_page", run: audit::page, seeds: seeds::audit },
 ];
 
 /// Runs a target.

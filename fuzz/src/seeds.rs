@@ -208,3 +208,14 @@ pub(crate) fn status_list() -> Vec<Vec<u8>> {
     seeds.push(b"s\x80\x00\x01".to_vec());
     seeds
 }
+
+pub(crate) fn audit() -> Vec<Vec<u8>> {
+    let first = r#"{"seq":1,"ts":"2026-05-15T05:21:28Z","event":"e","tenant_id":"t","prev_hash":"p","entry_hash":"h"}"#;
+    let second = first.replacen('1', "2", 1);
+    vec![
+        raw(r#"{"entries":[],"has_more":false}"#),
+        raw(&format!(r#"{{"entries":[{second},{first}],"has_more":true,"chain_head":"a.b.c"}}"#)),
+        br#"s{"amount_minor":1299,"\u00e9":[1.5,-0.0,1e-7,null,true,"\n\ud83d\ude00"],"z":{},"a":{"b":-3}}"#.to_vec(),
+        b"s9007199254740993".to_vec(),
+    ]
+}

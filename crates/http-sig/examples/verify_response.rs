@@ -1,4 +1,4 @@
-//! A client verifies what `signer` made, then the same with one octet changed:
+//! A client verifies what `sign_response` made, then the same with one octet changed:
 //! `cargo run -p http-sig --example verify_response`.
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
