@@ -21,13 +21,21 @@ pub(crate) struct Agent {
     clients: Mutex<HashMap<String, Client>>,
     ledger: Ledger,
     policy: PolicySource,
+    /// Whether a person runs a command, and no model names anything.
+    is_for_person: bool,
 }
 
 impl Agent {
     pub(crate) fn new(settings: Settings) -> Self {
         let ledger = Ledger::new(&settings.data_dir, Arc::new(SystemClock));
         let policy = PolicySource::new(&settings);
-        Self { settings, clients: Mutex::default(), ledger, policy }
+        Self { settings, clients: Mutex::default(), ledger, policy, is_for_person: false }
+    }
+
+    /// For a command of the person's, which also reaches a loopback authorization server that the agent is registered at,
+    /// without being told of it anew.
+    pub(crate) fn for_person(settings: Settings) -> Self {
+        Self { is_for_person: true, ..Self::new(settings) }
     }
 
     pub(crate) fn ledger(&self) -> &Ledger {
@@ -82,13 +90,10 @@ impl Agent {
             return Ok(client.clone());
         }
         let mut builder = Client::builder(issuer).map_err(|error| Refusal::from_client(tool, &error))?;
-        match (&self.settings.as_origin, &self.settings.directory) {
-            (Some(_), _) => {}
-            // The issuer is the agent's word, which opens no way into this machine or its network.
-            (None, directory) => {
-                let trusted = directory.as_ref().map(|directory| directory.origin().clone());
-                builder = builder.http(Arc::new(ReqwestClient::new(AddressPolicy::GlobalOnly, trusted)));
-            }
+        // Else the issuer is the agent's word, which opens no way into this machine or its network.
+        if self.settings.as_origin.is_none() && !self.is_registered_on_loopback(issuer) {
+            let trusted = self.settings.directory.as_ref().map(|directory| directory.origin().clone());
+            builder = builder.http(Arc::new(ReqwestClient::new(AddressPolicy::GlobalOnly, trusted)));
         }
         if let Some(directory) = &self.settings.directory {
             builder = builder.directory(directory.clone());
@@ -107,6 +112,14 @@ impl Agent {
         let client = builder.store(self.store(issuer)?).build();
         clients.insert(issuer.to_owned(), client.clone());
         Ok(client)
+    }
+
+    /// Whether a person's command may reach `issuer` on this machine. That the agent is registered there is the operator's
+    /// word: no model can register at a loopback address that the operator did not set (above).
+    fn is_registered_on_loopback(&self, issuer: &str) -> bool {
+        self.is_for_person
+            && Origin::of(issuer).is_ok_and(|origin| origin.is_loopback())
+            && FileStore::for_issuer(&self.settings.data_dir, issuer).registration().is_ok_and(|known| known.is_some())
     }
 
     /// The client for `issuer`, registered there.

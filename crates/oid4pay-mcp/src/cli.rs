@@ -129,6 +129,20 @@ impl Cli {
     }
 }
 
+/// An error and its causes, without those that the error in front of them tells already.
+#[must_use]
+pub fn in_words(error: &anyhow::Error) -> String {
+    let mut told = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        match told.is_empty() {
+            true => told = cause,
+            false if told.ends_with(&cause) => {}
+            false => told.extend([": ", &cause]),
+        }
+    }
+    told
+}
+
 fn serve(options: Options) -> anyhow::Result<()> {
     let settings = Settings::resolve(options)?;
     log_to_stderr(settings.log);

@@ -104,7 +104,7 @@ async fn check(settings: Settings, findings: &mut Findings) {
     check_passphrase(&settings, findings);
     let Some(issuer) = issuer else { return };
     let has_directory = settings.directory.is_some();
-    let agent = Agent::new(settings);
+    let agent = Agent::for_person(settings);
     match agent.client(Name::Register, &issuer) {
         Err(refusal) => findings.problem("authorization server", refusal.to_string(), "Mend --as-origin."),
         Ok(client) => {

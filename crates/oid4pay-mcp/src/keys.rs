@@ -47,7 +47,7 @@ pub(crate) fn show(settings: &Settings) -> anyhow::Result<()> {
 /// Makes new keys and registers them with a new setup token, which is asked for or read from standard input: a command
 /// line is visible to others.
 pub(crate) async fn rotate(settings: Settings) -> anyhow::Result<()> {
-    let agent = Agent::new(settings);
+    let agent = Agent::for_person(settings);
     let client = agent.registered_client(Name::Register, &agent.issuer(Name::Register)?)?;
     agent.check_may_rotate()?;
     let old = client.registration()?.context("there is no registration")?;

@@ -33,4 +33,4 @@ mod stop;
 mod tools;
 mod waiting;
 
-pub use cli::Cli;
+pub use cli::{Cli, in_words};

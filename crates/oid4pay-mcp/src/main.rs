@@ -10,7 +10,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             // In words alone: a backtrace helps nobody who runs this, whatever the environment asks for.
-            let _unwritable = writeln!(std::io::stderr(), "oid4pay-mcp: {error:#}");
+            let _unwritable = writeln!(std::io::stderr(), "oid4pay-mcp: {}", oid4pay_mcp::in_words(&error));
             ExitCode::FAILURE
         }
     }

@@ -211,7 +211,7 @@ pub(crate) async fn export(settings: Settings, args: ExportArgs) -> anyhow::Resu
 async fn fetch_audit(settings: &Settings, id: &IntentId) -> anyhow::Result<Vec<u8>> {
     const TOOL: Name = Name::AuditChainQuery;
     let intent = guard_cmd::ledger(settings).intent(id)?;
-    let agent = Agent::new(settings.clone());
+    let agent = Agent::for_person(settings.clone());
     let client = agent.registered_client(TOOL, &intent.issuer)?;
     let token = PrincipalToken::WalletSession { redirect_uri: agent.redirect_uri(TOOL, &client)? };
     let mut query = AuditQuery::default();

@@ -46,7 +46,7 @@ impl From<Kept> for WalletScope {
 pub(crate) async fn login(settings: Settings, args: LoginArgs) -> anyhow::Result<()> {
     const WHAT_FOR: &str = "logging in to your wallet";
     human::require_terminal(WHAT_FOR)?;
-    let agent = Agent::new(settings);
+    let agent = Agent::for_person(settings);
     let client = agent.registered_client(TOOL, &agent.issuer(TOOL)?)?;
     let redirect_uri = agent.redirect_uri(TOOL, &client)?;
     human::require(agent.settings(), WHAT_FOR)?;
@@ -99,7 +99,7 @@ fn qr(url: &str) -> anyhow::Result<String> {
 
 /// Revokes and forgets the sessions.
 pub(crate) async fn logout(settings: Settings) -> anyhow::Result<()> {
-    let agent = Agent::new(settings);
+    let agent = Agent::for_person(settings);
     let client = agent.client(TOOL, &agent.issuer(TOOL)?)?;
     let ended = client.logout().await?;
     let mut out = std::io::stdout().lock();

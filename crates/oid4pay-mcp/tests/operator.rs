@@ -12,7 +12,7 @@ use oid4ac_client::SystemClock;
 use sandbox::{ConsentDecision, ConsentMode, Party, SandboxConfig};
 use serde_json::{Value, json};
 use support::person::at_a_terminal;
-use support::{BINARY, World, with};
+use support::{BINARY, Lifecycle, Server, World, with};
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
@@ -152,6 +152,36 @@ async fn logout_revokes_what_is_kept() {
     let ended = command(home.path(), &arguments, &[], "").await;
     assert!(ended.success && ended.stdout.contains("did not confirm"), "{}{}", ended.stdout, ended.stderr);
     assert!(!fs::read_to_string(data_dir.join("session.json")).unwrap().contains("access_token"));
+}
+
+/// Registered with --as-origin; the person's commands do without it.
+#[tokio::test]
+async fn a_person_needs_not_name_the_loopback_server_that_the_agent_is_registered_at() {
+    let world = World::new().await;
+    let mut server = world.registered().await;
+    server.call("agent_audit_chain_query", session()).await.output();
+    let data_dir = world.data_dir();
+    let own = ["--data-dir", data_dir.to_str().unwrap()];
+    let bare = async |arguments: &[&str], input: &str| {
+        command(world.home.path(), &[&own, arguments].concat(), &[], input).await
+    };
+    let report = bare(&["doctor", "--json"], "").await.json();
+    assert_eq!(verdicts(&report)["authorization server"], "ok", "{report:#}");
+    assert_eq!(bare(&["logout"], "").await.stdout, "Revoked and forgot 1 wallet sessions.\n");
+    let rotated = bare(&["keys", "rotate"], &world.sandbox.setup_token().unwrap()).await;
+    assert!(rotated.success, "{}", rotated.stderr);
+}
+
+#[tokio::test]
+async fn no_model_brings_a_loopback_server_into_the_registration() {
+    let world = World::new().await;
+    let data_dir = world.data_dir();
+    let arguments = ["--data-dir", data_dir.to_str().unwrap()];
+    let mut server = Server::start_with(&arguments, world.home.path(), &[], Lifecycle::Handshake("2025-11-25")).await;
+    let refused = server.call("agent_register", world.registration()).await;
+    assert_eq!(refused.code(), "forbidden_address");
+    assert!(!data_dir.join("client.json").exists());
+    assert_eq!(world.sandbox.requests(), []);
 }
 
 #[tokio::test]
