@@ -55,6 +55,17 @@ impl PresentedMandate {
         &self.line_items
     }
 
+    /// Refuses line items that are not the mandate's, SKU by SKU and quantity by quantity.
+    ///
+    /// # Errors
+    ///
+    /// - [`Misuse::MandateLineItems`].
+    pub fn check_line_items(&self, line_items: &[LineItem]) -> Result<(), Error> {
+        let mut asked: Vec<_> = line_items.iter().map(|line| (line.sku().to_owned(), u64::from(line.qty()))).collect();
+        asked.sort();
+        if asked == self.line_items { Ok(()) } else { Err(Misuse::MandateLineItems.into()) }
+    }
+
     /// The issuer-signed JWT.
     #[must_use]
     pub fn mandate_jwt(&self) -> &str {
@@ -130,14 +141,10 @@ impl Client {
         idempotency_key: &IdempotencyKey,
         journal: &dyn Journal,
     ) -> Result<Outcome, Error> {
+        presented.check_line_items(line_items)?;
         let progress = journal.progress()?;
         if let Some(outcome) = finished(&progress) {
             return outcome;
-        }
-        let mut asked: Vec<_> = line_items.iter().map(|line| (line.sku().to_owned(), u64::from(line.qty()))).collect();
-        asked.sort();
-        if asked != presented.line_items {
-            return Err(Misuse::MandateLineItems.into());
         }
         let agent = match self.agent() {
             Ok(agent) => Some(agent),

@@ -244,7 +244,14 @@ fn said_by_journal<E: std::error::Error + 'static>(error: &Error) -> Option<&E> 
 async fn begin(call: &Call<'_>, policy: &Policy) -> Result<Begun, Refusal> {
     let mut waited = Duration::ZERO;
     loop {
-        let begun = call.agent.ledger().begin(&call.purchase, Some(policy)).map_err(|error| ledger_failed(&error))?;
+        let ledger = call.agent.ledger();
+        let begun = ledger.begin(&call.purchase, Some(policy)).map_err(|error| match &error {
+            LedgerError::OtherKey { id } => match ledger.intent(id) {
+                Ok(intent) => other_key(&intent),
+                Err(_) => ledger_failed(&error),
+            },
+            error => ledger_failed(error),
+        })?;
         match begun {
             Begun::InProgress(_) if waited < OTHERS && call.waiting.pause(OTHERS_POLL).await => waited += OTHERS_POLL,
             begun => return Ok(begun),
@@ -345,12 +352,21 @@ fn in_progress(intent: &Intent) -> Refusal {
     about(refusal.retryable(true), intent)
 }
 
+/// `intent` has this mandate under another idempotency key, or this key with another mandate.
+pub(crate) fn other_key(intent: &Intent) -> Refusal {
+    let sentence = "a mandate keeps the idempotency_key that it was first presented under, and the payment in context has \
+                    this mandate or this key already; nothing was sent";
+    let refusal = about(Refusal::new("idempotency_conflict", sentence), intent);
+    let next_step = "Call again without idempotency_key: the one stored with the mandate is used.";
+    refusal.with("sent", false).with("next_step", next_step)
+}
+
 fn with_intent(refusal: Refusal, journal: &IntentJournal<'_>) -> Refusal {
     about(refusal, &journal.intent())
 }
 
 /// Which intent it was, and what to do where money may be in flight.
-fn about(refusal: Refusal, intent: &Intent) -> Refusal {
+pub(crate) fn about(refusal: Refusal, intent: &Intent) -> Refusal {
     let mut refusal = refusal
         .with("intent_id", intent.id.as_str())
         .with("intent_state", intent.state.as_str())

@@ -221,6 +221,8 @@ async fn every_paying_tool_is_guarded_and_a_freeze_stops_each_of_them() {
         assert_eq!(dry_run.output()["guard"]["verdict"], "deny", "{tool}");
         assert_eq!(dry_run.output()["guard"]["findings"][0]["rule"], "currency.EUR.per_transaction");
         assert!(dry_run.text(1).contains("The policy on this machine would refuse it"), "{}", dry_run.text(1));
+        let next_step = dry_run.output()["next_step"].as_str().unwrap();
+        assert!(next_step.starts_with("The call would be refused."), "{next_step}");
         // A dry run leaves nothing behind.
         assert!(!world.ledger().list(&spend_guard::Filter::default()).unwrap().intents.iter().any(|i| i.reserved));
         let refused = server.call(tool, arguments.clone()).await;

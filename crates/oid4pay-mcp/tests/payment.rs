@@ -434,7 +434,31 @@ async fn verify_mandate_refuses_in_the_contracts_words() {
 
     let here = with(present, "/merchant_verify_url", json!(world.alpacanica().verify_url));
     let other_key = with(here.clone(), "/idempotency_key", json!("another-key-for-the-same-mandate"));
-    assert_eq!(server.call("agent_verify_mandate", other_key).await.code(), "idempotency_conflict");
+    let refused = server.call("agent_verify_mandate", other_key).await;
+    assert_eq!(
+        refused.text(0),
+        "agent_verify_mandate failed: idempotency_conflict: a mandate keeps the idempotency_key that it was first presented \
+         under, and the payment in context has this mandate or this key already; nothing was sent"
+    );
+    let context = &refused.error()["context"];
+    for member in ["intent_id", "mandate_id", "idempotency_key"] {
+        assert_eq!(context[member], paid.output()[member], "{member}");
+    }
+    assert_eq!(context["next_step"], "Call again without idempotency_key: the one stored with the mandate is used.");
+    for lines in
+        [json!([]), json!([{"sku": "felt-slipper-41", "qty": 1}]), json!([{"sku": "alpaca-sock-blue-43", "qty": 2}])]
+    {
+        for dry_run in [false, true] {
+            let other = with(with(here.clone(), "/line_items", lines.clone()), "/dry_run", json!(dry_run));
+            let refused = server.call("agent_verify_mandate", other).await;
+            assert_eq!(
+                refused.code(),
+                "mandate_line_items_mismatch",
+                "a settled mandate answers for its own lines alone"
+            );
+            assert_eq!(refused.error()["context"]["intent_id"], paid.output()["intent_id"]);
+        }
+    }
     assert!(!world.sandbox.requests().iter().any(|request| request.path == "/verify-mandate"), "refused unsent");
     let forged = with(
         here.clone(),

@@ -127,11 +127,11 @@ async fn simulate(
     );
     let mut output = json!({
         "status": "dry_run",
+        "next_step": output::next_after(&guard, "Call again without dry_run to pay."),
         "guard": guard,
         "offer_verified": true,
         "amount_minor": price.amount_minor(),
         "currency": price.currency().code(),
-        "next_step": "Call again without dry_run to pay.",
     });
     add_chosen(&mut output, Some(chosen));
     Ok(output::success(output, sentence, None))

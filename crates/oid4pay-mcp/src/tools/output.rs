@@ -72,6 +72,19 @@ pub(super) fn guards_word(guard: &Value) -> String {
     }
 }
 
+/// What comes after a dry run: `go_on` where the guard would not refuse.
+pub(super) fn next_after(guard: &Value, go_on: &str) -> String {
+    match guard["verdict"].as_str() {
+        Some("deny") => {
+            "The call would be refused. Tell the person what guard.findings says: another purchase may fit, and \
+                         only they can change the policy."
+                .to_owned()
+        }
+        Some("approve") => format!("{go_on} The person will be asked to approve it."),
+        _ => go_on.to_owned(),
+    }
+}
+
 fn settled(intent: &Intent, payment: &Payment, replayed: bool, own: Value) -> Told {
     let settlement = &payment.settlement;
     let receipt_status = match settlement.receipt {

@@ -104,11 +104,11 @@ async fn simulated(client: &Client, order: &Order, guard: Value) -> Result<CallT
     );
     let output = json!({
         "status": "dry_run",
+        "next_step": output::next_after(&guard, "Call again without dry_run to pay."),
         "guard": guard,
         "offer_verified": offers.are_verified(),
         "amount_minor": amount.amount_minor(),
         "currency": amount.currency().code(),
-        "next_step": "Call again without dry_run to pay.",
     });
     Ok(output::success(output, sentence, None))
 }

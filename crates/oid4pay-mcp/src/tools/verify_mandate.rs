@@ -4,7 +4,7 @@ use oid4ac_client::{IdempotencyKey, PresentedMandate};
 use rmcp::model::{CallToolResponse, CallToolResult};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use spend_guard::{Ledger, Mandate, Purchase};
+use spend_guard::{Intent, Mandate, Purchase};
 
 use super::args::{self, PurchaseRef, Text, Uri};
 use super::{Name, output};
@@ -38,7 +38,17 @@ pub(super) async fn verify(agent: &Agent, arguments: Arguments, waiting: Waiting
         .await
         .map_err(|error| Refusal::from_client(Name::VerifyMandate, &error))?;
     let line_items: Vec<_> = arguments.line_items.into_iter().map(args::LineItem::into_client).collect();
-    let key = idempotency_key(agent.ledger(), &issuer, &presented, arguments.idempotency_key.as_deref())?;
+    let known = agent.ledger().find_by_mandate(&issuer, presented.merchant().as_str(), presented.mandate_id());
+    let known = known.map_err(|error| ledger_failed(&error))?;
+    // Before anything is answered from the ledger: what was paid for is not what a caller says it was.
+    presented.check_line_items(&line_items).map_err(|error| {
+        let refusal = Refusal::from_client(Name::VerifyMandate, &error).with("sent", false);
+        match &known {
+            Some(intent) => purchase::about(refusal, intent),
+            None => refusal.with("mandate_id", presented.mandate_id()),
+        }
+    })?;
+    let key = idempotency_key(&presented, known.as_ref(), arguments.idempotency_key.as_deref())?;
     let purchase = as_purchase(&issuer, &presented, &key)?;
     if arguments.dry_run {
         let guard = purchase::simulate(agent, &client, purchase)?;
@@ -64,18 +74,18 @@ pub(super) async fn verify(agent: &Agent, arguments: Arguments, waiting: Waiting
 /// The caller's key, else the one stored with the mandate, else the one that follows from the mandate: never a new one, or
 /// the merchant might settle twice.
 fn idempotency_key(
-    ledger: &Ledger,
-    issuer: &str,
     presented: &PresentedMandate,
+    known: Option<&Intent>,
     given: Option<&str>,
 ) -> Result<IdempotencyKey, Refusal> {
     let invalid = || Refusal::new("invalid_idempotency_key", "it must have 1 to 128 printable ASCII characters");
     if let Some(given) = given {
-        return IdempotencyKey::parse(given).ok_or_else(invalid);
+        let key = IdempotencyKey::parse(given).ok_or_else(invalid)?;
+        return match known.filter(|intent| intent.idempotency_key != key.as_str()) {
+            Some(intent) => Err(purchase::other_key(intent)),
+            None => Ok(key),
+        };
     }
-    let merchant = presented.merchant().as_str();
-    let known =
-        ledger.find_by_mandate(issuer, merchant, presented.mandate_id()).map_err(|error| ledger_failed(&error))?;
     let stored = known.and_then(|intent| IdempotencyKey::parse(&intent.idempotency_key));
     stored.or_else(|| presented.derived_idempotency_key()).ok_or_else(invalid)
 }
@@ -105,12 +115,12 @@ fn simulated(presented: &PresentedMandate, key: &IdempotencyKey, guard: Value) -
     );
     let structured = json!({
         "status": "dry_run",
+        "next_step": output::next_after(&guard, "Call again without dry_run to present it."),
         "guard": guard,
         "mandate_id": presented.mandate_id(),
         "idempotency_key": key.as_str(),
         "amount_minor": amount.amount_minor(),
         "currency": amount.currency().code(),
-        "next_step": "Call again without dry_run to present it.",
     });
     output::success(structured, sentence, None)
 }
