@@ -120,7 +120,7 @@ pub(crate) fn simulate(agent: &Agent, client: &Client, purchase: Purchase) -> Re
 }
 
 /// Names the agent to rules as the authorization server does: its own name is what the model wants it to be.
-fn with_agent(purchase: Purchase, client: &Client) -> Purchase {
+pub(crate) fn with_agent(purchase: Purchase, client: &Client) -> Purchase {
     match client.registration() {
         Ok(Some(registration)) => purchase.agent(registration.client_id),
         // Without a registration nothing is paid, and a file that cannot be read is told by whoever needs it next.

@@ -301,6 +301,7 @@ async fn a_declared_purchase_is_approved_by_the_person_and_paid_once() {
     for (member, other) in [
         ("/amount/amount_minor", json!(5401)),
         ("/amount/currency", json!("USD")),
+        ("/line_items/0/sku", json!("felt-slipper-43")),
         ("/tolerance_minor", json!(99)),
         ("/merchant_url", json!(world.sandbox.merchants()[1].origin)),
     ] {
@@ -346,7 +347,13 @@ async fn a_declared_purchase_is_approved_by_the_person_and_paid_once() {
             "{reference}"
         );
     }
-    // Something dearer under the same name is not what was agreed to.
+    // Neither other goods for the same money nor something dearer is what was agreed to.
+    let other = with(payment.clone(), "/line_items/0/sku", json!("felt-slipper-43"));
+    let refused = server.call(PAY, other.clone()).await;
+    assert_eq!(refused.code(), "declaration_mismatch");
+    assert!(refused.text(0).contains("another line_items"), "{}", refused.text(0));
+    let simulated = with(terms(&other), "/purchase_ref", json!("slippers for Jo"));
+    assert_eq!(server.call("spend_simulate", simulated).await.output()["declared"], "otherwise");
     let dearer = with(with(payment.clone(), "/amount/amount_minor", json!(5501)), "/line_items/0/qty", json!(1));
     assert_eq!(server.call(PAY, dearer).await.code(), "declaration_mismatch");
     let paid = server.call(PAY, payment.clone()).await;

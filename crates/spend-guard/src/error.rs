@@ -111,7 +111,7 @@ pub enum LedgerError {
     ApprovalMismatch {
         /// The intent.
         id: IntentId,
-        /// `amount`, `currency` or `merchant`.
+        /// `amount`, `currency`, `merchant` or `offers`.
         what: &'static str,
     },
     /// The ticket of an answer was used, was replaced by a newer one, or never existed.
@@ -122,7 +122,7 @@ pub enum LedgerError {
     DeclarationMismatch {
         /// The intent.
         id: IntentId,
-        /// `amount`, `currency`, `merchant`, `issuer` or `terms`.
+        /// `amount`, `currency`, `merchant`, `issuer`, `line_items` or `terms`.
         what: &'static str,
     },
     /// The amount is above the one that is reserved.

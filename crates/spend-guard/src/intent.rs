@@ -7,7 +7,7 @@ use jose::UnixSeconds;
 use serde::{Deserialize, Serialize};
 
 use crate::money::Currency;
-use crate::purchase::{LineItem, PurchaseIdentity, PurchaseKind};
+use crate::purchase::{LineItem, Purchase, PurchaseIdentity, PurchaseKind, are_same_goods};
 
 /// The id of an intent: a UUID of version 7 (RFC 9562 §5.7), lower-case with hyphens.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -330,6 +330,30 @@ pub struct Intent {
     /// When it was paid, by our clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settled_at: Option<UnixSeconds>,
+}
+
+impl Intent {
+    /// In what `purchase` is not the one that was declared: `issuer`, `merchant`, `currency`, `line_items` or `amount`.
+    /// `None` if it is, within the tolerance, or if nothing was declared.
+    #[must_use]
+    pub fn departs_from_declaration(&self, purchase: &Purchase) -> Option<&'static str> {
+        let declared = self.declaration.as_ref()?;
+        self.differs_from(purchase).or_else(|| {
+            let is_within = declared.amount_minor.abs_diff(purchase.amount_minor) <= declared.tolerance_minor;
+            (!is_within).then_some("amount")
+        })
+    }
+
+    /// In what `purchase` differs, its amount left aside.
+    pub(crate) fn differs_from(&self, purchase: &Purchase) -> Option<&'static str> {
+        let differs = [
+            ("issuer", self.issuer != purchase.issuer),
+            ("merchant", self.merchant != purchase.merchant),
+            ("currency", self.currency != purchase.currency),
+            ("line_items", !are_same_goods(&self.line_items, &purchase.line_items)),
+        ];
+        differs.into_iter().find_map(|(what, differs)| differs.then_some(what))
+    }
 }
 
 /// A human's part in an intent.

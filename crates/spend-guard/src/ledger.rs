@@ -145,7 +145,7 @@ impl Ledger {
     /// # Errors
     ///
     /// - [`LedgerError::NoSuchIntent`] if there is none.
-    /// - [`LedgerError::IllegalStep`] if it is final and not settled.
+    /// - [`LedgerError::IllegalStep`] if it is final and not settled, or declared and not made yet.
     /// - Any of the errors of opening and writing the file.
     pub fn resume(&self, id: &IntentId, policy: Option<&Policy>) -> Result<Begun, LedgerError> {
         let mut retired = Vec::new();
@@ -157,7 +157,8 @@ impl Ledger {
                 return Ok(Begun::Replay(intent));
             }
             let refused = LedgerError::IllegalStep { id: id.clone(), from, step: Step::Presenting };
-            if from.is_final() {
+            // What a declared purchase costs is known, and can be reserved, only once it is made.
+            if from.is_final() || intent.declaration.as_ref().is_some_and(|declaration| !declaration.used) {
                 return Err(refused.into());
             }
             self.go_on(tx, intent, None, policy, &mut retired)?.ok_or_else(|| refused.into())

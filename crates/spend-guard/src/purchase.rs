@@ -298,6 +298,11 @@ pub(crate) fn check_amount(amount_minor: u64) -> Result<(), InvalidPurchase> {
     if (1..=MAX_AMOUNT_MINOR).contains(&amount_minor) { Ok(()) } else { Err(InvalidPurchase::Amount) }
 }
 
+/// Whether two lists are the same goods, whatever their order and however they are split into lines.
+pub(crate) fn are_same_goods(one: &[LineItem], other: &[LineItem]) -> bool {
+    matches!((merge(one), merge(other)), (Ok(one), Ok(other)) if one == other)
+}
+
 /// Quantities by SKU, sorted: two lines of one SKU are one.
 pub(crate) fn merge(line_items: &[LineItem]) -> Result<BTreeMap<&str, u64>, InvalidPurchase> {
     let mut merged = BTreeMap::new();

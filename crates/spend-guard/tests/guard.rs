@@ -6,8 +6,8 @@ mod common;
 
 use common::{Bench, ISSUER, SHOP, authorize, bench, claim, key, purchase, purchase_in, settle, socks};
 use spend_guard::{
-    Approval, Begun, CheapestTerms, Currency, DeclarationTerms, Declared, Denial, LedgerError, Next, Offers, Policy,
-    Purchase, Severity, State, Tightening, Verdict,
+    Approval, Begun, CheapestTerms, Currency, DeclarationTerms, Declared, Denial, Intent, LedgerError, LineItem, Next,
+    Offers, Policy, Purchase, Severity, State, Tightening, Verdict,
 };
 
 fn denied(begun: Begun) -> Denial {
@@ -569,4 +569,103 @@ fn what_was_just_paid_cannot_be_declared_to_be_paid_again() {
     };
     assert_eq!(known.id, paid.id);
     assert!(matches!(bench.ledger.begin(&purchase(10_00, "a"), None).unwrap(), Begun::Replay(_)));
+}
+
+/// The declaration of 60.00 EUR for `line_items`, and the purchase of the same.
+fn declared_goods(line_items: Vec<LineItem>) -> Purchase {
+    Purchase::payment(ISSUER, SHOP, line_items, 60_00, common::eur(), Some("winter".into()), key()).unwrap()
+}
+
+/// Declares it, and has a human agree.
+fn declared_and_approved(bench: &Bench, purchase: Purchase) -> Intent {
+    let terms = DeclarationTerms { purchase, ..declaration(60_00, "winter", Some(100), None) };
+    let Declared::New(intent, _) = bench.ledger.declare(&terms, Some(&Policy::default())).unwrap() else { panic!() };
+    let asked = bench.ledger.request_approval(&intent.id, vec![], Some(&Policy::default())).unwrap();
+    let Approval::Requested { terms } = asked.approval else { panic!() };
+    bench.ledger.approve(&intent.id, &terms).unwrap()
+}
+
+#[test]
+fn a_declared_purchase_is_of_the_goods_that_were_declared() {
+    let line = |sku: &str, qty| LineItem { sku: sku.into(), qty, unit_price_minor: None };
+    let bench = bench();
+    let policy = Policy::default();
+    let intent = declared_and_approved(&bench, declared_goods(vec![line("sock-43", 3), line("sock-39", 1)]));
+    for other in [
+        vec![line("sock-39", 4)],
+        vec![line("sock-43", 3)],
+        vec![line("sock-43", 1), line("sock-39", 3)],
+        vec![line("sock-43", 3), line("sock-39", 1), line("hat", 1)],
+    ] {
+        let purchase = declared_goods(other);
+        assert_eq!(intent.departs_from_declaration(&purchase), Some("line_items"));
+        match bench.ledger.begin(&purchase, Some(&policy)) {
+            Err(LedgerError::DeclarationMismatch { what, .. }) => assert_eq!(what, "line_items"),
+            other => panic!("{other:?}"),
+        }
+        let again = DeclarationTerms { purchase, ..declaration(60_00, "winter", Some(100), None) };
+        match bench.ledger.declare(&again, Some(&policy)) {
+            Err(LedgerError::DeclarationMismatch { what, .. }) => assert_eq!(what, "line_items"),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(bench.ledger.intent(&intent.id).unwrap(), intent, "none of that used it up");
+    // Neither the order of the lines nor how they are split makes other goods of them.
+    let same = declared_goods(vec![line("sock-39", 1), line("sock-43", 1), line("sock-43", 2)]);
+    let Begun::Resume(claim) = bench.ledger.begin(&same, Some(&policy)).unwrap() else { panic!() };
+    assert_eq!(settle(claim).id, intent.id);
+}
+
+#[test]
+fn a_yes_given_before_the_offers_were_looked_at_is_none_to_a_missing_one() {
+    let bench = bench();
+    let goods = || declared_goods(vec![socks(1)]);
+    declared_and_approved(&bench, goods());
+    let mut claim = claim(bench.ledger.begin(&goods(), Some(&Policy::default())).unwrap());
+    assert!(matches!(
+        claim.offers_verified(Offers::Missing { digest: None }),
+        Err(LedgerError::ApprovalMismatch { what: "offers", .. })
+    ));
+    assert_eq!(claim.offers_verified(Offers::Verified { digest: "d" }).unwrap(), Next::Authorize);
+}
+
+#[test]
+fn a_yes_to_what_the_merchant_did_not_sign_covers_that_the_offer_is_missing() {
+    let bench = bench();
+    let begin = || bench.ledger.begin(&purchase(1, "a"), Some(&Policy::default())).unwrap();
+    let mut first = claim(begin());
+    assert_eq!(first.offers_verified(Offers::Missing { digest: None }).unwrap(), Next::AskHuman);
+    let asked = first.await_approval(vec![]).unwrap();
+    let Approval::Requested { terms } = asked.approval else { panic!() };
+    bench.ledger.approve(&asked.id, &terms).unwrap();
+    assert_eq!(claim(begin()).offers_verified(Offers::Missing { digest: None }).unwrap(), Next::Authorize);
+}
+
+#[test]
+fn declaring_first_hides_a_payment_from_no_alert() {
+    let bench = bench();
+    let goods = || declared_goods(vec![socks(1)]);
+    declared_and_approved(&bench, goods());
+    assert!(bench.ledger.alerts(100).unwrap().is_empty(), "an announcement is no payment");
+    let begin = || claim(bench.ledger.begin(&goods(), Some(&Policy::default())).unwrap());
+    drop(begin());
+    let codes =
+        || -> Vec<_> { bench.ledger.alerts(100).unwrap().into_iter().rev().map(|raised| raised.alert.code).collect() };
+    assert_eq!(codes(), ["large_payment", "first_payment"]);
+    settle(begin());
+    assert_eq!(codes().len(), 2, "once");
+}
+
+#[test]
+fn a_declared_purchase_reserves_nothing_until_it_is_made() {
+    let bench = bench();
+    let goods = || declared_goods(vec![socks(1)]);
+    let intent = declared_and_approved(&bench, goods());
+    assert!(matches!(
+        bench.ledger.resume(&intent.id, Some(&Policy::default())),
+        Err(LedgerError::IllegalStep { from: State::Approved, .. })
+    ));
+    assert!(!bench.ledger.intent(&intent.id).unwrap().reserved);
+    drop(bench.ledger.begin(&goods(), Some(&Policy::default())).unwrap());
+    assert!(matches!(bench.ledger.resume(&intent.id, Some(&Policy::default())).unwrap(), Begun::Resume(_)));
 }

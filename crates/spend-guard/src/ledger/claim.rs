@@ -133,7 +133,7 @@ impl Claim {
     ///
     /// # Errors
     ///
-    /// - [`LedgerError::ApprovalMismatch`] if a human approved verified offers and one is missing now.
+    /// - [`LedgerError::ApprovalMismatch`] if one is missing and the human who approved was not told so.
     /// - [`LedgerError::IllegalStep`] once a presentation was sent.
     /// - Any of the errors of writing the file.
     pub fn offers_verified(&mut self, offers: Offers<'_>) -> Result<Next, LedgerError> {
@@ -144,7 +144,8 @@ impl Claim {
             };
             if !verified {
                 match &mut intent.approval {
-                    Approval::Given { .. } if intent.offer_verified == Some(true) => {
+                    // Only who was told that no offer is signed has agreed to that.
+                    Approval::Given { .. } if intent.offer_verified != Some(false) => {
                         return Err(LedgerError::ApprovalMismatch { id: intent.id.clone(), what: "offers" }.into());
                     }
                     Approval::NotNeeded => {

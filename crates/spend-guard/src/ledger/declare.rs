@@ -67,15 +67,13 @@ impl Ledger {
                 [reference],
             )? {
                 let declaration = known.declaration.as_ref();
-                let differs = [
-                    ("issuer", known.issuer != purchase.issuer),
-                    ("merchant", known.merchant != purchase.merchant),
-                    ("currency", known.currency != purchase.currency),
-                    ("amount", declaration.map(|known| known.amount_minor) != Some(purchase.amount_minor)),
-                    ("terms", declaration.map(|known| known.tolerance_minor) != Some(tolerance_minor)),
-                ];
-                return match differs.iter().find(|(_, differs)| *differs) {
-                    Some((what, _)) => Err(mismatch(known.id, what).into()),
+                let differs = match declaration {
+                    Some(known) if known.amount_minor != purchase.amount_minor => Some("amount"),
+                    Some(known) if known.tolerance_minor == tolerance_minor => None,
+                    _ => Some("terms"),
+                };
+                return match known.differs_from(purchase).or(differs) {
+                    Some(what) => Err(mismatch(known.id, what).into()),
                     None => Ok(Declared::Known(known)),
                 };
             }

@@ -177,6 +177,7 @@ impl Tx<'_> {
         }
         if !intent.reserved && !intent.line_items.is_empty() {
             self.reserve(intent)?;
+            self.alert(&intent.id, evaluation)?;
         }
         if !intent.state.is_in_flight() && intent.expires_at <= self.now {
             intent.expires_at = self.now + intent_seconds(policy);
@@ -253,16 +254,10 @@ impl Intent {
 
     /// Turns a declared intent into the purchase that was declared.
     pub(crate) fn adopt(&mut self, purchase: &Purchase) -> Result<(), LedgerError> {
-        let Some(declaration) = &mut self.declaration else { return Ok(()) };
-        let differs = [
-            ("issuer", self.issuer != purchase.issuer),
-            ("merchant", self.merchant != purchase.merchant),
-            ("currency", self.currency != purchase.currency),
-            ("amount", declaration.amount_minor.abs_diff(purchase.amount_minor) > declaration.tolerance_minor),
-        ];
-        if let Some((what, _)) = differs.iter().find(|(_, differs)| *differs) {
+        if let Some(what) = self.departs_from_declaration(purchase) {
             return Err(LedgerError::DeclarationMismatch { id: self.id.clone(), what });
         }
+        let Some(declaration) = &mut self.declaration else { return Ok(()) };
         if let Approval::Given { terms, .. } = &self.approval {
             covers(&self.id, terms, &purchase.merchant, purchase.currency, purchase.amount_minor)?;
         }

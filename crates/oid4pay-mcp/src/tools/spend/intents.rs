@@ -10,7 +10,7 @@ use super::{Amount, Bounded, amount_of, approval_status, order};
 use crate::agent::Agent;
 use crate::approval::{self, time};
 use crate::errors::Refusal;
-use crate::purchase::{NEXT_IN_FLIGHT, ledger_failed, stopped};
+use crate::purchase::{NEXT_IN_FLIGHT, ledger_failed, stopped, with_agent};
 use crate::records;
 use crate::tools::args::{self, Integer, LineItem, MAX_MINOR, PurchaseRef, Uri};
 use crate::tools::{Name, payment, success};
@@ -40,9 +40,11 @@ pub(in crate::tools) async fn create(
     _: Waiting,
 ) -> Result<CallToolResult, Refusal> {
     let issuer = agent.issuer(Name::SpendIntentCreate)?;
+    let client = agent.client(Name::SpendIntentCreate, &issuer)?;
     let order = order(&arguments.merchant_url, &arguments.amount, arguments.line_items)
         .map_err(|error| Refusal::from_client(Name::SpendIntentCreate, &error))?;
     let purchase = payment::as_purchase(&issuer, &order, Some(arguments.purchase_ref.as_str().to_owned()))?;
+    let purchase = with_agent(purchase, &client);
     let minutes = arguments.ttl_minutes.map_or(DEFAULT_TTL_MINUTES, |minutes| minutes.value());
     let terms = DeclarationTerms {
         purchase,

@@ -1,17 +1,17 @@
 //! `spend_policy_get`, `spend_simulate`, `spend_balance`.
 
 use jose::Clock as _;
-use oid4ac_client::{Error, Misuse, Order, SystemClock};
+use oid4ac_client::{Error, Misuse, SystemClock};
 use rmcp::model::CallToolResult;
 use serde::Deserialize;
 use serde_json::json;
-use spend_guard::{Approval, Currency, Intent, Policy, State, Verdict};
+use spend_guard::{Approval, Currency, Intent, Policy, Purchase, State, Verdict};
 
 use super::{Amount, currency_of, order};
 use crate::agent::Agent;
 use crate::errors::Refusal;
 use crate::policy::in_words;
-use crate::purchase::ledger_failed;
+use crate::purchase::{ledger_failed, with_agent};
 use crate::tools::args::{self, CurrencyCode, LineItem, PurchaseRef, Uri};
 use crate::tools::{Name, payment, success};
 use crate::waiting::Waiting;
@@ -68,14 +68,14 @@ pub(in crate::tools) async fn simulate(
     let policy = agent.policy()?;
     let purchase_ref = arguments.purchase_ref.map(|reference| reference.as_str().to_owned());
     let order = order(&arguments.merchant_url, &arguments.amount, arguments.line_items).map_err(|e| refused(&e))?;
-    let purchase = payment::as_purchase(&issuer, &order, purchase_ref.clone())?;
+    let purchase = with_agent(payment::as_purchase(&issuer, &order, purchase_ref.clone())?, &client);
     let before = agent.ledger().find(&purchase).map_err(|error| ledger_failed(&error))?;
     let before = before.filter(|intent| is_answered(intent, &policy));
     let declared = match &purchase_ref {
         Some(reference) => agent.ledger().find_declared(reference).map_err(|error| ledger_failed(&error))?,
         None => None,
     };
-    let declared = declared.filter(|intent| !intent.state.is_final()).and_then(|intent| fits(&intent, &order));
+    let declared = declared.filter(|intent| !intent.state.is_final()).and_then(|intent| fits(&intent, &purchase));
     let evaluation = agent.ledger().simulate(&purchase, &policy).map_err(|error| ledger_failed(&error))?;
     let all_priced = order.line_items().iter().all(|line| line.unit_price_minor().is_some());
     let (offer, offer_error) = match client.check_offers(&order).await {
@@ -154,16 +154,12 @@ impl Declared {
 }
 
 /// `None` for a declaration that was used, which is a purchase like any other.
-fn fits(intent: &Intent, order: &Order) -> Option<Declared> {
-    let declaration = intent.declaration.as_ref().filter(|declaration| !declaration.used)?;
-    let amount = order.amount();
-    let is_it = intent.merchant == order.merchant().as_str()
-        && intent.currency.code() == amount.currency().code()
-        && declaration.amount_minor.abs_diff(amount.amount_minor()) <= declaration.tolerance_minor;
-    Some(match (is_it, &intent.approval) {
-        (false, _) => Declared::Otherwise,
-        (true, Approval::Given { used: false, .. }) => Declared::Approved,
-        (true, _) => Declared::Unused,
+fn fits(intent: &Intent, purchase: &Purchase) -> Option<Declared> {
+    intent.declaration.as_ref().filter(|declaration| !declaration.used)?;
+    Some(match (intent.departs_from_declaration(purchase), &intent.approval) {
+        (Some(_), _) => Declared::Otherwise,
+        (None, Approval::Given { used: false, .. }) => Declared::Approved,
+        (None, _) => Declared::Unused,
     })
 }
 
