@@ -95,7 +95,9 @@ pub use directory::{Merchant, MerchantFilter, MerchantList};
 pub use error::{
     Artefact, Error, Incompatibility, LineItemsError, LocalError, Misbehaviour, Misuse, ServerError, Stage, Why,
 };
-pub use evidence::{Check, CheckResult, Evidence, KeyUsed, PaymentEvidence, SignedOffer, TrustedKeys};
+pub use evidence::{
+    AgreedAmount, Check, CheckResult, Evidence, Findings, KeyUsed, PaymentEvidence, SignedOffer, TrustedKeys,
+};
 pub use journal::{CheckedOffers, FileJournal, Journal, JournalError, MemoryJournal, Progress, Step};
 pub use metadata::ServerSummary;
 pub use money::{Currency, InvalidMoney, Money};

@@ -7,11 +7,14 @@
 use std::collections::BTreeMap;
 
 use jose::{JwkSet, base64url, sha256};
-use oid4ac_client::{ChainReport, Check, CheckResult, KeyUsed, LineItem, PaymentEvidence, SignedOffer, TrustedKeys};
+use oid4ac_client::{
+    AgreedAmount, ChainReport, Check, CheckResult, Findings, KeyUsed, LineItem, PaymentEvidence, SignedOffer,
+    TrustedKeys,
+};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use spend_guard::{Artefact, Entry, Head, Intent, IntentId, Ledger, LedgerError, PurchaseKind, State};
+use spend_guard::{Artefact, Entry, Head, Intent, IntentId, Ledger, LedgerError, Purchase, PurchaseKind, State};
 
 /// The file. Times are UNIX seconds unless they end in `_at` of a settlement, amounts minor units.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -146,7 +149,7 @@ impl EvidenceFile {
     }
 
     /// Proves again everything that can be proven.
-    pub(crate) fn verify(&self, trusted: &TrustedKeys) -> Vec<Check> {
+    pub(crate) fn verify(&self, trusted: &TrustedKeys) -> Findings {
         let intent = &self.intent;
         let line = |line: &spend_guard::LineItem| {
             let qty = u32::try_from(line.qty).ok()?;
@@ -158,12 +161,17 @@ impl EvidenceFile {
         };
         let line_items: Option<Vec<_>> = intent.line_items.iter().map(line).collect();
         let currency = oid4ac_client::Currency::parse(intent.currency.code());
-        let mut checks = match (line_items, currency) {
+        let unread = || Check::of("intent", Err("its line items or currency cannot be read".to_owned()));
+        let mut findings = match (line_items, currency) {
             (Some(line_items), Ok(currency)) => PaymentEvidence {
                 issuer: &intent.issuer,
                 merchant: &intent.merchant,
                 line_items: &line_items,
-                amount_minor: (intent.kind != PurchaseKind::Verify).then_some(intent.amount_minor),
+                mandate_id: intent.mandate.as_ref().map(|mandate| mandate.mandate_id.as_str()),
+                amount: match intent.kind {
+                    PurchaseKind::Verify => AgreedAmount::UpTo(intent.amount_minor),
+                    _ => AgreedAmount::Exactly(intent.amount_minor),
+                },
                 currency,
                 idempotency_key: &intent.idempotency_key,
                 settled: intent.settlement.as_ref().map(|s| (s.payment_intent_id.as_str(), s.settled_at.as_str())),
@@ -177,8 +185,9 @@ impl EvidenceFile {
                 receipt_key: self.receipt_key.as_ref(),
             }
             .verify(trusted),
-            _ => vec![Check::of("intent", Err("its line items or currency cannot be read".to_owned()))],
+            _ => Findings::of(unread()),
         };
+        let checks = &mut findings.checks;
         checks.push(Check::of("ledger_entries", self.check_entries()));
         checks.push(Check::of("ledger_intent", self.check_intent()));
         checks.push(Check::of("ledger_artefacts", self.check_artefacts()));
@@ -194,11 +203,11 @@ impl EvidenceFile {
         if !self.attachments.is_empty() {
             checks.push(Check::new("attachments", CheckResult::Unproven, "what the agent added is its word alone"));
         }
-        checks
+        findings
     }
 
     /// As [`EvidenceFile::verify`], for a file: first, that no member differs from what was written.
-    pub(crate) fn verify_file(&self, members: &Map<String, Value>, trusted: &TrustedKeys) -> Vec<Check> {
+    pub(crate) fn verify_file(&self, members: &Map<String, Value>, trusted: &TrustedKeys) -> Findings {
         let now = manifest(members);
         let names: std::collections::BTreeSet<_> = now.keys().chain(self.manifest.keys()).collect();
         let differs: Vec<_> = names.into_iter().filter(|name| now.get(*name) != self.manifest.get(*name)).collect();
@@ -212,9 +221,9 @@ impl EvidenceFile {
                 names.iter().map(|name| format!("`{}`", oid4ac_client::clean(name, 40))).collect::<Vec<_>>().join(", ")
             )),
         };
-        let mut checks = vec![Check::of("manifest", outcome)];
-        checks.extend(self.verify(trusted));
-        checks
+        let mut findings = self.verify(trusted);
+        findings.checks.insert(0, Check::of("manifest", outcome));
+        findings
     }
 
     /// Hashes, links between neighbours, order, and whose entries they are.
@@ -254,10 +263,24 @@ impl EvidenceFile {
     fn check_intent(&self) -> Result<String, String> {
         let body = serde_json::to_string(&self.intent).map_err(|error| error.to_string())?;
         let told = self.ledger.entries.iter().rev().find_map(|of| of.entry.intent_hash.as_ref());
+        if self.intent.kind == PurchaseKind::Verify && !self.is_identity_of_a_presentation() {
+            return Err("the purchase did not begin with a mandate that came from elsewhere".to_owned());
+        }
         match told == Some(&hash(body.as_bytes())) {
             true => Ok("the purchase is the one that the ledger recorded".to_owned()),
             false => Err("the purchase is not the one that the ledger recorded".to_owned()),
         }
+    }
+
+    /// What identifies a purchase hashes its kind in: one of another kind cannot pass for this one, whose mandate alone
+    /// limits the amount.
+    fn is_identity_of_a_presentation(&self) -> bool {
+        let intent = &self.intent;
+        let Some(mandate) = intent.mandate.clone() else { return false };
+        let (issuer, merchant, key) = (&*intent.issuer, &*intent.merchant, &*intent.idempotency_key);
+        let lines = intent.line_items.clone();
+        Purchase::verify(issuer, merchant, lines, intent.amount_minor, intent.currency, mandate, key)
+            .is_ok_and(|purchase| *purchase.identity() == intent.identity)
     }
 
     /// Everything that was recorded as an artefact is here as recorded.

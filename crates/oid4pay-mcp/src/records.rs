@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use jose::Clock as _;
-use oid4ac_client::{AuditQuery, Check, CheckResult, Granted, PrincipalToken, SystemClock, TrustedKeys, clean};
+use oid4ac_client::{AuditQuery, Check, Findings, Granted, PrincipalToken, SystemClock, TrustedKeys, clean};
 use serde_json::{Map, Value, json};
 use spend_guard::{Currency, Filter, Head, Intent, IntentId, Ledger, ReceiptVerdict, State};
 
@@ -181,8 +181,7 @@ fn verify(ledger: &Ledger, kept: Option<&Head>, as_json: bool) -> anyhow::Result
 /// `receipt`: one payment, verified again.
 pub(crate) fn receipt(settings: &Settings, args: &ReceiptArgs) -> anyhow::Result<ExitCode> {
     let file = EvidenceFile::collect(&guard_cmd::ledger(settings), &args.id, None, SystemClock.now())?;
-    let checks = file.verify(&TrustedKeys::default());
-    tell(file.intent(), &checks, args.json)
+    tell(file.intent(), &file.verify(&TrustedKeys::default()), args.json)
 }
 
 /// `export`.
@@ -276,19 +275,30 @@ pub(crate) fn verify_evidence(args: &VerifyEvidenceArgs) -> anyhow::Result<ExitC
         },
     };
     let trusted = TrustedKeys { issuer: keys(&args.as_jwks)?, merchant: keys(&args.merchant_jwks)? };
-    let checks = file.verify_file(&members, &trusted);
-    tell(file.intent(), &checks, args.json)
+    tell(file.intent(), &file.verify_file(&members, &trusted), args.json)
 }
 
 /// What was paid, and what came of each check. Fails if one does.
-fn tell(intent: &Intent, checks: &[Check], as_json: bool) -> anyhow::Result<ExitCode> {
-    let fails = checks.iter().filter(|check| check.result == CheckResult::Fails).count();
+fn tell(intent: &Intent, findings: &Findings, as_json: bool) -> anyhow::Result<ExitCode> {
+    let (checks, fails) = (&findings.checks, findings.fails());
+    let proven = |minor: Option<u64>| minor.filter(|_| fails == 0);
+    let (paid, cap) = (proven(findings.paid_minor), proven(findings.cap_minor));
     let mut out = io::stdout().lock();
     if as_json {
-        writeln!(out, "{:#}", json!({"holds": fails == 0, "payment": row(intent), "checks": checks}))?;
+        let proven = json!({"paid_minor": paid, "mandate_cap_minor": cap});
+        let told = json!({"holds": fails == 0, "proven": proven, "payment": row(intent), "checks": checks});
+        writeln!(out, "{told:#}")?;
     } else {
-        let amount = intent.currency.format(intent.amount_minor);
-        writeln!(out, "{} to {}: {}", amount, clean(&intent.merchant, 100), intent.state)?;
+        let (format, merchant) = (|minor| intent.currency.format(minor), clean(&intent.merchant, 100));
+        match paid {
+            Some(paid) => write!(out, "paid {} to {merchant} by its receipt", format(paid))?,
+            None => write!(out, "not proven to be paid: {} to {merchant}", format(intent.amount_minor))?,
+        }
+        match cap {
+            Some(cap) => writeln!(out, ", at most {} by the mandate", format(cap))?,
+            None => writeln!(out)?,
+        }
+        writeln!(out, "recorded as {}", intent.state)?;
         if let Some(settlement) = &intent.settlement {
             let (id, at) = (clean(&settlement.payment_intent_id, 100), clean(&settlement.settled_at, 40));
             writeln!(out, "payment {id}, settled {at}")?;

@@ -80,6 +80,83 @@ fn forge(mut file: Value) -> Value {
     file
 }
 
+/// The file with the ledger's entries as a forger of the whole ledger would have them: without those about `left_out`
+/// artefacts, about the intent as it is now, hashed and linked again, and every checksum fitting.
+fn forge_ledger(mut file: Value, left_out: &[&str]) -> Value {
+    let entries = file["ledger"]["entries"].as_array().unwrap().iter().map(|of| of["entry"].clone());
+    let kept = |entry: &spend_guard::Entry| {
+        !left_out.iter().any(|name| entry.event == "artefact" && entry.detail["name"] == *name)
+    };
+    let entries = entries.map(|entry| serde_json::from_value::<spend_guard::Entry>(entry).unwrap());
+    let mut entries: Vec<_> = entries.filter(kept).collect();
+    let intent: spend_guard::Intent = serde_json::from_value(file["intent"].clone()).unwrap();
+    let intent_hash = base64url::encode(&sha256(serde_json::to_string(&intent).unwrap().as_bytes()));
+    entries.iter_mut().rev().find(|entry| entry.intent_hash.is_some()).unwrap().intent_hash = Some(intent_hash);
+    let (mut seq, mut prev_hash) = (entries[0].seq, entries[0].prev_hash.clone());
+    for entry in &mut entries {
+        (entry.seq, entry.prev_hash) = (seq, prev_hash);
+        (seq, prev_hash) = (entry.seq + 1, entry.hash());
+    }
+    file["ledger"]["head"] = json!({"seq": seq - 1, "entry_hash": prev_hash});
+    let hashed = entries.iter().map(|entry| json!({"entry_hash": entry.hash(), "entry": entry}));
+    file["ledger"]["entries"] = hashed.collect();
+    forge(file)
+}
+
+#[tokio::test]
+async fn a_payment_that_is_said_to_be_a_presented_mandate_keeps_its_amount() {
+    let (world, id) = paid().await;
+    let mut flipped = evidence(&world, &id);
+    assert_eq!(failing(&verify(&forge_ledger(flipped.clone(), &[]), &[])), Vec::<String>::new());
+    flipped["intent"]["kind"] = json!("verify");
+    flipped["offers"] = json!([]);
+    flipped["access_token_claims"] = Value::Null;
+    flipped["merchant_nonce"] = Value::Null;
+    let left_out = ["offers", "access_token_claims", "merchant_nonce"];
+    // What the purchase is known by has its kind in it.
+    assert_eq!(failing(&verify(&forge_ledger(flipped.clone(), &left_out), &[])), ["ledger_intent"]);
+    let text = |pointer: &str| flipped.pointer(pointer).unwrap().as_str().unwrap();
+    let identity = json!({
+        "v": "oid4ac-verify-1", "issuer": text("/intent/issuer"), "mandate_id": text("/intent/mandate/mandate_id"),
+        "idempotency_key": text("/intent/idempotency_key"),
+    });
+    let identity = base64url::encode(&sha256(&serde_json_canonicalizer::to_vec(&identity).unwrap()));
+    let flipped = with(flipped, "/intent/identity", json!(identity));
+    for amount in [999_900, 1300, 1298, 1] {
+        let raised = with(flipped.clone(), "/intent/amount_minor", json!(amount));
+        let output = verify(&forge_ledger(raised, &left_out), &[]);
+        assert_eq!(failing(&output), ["mandate_terms"], "{amount}");
+        assert_eq!(json_of(&output)["proven"], json!({"paid_minor": null, "mandate_cap_minor": null}));
+    }
+    // The same lie without the raise says nothing but what the receipt does.
+    let told = json_of(&verify(&forge_ledger(flipped, &left_out), &[]));
+    assert_eq!((&told["holds"], &told["proven"]["paid_minor"]), (&json!(true), &json!(1299)), "{told:#}");
+}
+
+#[tokio::test]
+async fn without_its_receipt_nothing_is_proven_to_be_paid() {
+    let (world, id) = paid().await;
+    let mut file = evidence(&world, &id);
+    file["receipt_jws"] = Value::Null;
+    file["receipt_key"] = Value::Null;
+    let file = forge_ledger(file, &["receipt", "receipt_key"]);
+    let told = json_of(&verify(&file, &[]));
+    assert_eq!(told["proven"], json!({"paid_minor": null, "mandate_cap_minor": 1299}), "{told:#}");
+    let path = world.home.path().join("evidence.json");
+    std::fs::write(&path, file.to_string()).unwrap();
+    let output = Command::new(BINARY).arg("verify-evidence").arg(&path).env_clear().output().unwrap();
+    let text = stdout(&output);
+    assert!(text.starts_with("not proven to be paid: 12.99 EUR to http://127.0.0.1:"), "{text}");
+}
+
+#[tokio::test]
+async fn records_of_another_mandate_are_not_about_this_one() {
+    let (world, id) = paid().await;
+    let file = evidence(&world, &id);
+    let other = with(file, "/intent/mandate/mandate_id", json!("another"));
+    assert_eq!(failing(&verify(&forge_ledger(other, &[]), &[])), ["mandate_terms"]);
+}
+
 #[tokio::test]
 async fn evidence_is_proven_from_the_file_alone() {
     let (world, id) = paid().await;
@@ -439,7 +516,8 @@ async fn history_lists_filters_and_proves_the_ledger() {
 async fn a_receipt_is_verified_when_it_is_looked_at() {
     let (world, id) = paid().await;
     let text = stdout(&run(&world, &["receipt", &id]));
-    assert!(text.starts_with("12.99 EUR to http://127.0.0.1:"), "{text}");
+    assert!(text.starts_with("paid 12.99 EUR to http://127.0.0.1:"), "{text}");
+    assert!(text.contains(" by its receipt, at most 12.99 EUR by the mandate\nrecorded as settled\n"), "{text}");
     assert!(text.contains("holds     receipt") && text.contains("Everything that can be proven"), "{text}");
     assert_eq!(json_of(&run(&world, &["receipt", &id, "--json"]))["holds"], true);
 }

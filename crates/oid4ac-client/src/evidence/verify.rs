@@ -25,8 +25,10 @@ pub struct PaymentEvidence<'a> {
     pub merchant: &'a str,
     /// What was bought.
     pub line_items: &'a [LineItem],
-    /// The amount in minor units; `None` for a mandate that came from elsewhere, where its cap limits it.
-    pub amount_minor: Option<u64>,
+    /// The mandate's id, as the records have it; `None` if they do not.
+    pub mandate_id: Option<&'a str>,
+    /// What was to be paid, in minor units.
+    pub amount: AgreedAmount,
     /// Its currency.
     pub currency: Currency,
     /// The key under which the merchant settles once.
@@ -49,6 +51,28 @@ pub struct PaymentEvidence<'a> {
     pub receipt_jws: Option<&'a str>,
     /// The merchant's key for it.
     pub receipt_key: Option<&'a KeyUsed>,
+}
+
+/// What was to be paid, in minor units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "the payer names an amount, or whoever made the mandate did")]
+pub enum AgreedAmount {
+    /// Exactly this, of what the mandate allows.
+    Exactly(u64),
+    /// At most this, which is the cap of a mandate that came from elsewhere: the merchant named the amount.
+    UpTo(u64),
+}
+
+/// What was found about a payment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Findings {
+    /// Everything that was looked at.
+    pub checks: Vec<Check>,
+    /// What was paid, in minor units, where a receipt holds that says so.
+    pub paid_minor: Option<u64>,
+    /// The most that the mandate allows, in minor units, where the mandate holds.
+    pub cap_minor: Option<u64>,
 }
 
 /// Keys that the verifier has from elsewhere. Where there are none, those in the evidence are taken at the word of
@@ -114,10 +138,24 @@ impl Check {
     }
 }
 
+impl Findings {
+    /// Of a payment that only this can be said of.
+    #[must_use]
+    pub fn of(check: Check) -> Self {
+        Self { checks: vec![check], paid_minor: None, cap_minor: None }
+    }
+
+    /// How many checks fail.
+    #[must_use]
+    pub fn fails(&self) -> usize {
+        self.checks.iter().filter(|check| check.result == CheckResult::Fails).count()
+    }
+}
+
 impl PaymentEvidence<'_> {
     /// Verifies everything again, each artefact as of the time it was used.
     #[must_use]
-    pub fn verify(&self, trusted: &TrustedKeys) -> Vec<Check> {
+    pub fn verify(&self, trusted: &TrustedKeys) -> Findings {
         let mut checks = self.check_keys(trusted);
         let mandate = self.check_mandate();
         let claims = mandate.as_ref().ok().map(|(_, claims)| claims);
@@ -135,8 +173,9 @@ impl PaymentEvidence<'_> {
         ));
         checks.push(self.check_nonce(claims, binding.ok().as_deref()));
         checks.push(self.check_access_token(mandate.as_ref().ok().map(|(all, _)| all)));
-        checks.push(self.check_receipt(claims));
-        checks
+        let (receipt, paid_minor) = self.check_receipt(claims);
+        checks.push(receipt);
+        Findings { checks, paid_minor, cap_minor: claims.map(|claims| claims.cap.amount_minor()) }
     }
 
     /// Whose keys they are.
@@ -180,7 +219,7 @@ impl PaymentEvidence<'_> {
                     CheckResult::Unproven,
                     "there is no signed offer: the price is the payer's word",
                 ),
-                Some(_) if self.amount_minor.is_none() => Check::new(
+                Some(_) if matches!(self.amount, AgreedAmount::UpTo(_)) => Check::new(
                     "offer",
                     CheckResult::Unproven,
                     "the mandate came from elsewhere, and the offers that it is bound to are not here",
@@ -210,7 +249,7 @@ impl PaymentEvidence<'_> {
         });
         checks.push(Check::of(
             "offer_price",
-            match (all_hold, total == self.amount_minor) {
+            match (all_hold, total.map(AgreedAmount::Exactly) == Some(self.amount)) {
                 (true, true) => Ok("the signed prices make the amount".to_owned()),
                 (true, false) => Err("the signed prices do not make the amount".to_owned()),
                 (false, _) => Err("not every line's offer holds".to_owned()),
@@ -282,12 +321,17 @@ impl PaymentEvidence<'_> {
     }
 
     fn check_terms(&self, claims: &MandateClaims) -> Result<String, String> {
-        let amount = self.amount_minor.unwrap_or(1);
+        let cap = claims.cap.amount_minor();
+        let is_allowed = match self.amount {
+            AgreedAmount::Exactly(amount) => amount <= cap,
+            AgreedAmount::UpTo(most) => most == cap,
+        };
         let matches = [
+            ("mandate_id", self.mandate_id.is_none_or(|id| id == claims.mandate_id)),
             ("merchant", claims.merchant.as_str() == self.merchant),
             ("currency", claims.cap.currency() == self.currency),
             ("line_items", same_lines(claims, self.line_items)),
-            ("amount_minor", amount <= claims.cap.amount_minor()),
+            ("amount_minor", is_allowed),
         ];
         match matches.into_iter().find(|(_, same)| !same) {
             Some((name, _)) => Err(format!("`{name}` is not what the mandate allows")),
@@ -361,23 +405,20 @@ impl PaymentEvidence<'_> {
         }
     }
 
-    /// The merchant's word that it was paid, member by member.
-    fn check_receipt(&self, mandate: Option<&MandateClaims>) -> Check {
+    /// The merchant's word that it was paid, member by member; and how much, where it holds.
+    fn check_receipt(&self, mandate: Option<&MandateClaims>) -> (Check, Option<u64>) {
         let name = "receipt";
+        let unproven = |detail: &str| (Check::new(name, CheckResult::Unproven, detail), None);
         let (Some(receipt), Some((payment_intent_id, settled_at))) = (self.receipt_jws, self.settled) else {
             let detail = match self.settled {
                 Some(_) => "the merchant issued none: that it was paid is the payer's word",
                 None => "the payment is not known to be settled",
             };
-            return Check::new(name, CheckResult::Unproven, detail);
+            return unproven(detail);
         };
-        let Some(mandate) = mandate else { return Check::of(name, Err(unread())) };
+        let Some(mandate) = mandate else { return (Check::of(name, Err(unread())), None) };
         let Some(key) = self.receipt_key else {
-            return Check::new(
-                name,
-                CheckResult::Unproven,
-                "it was not verified when it came, and the merchant's key is not here",
-            );
+            return unproven("it was not verified when it came, and the merchant's key is not here");
         };
         let claims = Jwk::from_members(key.jwk.clone()).map_err(|why| format!("its key: {why}")).and_then(|jwk| {
             let verified = UnverifiedJws::parse(receipt)
@@ -392,10 +433,18 @@ impl PaymentEvidence<'_> {
             currency: self.currency.code(),
             settled_at,
             offer_digest: mandate.offer_digest.as_deref(),
-            amount_minor: self.amount_minor.map_or(1..=mandate.cap.amount_minor(), |amount| amount..=amount),
+            amount_minor: match self.amount {
+                AgreedAmount::Exactly(amount) => amount..=amount,
+                AgreedAmount::UpTo(_) => 1..=mandate.cap.amount_minor(),
+            },
         };
-        let outcome = claims.and_then(|claims| expected.check(&claims).map_err(|why| why.to_string()));
-        Check::of(name, outcome.map(|()| format!("signed by {}, and every member agrees", self.merchant)))
+        let outcome = claims.and_then(|claims| match expected.check(&claims) {
+            Ok(()) => Ok(claims.get("amount_minor").and_then(Value::as_u64)),
+            Err(why) => Err(why.to_string()),
+        });
+        let paid_minor = outcome.as_ref().ok().copied().flatten();
+        let holds = outcome.map(|_| format!("signed by {}, and every member agrees", self.merchant));
+        (Check::of(name, holds), paid_minor)
     }
 }
 

@@ -93,18 +93,16 @@ pub(in crate::tools) async fn receipt_get(agent: &Agent, about: About, _: Waitin
         _ => Refusal::new("ledger_failed", &error.to_string()),
     })?;
     let intent = file.intent();
-    let checks = file.verify(&TrustedKeys::default());
+    let findings = file.verify(&TrustedKeys::default());
+    let checks = &findings.checks;
     let fails: Vec<_> =
         checks.iter().filter(|check| check.result == CheckResult::Fails).map(|c| c.name.as_str()).collect();
-    let receipt = checks.iter().find(|check| check.name == "receipt").map(|check| check.result);
-    let sentence = match (fails.as_slice(), receipt) {
-        ([], Some(CheckResult::Holds)) => {
-            format!(
-                "{} paid to {}: the merchant's receipt and everything it rests on hold.",
-                amount_of(intent),
-                intent.merchant
-            )
-        }
+    let sentence = match (fails.as_slice(), findings.paid_minor) {
+        ([], Some(paid)) => format!(
+            "{} paid to {}: the merchant's receipt and everything it rests on hold.",
+            intent.currency.format(paid),
+            intent.merchant
+        ),
         ([], _) => format!(
             "{} at {}: nothing is wrong, and there is no receipt that proves it paid.",
             amount_of(intent),
