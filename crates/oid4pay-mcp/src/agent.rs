@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use oid4ac_client::{
     AddressPolicy, Client, Endpoint, FileStore, Misuse, Origin, RegisterRequest, ReqwestClient, Store, SystemClock,
 };
-use spend_guard::{Filter, Ledger, Policy};
+use spend_guard::{Filter, Intent, Ledger, Policy, State};
 
 use crate::config::Settings;
 use crate::errors::Refusal;
@@ -165,7 +165,10 @@ impl Agent {
             let client_id = registration.map(|registration| registration.client_id);
             return Err(Refusal::new("registration_configured", sentence).with("client_id", client_id));
         }
-        self.check_nothing_is_open()
+        match self.open_payment()? {
+            None => Ok(()),
+            Some(intent) => Err(not_final("a payment is open, and a new registration would cut it off", &intent)),
+        }
     }
 
     /// Refuses a rotation of keys that are not this agent's to rotate, or that a payment still needs.
@@ -175,18 +178,30 @@ impl Agent {
             let sentence = "keys or client_id are set through the environment: change them where they are set";
             return Err(Refusal::new("registration_configured", sentence));
         }
-        self.check_nothing_is_open()
+        let Some(intent) = self.open_payment()? else { return Ok(()) };
+        let end = match intent.state {
+            State::Charging | State::Unknown => {
+                "it was presented: let the agent make it again with the same arguments until it ends".to_owned()
+            }
+            _ => format!(
+                "nothing was presented yet; to end it, run: {}",
+                self.settings.command(&format!("reject {}", intent.id))
+            ),
+        };
+        Err(not_final(&format!("a payment is open that needs the old keys, {}; {end}", intent.id), &intent))
     }
 
-    fn check_nothing_is_open(&self) -> Result<(), Refusal> {
-        let open = Filter { open: Some(true), limit: Filter::MOST, ..Filter::default() };
-        let open = self.ledger.list(&open).map_err(|error| ledger_failed(&error))?;
-        match open.intents.first() {
-            None => Ok(()),
-            Some(intent) => {
-                Err(Refusal::new("intent_not_final", "a payment is open, and a new registration would cut it off")
-                    .with("intent_id", intent.id.as_str())
-                    .with("intent_state", intent.state.as_str()))
+    /// A payment that is open. What was declared and never asked for is none: it was sent nowhere and is bound to no key.
+    fn open_payment(&self) -> Result<Option<Intent>, Refusal> {
+        let is_declared_alone =
+            |intent: &Intent| intent.declaration.as_ref().is_some_and(|declared| !declared.used) && !intent.reserved;
+        let mut filter = Filter { open: Some(true), limit: Filter::MOST, ..Filter::default() };
+        loop {
+            let page = self.ledger.list(&filter).map_err(|error| ledger_failed(&error))?;
+            let open = page.intents.into_iter().find(|intent| !is_declared_alone(intent));
+            match page.next {
+                Some(next) if open.is_none() => filter.before = Some(next),
+                _ => return Ok(open),
             }
         }
     }
@@ -210,6 +225,12 @@ impl Agent {
         }
         Ok(Arc::new(ProvidedStore::new(provided, files, issuer)))
     }
+}
+
+fn not_final(sentence: &str, intent: &Intent) -> Refusal {
+    Refusal::new("intent_not_final", sentence)
+        .with("intent_id", intent.id.as_str())
+        .with("intent_state", intent.state.as_str())
 }
 
 /// One trailing slash is no other server, as long as the operator's spelling is the one used.

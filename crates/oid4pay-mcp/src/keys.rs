@@ -55,9 +55,15 @@ pub(crate) async fn rotate(settings: Settings) -> anyhow::Result<()> {
     // Somebody may have taken their time to get one.
     agent.check_may_rotate()?;
     let new = client.rotate_keys(setup_token).await?;
+    let backup = FileStore::for_issuer(&agent.settings().data_dir, &new.as_url).old_keys()?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "This agent now is {} at {}, with new keys.", new.client_id, new.as_url)?;
-    writeln!(out, "The old keys and registration are kept as keys.json.bak and client.json.bak.")?;
+    writeln!(
+        out,
+        "The old private keys are kept in {}, the old registration in client.json.bak beside it. Once a payment with the \
+         new keys has settled, nothing needs them: delete both.",
+        backup.display()
+    )?;
     if old.revoked_at.is_none() {
         writeln!(
             out,

@@ -199,12 +199,32 @@ async fn rotated_keys_are_new_registered_and_in_use() {
     let ended = about(&world, &["keys", "rotate"], &format!("{token}\n")).await;
     assert!(ended.success, "{}", ended.stderr);
     assert!(ended.stdout.contains(&client_id(&world)) && ended.stdout.contains(&old), "{}", ended.stdout);
+    let backup = world.data_dir().join("keys.json.bak");
+    assert!(ended.stdout.contains(&format!("kept in {}", backup.display())), "{}", ended.stdout);
     assert!(!ended.stdout.contains(&token) && !ended.stderr.contains(&token));
     assert_ne!(client_id(&world), old);
-    assert_eq!(fs::read_to_string(world.data_dir().join("keys.json.bak")).unwrap(), old_keys);
+    assert_eq!(fs::read_to_string(backup).unwrap(), old_keys);
     // A server that has been running since before goes on with the new ones.
     let again = with(world.socks(), "/purchase_ref", json!("2"));
     assert_eq!(server.call("agent_payment_initiate", again).await.output()["status"], "settled");
+}
+
+#[tokio::test]
+async fn a_purchase_that_was_only_declared_does_not_keep_the_keys() {
+    let world = World::new().await;
+    drop(world.registered().await);
+    let data_dir = world.data_dir();
+    let own =
+        ["--toolset", "spend", "--as-origin", world.sandbox.as_origin(), "--data-dir", data_dir.to_str().unwrap()];
+    let mut server = Server::start(&own, world.home.path()).await;
+    let socks = world.socks();
+    let declaration = json!({
+        "merchant_url": socks["merchant_url"], "line_items": socks["line_items"], "amount": socks["amount"],
+        "purchase_ref": "later", "summary": "socks",
+    });
+    server.call("spend_intent_create", declaration).await.output();
+    let ended = about(&world, &["keys", "rotate"], &world.sandbox.setup_token().unwrap()).await;
+    assert!(ended.success, "{}", ended.stderr);
 }
 
 #[tokio::test]
@@ -218,7 +238,8 @@ async fn keys_that_a_payment_needs_or_that_are_set_elsewhere_are_not_rotated() {
     let token = world.sandbox.setup_token().unwrap();
     let ended = about(&world, &["keys", "rotate"], &token).await;
     assert!(!ended.success && ended.stderr.contains("a payment is open"), "{}", ended.stderr);
-    assert!(ended.stderr.contains(intent), "{}", ended.stderr);
+    let end = format!("oid4pay-mcp --data-dir '{}' reject {intent}", world.data_dir().display());
+    assert!(ended.stderr.contains(&end), "{}", ended.stderr);
     let registered = world.sandbox.request_count(&Party::AuthorizationServer, &Method::POST, "/oauth/register");
     assert_eq!(registered, 1, "the token was not spent");
     let data_dir = world.data_dir();

@@ -53,6 +53,15 @@ impl FileStore {
         }
     }
 
+    /// Where the keys go that [`Store::replace`] has put out of use.
+    ///
+    /// # Errors
+    ///
+    /// - [`StoreError`] if the folder's files cannot be used.
+    pub fn old_keys(&self) -> Result<PathBuf, StoreError> {
+        Ok(self.dir()?.path(&format!("{KEYS}.bak")))
+    }
+
     /// The folder in which this issuer's files are, or will be.
     fn dir(&self) -> Result<PrivateDir, StoreError> {
         let top = PrivateDir::new(&self.root);
