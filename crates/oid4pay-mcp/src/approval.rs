@@ -41,6 +41,18 @@ pub(crate) fn lines(terms: &ApprovalTerms) -> Vec<(String, String)> {
     lines
 }
 
+/// What is known of a purchase that nobody was asked about, line by line. Its items are what the agent says.
+pub(crate) fn unasked(intent: &Intent) -> Vec<(String, String)> {
+    let line = |label: &str, value: String| (label.to_owned(), value);
+    let mut lines = vec![
+        line("Merchant", intent.merchant.clone()),
+        line("Amount", amount(intent.amount_minor, intent.currency)),
+        line("State", intent.state.to_string()),
+    ];
+    lines.extend(intent.line_items.iter().map(|item| line("Item", format!("{} × {}", item.qty, plain(&item.sku)))));
+    lines
+}
+
 /// Records the human's yes to exactly `terms`, the ones they were shown.
 ///
 /// # Errors

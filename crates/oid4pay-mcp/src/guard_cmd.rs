@@ -45,7 +45,7 @@ pub(crate) fn approvals(settings: &Settings, output: Output) -> anyhow::Result<(
         writeln!(out, "Nothing waits for your approval.")?;
     }
     for (intent, terms) in asked {
-        writeln!(out, "{}", in_lines(intent, terms))?;
+        writeln!(out, "{}", in_lines(intent, &approval::lines(terms)))?;
         writeln!(out, "  {}", settings.command(&format!("approve {}", intent.id)))?;
         writeln!(out, "  {}\n", settings.command(&format!("reject {}", intent.id)))?;
     }
@@ -56,21 +56,25 @@ pub(crate) fn approvals(settings: &Settings, output: Output) -> anyhow::Result<(
 pub(crate) fn approve(settings: &Settings, about: &About) -> anyhow::Result<()> {
     human::require_terminal("approving a payment")?;
     let ledger = ledger(settings);
-    let (intent, terms) = question(&ledger, &about.id, Step::Approve)?;
+    let (intent, terms) = question(&ledger, &about.id)?;
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{}", in_lines(&intent, &terms))?;
+    writeln!(out, "{}", in_lines(&intent, &approval::lines(&terms)))?;
     let human = human::require(settings, "Approving this payment")?;
     approval::approve(&human, &ledger, &about.id, &terms)?;
     Ok(writeln!(out, "Approved, for this payment alone. The agent's next call goes on with it.")?)
 }
 
-/// Shows what is asked, asks for the passphrase, and records the human's no.
+/// Shows what is asked, or was begun unasked, asks for the passphrase, and records the human's no.
 pub(crate) fn reject(settings: &Settings, about: &About) -> anyhow::Result<()> {
     human::require_terminal("rejecting a payment")?;
     let ledger = ledger(settings);
-    let (intent, terms) = question(&ledger, &about.id, Step::Reject)?;
+    let intent = ledger.intent(&about.id)?;
+    if intent.state.after(Step::Reject).is_none() {
+        return Err(LedgerError::IllegalStep { id: intent.id, from: intent.state, step: Step::Reject }.into());
+    }
+    let lines = approval::terms(&intent).map_or_else(|| approval::unasked(&intent), approval::lines);
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{}", in_lines(&intent, &terms))?;
+    writeln!(out, "{}", in_lines(&intent, &lines))?;
     let human = human::require(settings, "Rejecting this payment")?;
     approval::reject(&human, &ledger, &about.id)?;
     Ok(writeln!(out, "Rejected. Nothing was paid.")?)
@@ -121,21 +125,20 @@ pub(crate) fn budget(settings: &Settings, output: Output) -> anyhow::Result<()> 
 }
 
 /// What an intent waits to be told, or by name why nothing can be said about it any more.
-fn question(ledger: &Ledger, id: &IntentId, step: Step) -> Result<(Intent, ApprovalTerms), LedgerError> {
+fn question(ledger: &Ledger, id: &IntentId) -> Result<(Intent, ApprovalTerms), LedgerError> {
     let intent = ledger.intent(id)?;
     let terms = match &intent.approval {
         Approval::Requested { terms } if intent.state == State::AwaitingApproval => terms.clone(),
-        Approval::Given { .. } if step == Step::Approve => return Err(LedgerError::AlreadyApproved(id.clone())),
-        _ => return Err(LedgerError::IllegalStep { id: id.clone(), from: intent.state, step }),
+        Approval::Given { .. } => return Err(LedgerError::AlreadyApproved(id.clone())),
+        _ => return Err(LedgerError::IllegalStep { id: id.clone(), from: intent.state, step: Step::Approve }),
     };
-    if step == Step::Approve && terms.expires_at <= SystemClock.now() {
+    if terms.expires_at <= SystemClock.now() {
         return Err(LedgerError::ApprovalExpired(id.clone()));
     }
     Ok((intent, terms))
 }
 
-fn in_lines(intent: &Intent, terms: &ApprovalTerms) -> String {
-    let lines = approval::lines(terms);
+fn in_lines(intent: &Intent, lines: &[(String, String)]) -> String {
     let widest = lines.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0);
     let lines = lines.iter().map(|(label, value)| format!("\n  {label:widest$}  {value}"));
     format!("{}{}", intent.id, lines.collect::<String>())

@@ -124,7 +124,13 @@ async fn a_no_ends_the_purchase_and_asking_again_is_another_one() {
         let (success, shown) = terminal(&world, &arguments, &[]);
         assert!(!success && shown.contains(&format!("intent {id} is rejected")), "{shown}");
     }
-    assert_ne!(ask(&mut server, &world).await, id);
+    let again = ask(&mut server, &world).await;
+    assert_ne!(again, id);
+    // They can think better of a yes, as long as nothing was presented.
+    assert!(terminal(&world, &["approve", &again], &[PASSPHRASE]).0);
+    let (success, shown) = terminal(&world, &["reject", &again], &[PASSPHRASE]);
+    assert!(success && shown.contains("felt-slipper-41") && shown.contains("Rejected. Nothing was paid."), "{shown}");
+    assert_eq!(settlements(&world).await, 0);
     let (success, shown) = terminal(&world, &["approve", "0198c6d5-b1f7-7a8e-8b1e-c3b1b1a4d5c6"], &[]);
     assert!(!success && shown.contains("no intent 0198c6d5"), "{shown}");
     let (success, shown) = terminal(&world, &["approve", "../../etc/passwd"], &[]);

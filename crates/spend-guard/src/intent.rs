@@ -76,8 +76,8 @@ pub struct InvalidIntentId;
 
 /// Where an intent stands.
 ///
-/// `created → (awaiting_approval → approved | rejected) → authorized → charging → settled | failed | unknown`, and
-/// `expired`, `canceled`. Which step leads from which state to which is [`State::after`].
+/// `created → (awaiting_approval → approved) → authorized → charging → settled | failed | unknown`, and
+/// `rejected`, `expired`, `canceled`. Which step leads from which state to which is [`State::after`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -169,7 +169,7 @@ impl State {
             (Created | Approved, Step::OffersVerified | Step::ConsentPending | Step::DeclarationUsed) => self,
             (Created, Step::ApprovalRequested) => AwaitingApproval,
             (AwaitingApproval, Step::Approve) => Approved,
-            (AwaitingApproval, Step::Reject) => Rejected,
+            (Created | AwaitingApproval | Approved | Authorized, Step::Reject) => Rejected,
             // A mandate that ran out before it was presented is replaced by a new one.
             (Authorized, Step::OffersVerified | Step::ConsentPending) => Authorized,
             (Created | Approved | Authorized, Step::MandateHeld) => Authorized,

@@ -301,19 +301,25 @@ impl Ledger {
         })
     }
 
-    /// Records that the human refuses.
+    /// Records that the human refuses: what waits for their answer, or anything else that was not presented yet and that
+    /// nobody drives. A mandate it holds stays valid at the authorization server until the caller revokes it.
     ///
     /// # Errors
     ///
     /// - [`LedgerError::NoSuchIntent`] if there is none.
-    /// - [`LedgerError::IllegalStep`] if nobody was asked, or they answered already.
+    /// - [`LedgerError::InProgress`] if it is being driven.
+    /// - [`LedgerError::IllegalStep`] if a presentation was sent, or it is final.
     /// - Any of the errors of opening and writing the file.
     pub fn reject(&self, id: &IntentId) -> Result<Intent, LedgerError> {
         let (intent, lock) = self.store.write(|tx| {
             let mut intent = tx.load(id)?;
+            let lock = Lock::take(tx.dir, id)?;
+            if lock.is_none() && intent.state != State::AwaitingApproval {
+                return Err(LedgerError::InProgress(id.clone()).into());
+            }
             intent.approval = Approval::Refused { at: tx.now };
             tx.step(&mut intent, Step::Reject, Value::Null)?;
-            Ok((intent, Lock::take(tx.dir, id)?))
+            Ok((intent, lock))
         })?;
         lock.into_iter().for_each(Lock::retire);
         Ok(intent)

@@ -205,13 +205,16 @@ fn rules_hold_for_what_they_cover() {
         let evaluation = bench.ledger.simulate(&purchase, &policy).unwrap();
         evaluation.findings.first().map(|finding| finding.rule.clone())
     };
+    let at = |merchant: &str, amount| at(merchant, amount).category("clothes").mcc("5651");
     assert_eq!(verdict(at(SHOP, 40_00)), None);
     assert_eq!(verdict(at("https://shop.test", 1)), Some("merchants.allow".into()));
     assert_eq!(verdict(at("https://casino.example", 1)), Some("merchants.deny".into()));
     assert_eq!(verdict(at(SHOP, 5_01).agent("reader")), Some("rule.reader.per_transaction".into()));
     assert_eq!(verdict(at(SHOP, 5_00).agent("reader")), None);
     assert_eq!(verdict(at(SHOP, 1).mcc("7995")), Some("rule.gambling".into()));
-    assert_eq!(verdict(at(SHOP, 1).category("games")), Some("rule.games".into()));
+    for games in ["games", "Games", "GAMES"] {
+        assert_eq!(verdict(at(SHOP, 1).category(games)), Some("rule.games".into()));
+    }
     bench.pay(&at("https://books.example", 6_00).agent("a"), Some(&policy));
     bench.pay(&at("https://books.example", 3_00).agent("b").category("novels"), Some(&policy));
     assert_eq!(verdict(at("https://books.example", 1_01)), Some("rule.books.day".into()));
@@ -304,7 +307,6 @@ fn an_approval_works_once_in_time_and_for_what_it_was_given() {
 
     bench.ledger.approve(&asked.id, &terms).unwrap();
     assert!(matches!(bench.ledger.approve(&asked.id, &terms), Err(LedgerError::AlreadyApproved(_))));
-    assert!(matches!(bench.ledger.reject(&asked.id), Err(LedgerError::IllegalStep { from: State::Approved, .. })));
     let Begun::Resume(mut resumed) = begin("a") else { panic!() };
     assert!(matches!(
         resumed.offers_verified(Offers::Missing { digest: None }),
@@ -668,4 +670,69 @@ fn a_declared_purchase_reserves_nothing_until_it_is_made() {
     assert!(!bench.ledger.intent(&intent.id).unwrap().reserved);
     drop(bench.ledger.begin(&goods(), Some(&Policy::default())).unwrap());
     assert!(matches!(bench.ledger.resume(&intent.id, Some(&Policy::default())).unwrap(), Begun::Resume(_)));
+}
+
+#[test]
+fn a_rule_asks_a_human_where_what_it_names_is_not_known() {
+    let rule = |scope: &str, action: &str| {
+        let text = format!("[[rule]]\nname = \"r\"\nmerchant = \"https://*.example\"\n{scope}\n{action}");
+        Policy::parse(&text, "p").unwrap()
+    };
+    let (category, mcc) = ("category = \"gambling\"", "mcc = \"7995\"");
+    for (scope, named) in [(category, "category"), (mcc, "merchant category code")] {
+        for action in ["action = \"deny\"", "action = \"approve\"", "currency = \"EUR\"\nday = 1"] {
+            let bench = bench();
+            let policy = rule(scope, action);
+            let unknown = bench.ledger.simulate(&purchase(2_00, "a"), &policy).unwrap();
+            assert_eq!((unknown.verdict, unknown.findings.len()), (Verdict::Approve, 1), "{scope} {action}");
+            let finding = &unknown.findings[0];
+            assert_eq!((finding.code.as_str(), finding.rule.as_str()), ("approval_required", "rule.r"));
+            assert_eq!(
+                finding.message,
+                format!("a human must agree: a rule names a {named}, and that of this payment is not known")
+            );
+            let known = purchase(2_00, "a").category("clothes").mcc("5651");
+            assert_eq!(bench.ledger.simulate(&known, &policy).unwrap().verdict, Verdict::Allow, "{scope} {action}");
+            // A rule for something else anyway has nothing to ask.
+            let elsewhere =
+                Purchase::payment(ISSUER, "https://shop.test", vec![socks(1)], 2_00, common::eur(), None, key())
+                    .unwrap();
+            assert_eq!(bench.ledger.simulate(&elsewhere, &policy).unwrap().verdict, Verdict::Allow);
+            let Begun::New(claim) = bench.ledger.begin(&purchase(2_00, "a"), Some(&policy)).unwrap() else { panic!() };
+            assert!(matches!(claim.intent().approval, Approval::Needed { .. }));
+        }
+    }
+    let dollars = rule(category, "currency = \"USD\"\nday = 1");
+    assert_eq!(bench().ledger.simulate(&purchase(2_00, "a"), &dollars).unwrap().verdict, Verdict::Allow);
+}
+
+#[test]
+fn a_human_ends_any_purchase_that_was_not_presented() {
+    let bench = bench();
+    let policy = Policy::default();
+    let approved = declared_and_approved(&bench, declared_goods(vec![socks(1)]));
+    let terms = declaration(10_00, "declared", None, None);
+    let Declared::New(declared, _) = bench.ledger.declare(&terms, Some(&policy)).unwrap() else { panic!() };
+    let mut waiting = claim(bench.ledger.begin(&purchase(10_00, "wallet"), Some(&policy)).unwrap());
+    waiting.consent_pending("https://as.example/consent", common::START + 600).unwrap();
+    let mut held = claim(bench.ledger.begin(&purchase(10_00, "held"), Some(&policy)).unwrap());
+    authorize(&mut held);
+    for claim in [waiting, held] {
+        let id = claim.intent().id.clone();
+        assert!(matches!(bench.ledger.reject(&id), Err(LedgerError::InProgress(_))), "it is being driven");
+        drop(claim);
+        let rejected = bench.ledger.reject(&id).unwrap();
+        assert_eq!((rejected.state, rejected.reserved), (State::Rejected, false));
+    }
+    for id in [&approved.id, &declared.id] {
+        assert_eq!(bench.ledger.reject(id).unwrap().state, State::Rejected);
+        assert!(matches!(bench.ledger.reject(id), Err(LedgerError::IllegalStep { from: State::Rejected, .. })));
+    }
+    let mut sent = claim(bench.ledger.begin(&purchase(10_00, "sent"), Some(&policy)).unwrap());
+    authorize(&mut sent);
+    sent.presenting("p").unwrap();
+    let id = sent.intent().id.clone();
+    drop(sent);
+    assert!(matches!(bench.ledger.reject(&id), Err(LedgerError::IllegalStep { from: State::Charging, .. })));
+    assert!(bench.ledger.verify(None).unwrap().is_ok());
 }

@@ -37,7 +37,7 @@ fn lead(state: State, attempt: Try) -> Option<State> {
         Try::Offers => [Created, Approved, Authorized].contains(&state).then_some(state),
         Try::Ask => (state == Created).then_some(AwaitingApproval),
         Try::Approve => (state == AwaitingApproval).then_some(Approved),
-        Try::Reject => (state == AwaitingApproval).then_some(Rejected),
+        Try::Reject => [Created, AwaitingApproval, Approved, Authorized].contains(&state).then_some(Rejected),
         Try::Hold => [Created, Approved, Authorized].contains(&state).then_some(Authorized),
         Try::Present => [Authorized, Charging, Unknown].contains(&state).then_some(Charging),
         Try::Settle => [Charging, Unknown].contains(&state).then_some(Settled),
@@ -119,12 +119,14 @@ proptest! {
                         _ => continue,
                     }
                 }
-                Try::Reject => ledger.reject(&id).map(|_| ()),
-                Try::Cancel if one.claim.is_some() && !state.is_final() => {
-                    let refused = matches!(ledger.cancel(&id), Err(LedgerError::InProgress(_)));
-                    prop_assert!(refused);
+                Try::Cancel | Try::Reject if one.claim.is_some() && !state.is_final() => {
+                    for refused in [ledger.cancel(&id), ledger.reject(&id)] {
+                        let is_driven = matches!(refused, Err(LedgerError::InProgress(_)));
+                        prop_assert!(is_driven);
+                    }
                     continue;
                 }
+                Try::Reject => ledger.reject(&id).map(|_| ()),
                 Try::Cancel => ledger.cancel(&id).map(|_| ()),
                 _ => {
                     let Some(claim) = &mut one.claim else { continue };

@@ -4,7 +4,7 @@ use jose::UnixSeconds;
 use serde::{Deserialize, Serialize};
 
 use super::Policy;
-use super::rules::{Limits, RuleAction, Scope, matches_glob};
+use super::rules::{Limits, Rule, RuleAction, Scope, matches_glob};
 use crate::money::Currency;
 
 /// What came of it.
@@ -135,7 +135,8 @@ impl Policy {
         {
             found.deny("merchant_not_allowed", "merchants.allow", "the policy does not list this merchant");
         }
-        let rules: Vec<_> = policy.rules.iter().filter(|rule| rule.scope.applies_to(request)).collect();
+        let about = |rule: &&Rule| rule.scope.applies_to(request) == Applies::Yes;
+        let rules: Vec<_> = policy.rules.iter().filter(about).collect();
         for rule in &rules {
             if rule.action == RuleAction::Deny {
                 found.deny("rule_denied", format!("rule.{}", rule.name), "a rule of the policy denies this");
@@ -174,6 +175,9 @@ impl Policy {
                     None,
                 );
             }
+        }
+        if request.amount_minor.is_some() {
+            found.uncertain(&policy.rules, request);
         }
         let verdict = found.0.iter().map(|finding| finding.verdict).max().unwrap_or(Verdict::Allow);
         let mut alerts = match request.amount_minor {
@@ -232,10 +236,31 @@ impl Policy {
     }
 }
 
+/// Whether a rule is about a payment.
+#[derive(PartialEq, Eq)]
+enum Applies {
+    No,
+    Yes,
+    /// As far as is known; this it names, and of the payment it is not known.
+    Unless(&'static str),
+}
+
 impl Scope {
-    fn applies_to(&self, request: &Request<'_>) -> bool {
-        (self.currencies.is_empty() || self.currencies.contains(&request.currency))
-            && self.covers(request.merchant, request.category, request.mcc, request.agent)
+    fn applies_to(&self, request: &Request<'_>) -> Applies {
+        let named = |list: &[String]| list.first().cloned().unwrap_or_default();
+        // What is not known is taken for what the rule names.
+        let assume = |list: &[String], known: &str| if known.is_empty() { named(list) } else { known.to_owned() };
+        let category = assume(&self.categories, request.category);
+        let mcc = assume(&self.mccs, request.mcc);
+        let of_currency = self.currencies.is_empty() || self.currencies.contains(&request.currency);
+        if !of_currency || !self.covers(request.merchant, &category, &mcc, request.agent) {
+            return Applies::No;
+        }
+        match (category == request.category, mcc == request.mcc) {
+            (false, _) => Applies::Unless("category"),
+            (true, false) => Applies::Unless("merchant category code"),
+            (true, true) => Applies::Yes,
+        }
     }
 }
 
@@ -332,6 +357,20 @@ impl Findings {
                 message,
                 Some((limit, amount)),
             );
+        }
+    }
+
+    /// Leaving out what a rule looks at evades no rule: a human looks instead.
+    fn uncertain(&mut self, rules: &[Rule], request: &Request<'_>) {
+        for rule in rules {
+            let Applies::Unless(what) = rule.scope.applies_to(request) else { continue };
+            if let RuleAction::Limit { currency, .. } = rule.action
+                && currency != request.currency
+            {
+                continue;
+            }
+            let message = format!("a human must agree: a rule names a {what}, and that of this payment is not known");
+            self.add("approval_required", format!("rule.{}", rule.name), Verdict::Approve, message, None);
         }
     }
 

@@ -114,14 +114,15 @@ pub enum RuleAction {
     },
 }
 
-/// Which spending a rule is about. An empty list covers everything.
+/// Which spending a rule is about. An empty list covers everything. A payment that it may be about, had the payment a known
+/// category or merchant category code, needs a human.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Scope {
     /// Globs on the merchant's origin: `*` stands for any characters, `?` for one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub merchants: Vec<String>,
-    /// Categories.
+    /// Categories, in any case.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub categories: Vec<String>,
     /// Merchant category codes (ISO 18245).
@@ -188,10 +189,15 @@ impl Scope {
     pub(crate) fn covers(&self, merchant: &str, category: &str, mcc: &str, agent: &str) -> bool {
         let has = |list: &[String], value: &str| list.is_empty() || list.iter().any(|entry| entry == value);
         (self.merchants.is_empty() || self.merchants.iter().any(|glob| matches_glob(glob, merchant)))
-            && has(&self.categories, category)
+            && (self.categories.is_empty() || self.categories.iter().any(|entry| is_same_category(entry, category)))
             && has(&self.mccs, mcc)
             && has(&self.agents, agent)
     }
+}
+
+/// Merchants write their categories in whatever case they like.
+fn is_same_category(one: &str, other: &str) -> bool {
+    one == other || one.to_lowercase() == other.to_lowercase()
 }
 
 /// Whether `text` matches `glob`, where `*` stands for any characters and `?` for one. Linear but for the last `*`, to
