@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 use jose::{JwkSet, base64url, sha256};
 use oid4ac_client::{
-    AgreedAmount, ChainReport, Check, CheckResult, Findings, KeyUsed, LineItem, PaymentEvidence, SignedOffer,
-    TrustedKeys,
+    AgreedAmount, ChainReport, Check, CheckResult, Findings, HeadVerdict, KeyUsed, LineItem, PaymentEvidence,
+    SignedOffer, TrustedKeys,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -76,6 +76,12 @@ pub(crate) enum NoEvidence {
     /// Nothing was presented: there is no payment to prove.
     #[error("intent {0} is {1} and was never presented to the merchant: there is no payment to prove")]
     NeverPresented(IntentId, State),
+    /// The audit entries would fail their own check.
+    #[error(
+        "the audit entries prove nothing about intent {0}: {1}; an answer of the audit endpoint is wanted, as it came, with an \
+         entry about its mandate"
+    )]
+    Audit(IntentId, String),
     /// What is kept cannot be read.
     #[error("what the ledger keeps as {} of the intent cannot be read: {}", .0.as_str(), .1)]
     Damaged(Artefact, serde_json::Error),
@@ -89,7 +95,8 @@ impl EvidenceFile {
     ///
     /// # Errors
     ///
-    /// - [`NoEvidence`] for an intent that is not there, was never presented, or whose artefacts are damaged.
+    /// - [`NoEvidence`] for an intent that is not there, was never presented, or whose artefacts are damaged, and for an
+    ///   `audit` page that is none, was changed, or is not about it.
     pub(crate) fn collect(
         ledger: &Ledger,
         id: &IntentId,
@@ -122,6 +129,9 @@ impl EvidenceFile {
         };
         // The presentation may have been made by somebody else, and answer another challenge than the last that we had.
         file.merchant_nonce = file.merchant_nonce.filter(|_| file.intent.kind != PurchaseKind::Verify);
+        if let Some(audit) = &file.audit {
+            file.read_audit(audit, None).map_err(|why| NoEvidence::Audit(id.clone(), why))?;
+        }
         if let Ok(Value::Object(members)) = serde_json::to_value(&file) {
             file.manifest = manifest(&members);
         }
@@ -199,7 +209,7 @@ impl EvidenceFile {
                 self.ledger.head.seq
             ),
         ));
-        checks.push(self.check_audit());
+        checks.push(self.check_audit(trusted));
         if !self.attachments.is_empty() {
             checks.push(Check::new("attachments", CheckResult::Unproven, "what the agent added is its word alone"));
         }
@@ -318,35 +328,53 @@ impl EvidenceFile {
         Ok(format!("{count} artefacts are as the ledger recorded them"))
     }
 
-    fn check_audit(&self) -> Check {
-        let Some(audit) = &self.audit else {
-            return Check::new("audit", CheckResult::Unproven, "no audit entries were at hand at the export");
+    /// Hashes have no key: whoever invents entries makes them fit. What the server signed for is what its head leads to.
+    fn check_audit(&self, trusted: &TrustedKeys) -> Check {
+        let unproven = |detail: &str| Check::new("audit", CheckResult::Unproven, detail);
+        let Some(audit) = &self.audit else { return unproven("no audit entries were at hand at the export") };
+        let (report, about) = match self.read_audit(audit, trusted.issuer.as_ref()) {
+            Ok(read) => read,
+            Err(why) => return Check::of("audit", Err(why)),
         };
-        let report = ChainReport::of_page(audit.to_string().as_bytes());
-        Check::of(
-            "audit",
-            match report {
-                Err(error) => Err(error.to_string()),
-                Ok(report) if !report.is_intact() => {
-                    Err("an entry was changed, or does not follow from its neighbour".to_owned())
-                }
-                Ok(_) if !self.audit_mentions_it() => Err("no entry is about this mandate".to_owned()),
-                Ok(report) => Ok(format!(
-                    "{} entries hashed, {} links between neighbours, {} gaps",
-                    report.hashes_verified,
-                    report.links_verified,
-                    report.gaps.len()
+        let covered = about.iter().filter(|seq| report.head_covers(**seq)).count();
+        match (&report.head, covered) {
+            (HeadVerdict::Verified { head_seq, .. }, 1..) => Check::of(
+                "audit",
+                Ok(format!(
+                    "the authorization server's signed head, entry {head_seq}, leads to {covered} of {} entries about this mandate",
+                    about.len()
                 )),
-            },
-        )
+            ),
+            (HeadVerdict::Verified { .. }, _) => unproven(
+                "the hashes fit, and the signed head does not lead to the entries about this mandate without a gap",
+            ),
+            _ if audit.get("chain_head").is_none_or(Value::is_null) => {
+                unproven("the hashes fit, and no signed head says that the entries are the authorization server's")
+            }
+            _ => unproven("the hashes fit; that the entries are the authorization server's, its key set has to show"),
+        }
     }
 
-    fn audit_mentions_it(&self) -> bool {
-        let Some(mandate) = &self.intent.mandate else { return false };
-        let entries = self.audit.as_ref().and_then(|audit| audit.get("entries")).and_then(Value::as_array);
-        entries.is_some_and(|entries| {
-            entries.iter().any(|entry| entry["payload"]["mandate_id"].as_str() == Some(&mandate.mandate_id))
-        })
+    /// What the page proves by itself, or with `keys`; and the numbers of the entries about this mandate, of which there is
+    /// one.
+    fn read_audit(&self, audit: &Value, keys: Option<&JwkSet>) -> Result<(ChainReport, Vec<u64>), String> {
+        let page = audit.to_string();
+        let report = match keys {
+            Some(keys) => ChainReport::of_page_with_keys(page.as_bytes(), keys),
+            None => ChainReport::of_page(page.as_bytes()),
+        };
+        let report = report.map_err(|why| why.to_string())?;
+        if let HeadVerdict::Invalid { reason } = &report.head {
+            return Err(format!("the signed head does not hold: {reason}"));
+        }
+        if !report.is_intact() {
+            return Err("an entry was changed, or does not follow from its neighbour".to_owned());
+        }
+        let mandate_id = self.intent.mandate.as_ref().map(|mandate| mandate.mandate_id.as_str());
+        let is_about = |entry: &&Value| mandate_id.is_some() && entry["payload"]["mandate_id"].as_str() == mandate_id;
+        let entries = audit["entries"].as_array().into_iter().flatten().filter(is_about);
+        let about: Vec<_> = entries.filter_map(|entry| entry["seq"].as_u64()).collect();
+        if about.is_empty() { Err("no entry is about this mandate".to_owned()) } else { Ok((report, about)) }
     }
 }
 

@@ -346,18 +346,70 @@ async fn fetch(world: &World, url: &str) -> Bytes {
     http.send(&endpoint, http::Request::new(Bytes::new()), Limits::ANSWER).await.unwrap().into_body()
 }
 
+fn written(world: &World, name: &str, text: &[u8]) -> String {
+    let path = world.home.path().join(name);
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// Files with the key sets of authorization server and merchant, from themselves.
+async fn key_sets(world: &World) -> (String, String) {
+    let issuer = fetch(world, &format!("{}/oauth/jwks.json", world.sandbox.as_origin())).await;
+    let merchant = fetch(world, &format!("{}/.well-known/jwks.json", world.alpacanica().origin)).await;
+    (written(world, "as", &issuer), written(world, "merchant", &merchant))
+}
+
+fn check_of(output: &Output, name: &str) -> Value {
+    let told = json_of(output);
+    let check = told["checks"].as_array().unwrap().iter().find(|check| check["name"] == name);
+    check.unwrap_or_else(|| panic!("no {name}: {told:#}")).clone()
+}
+
+#[tokio::test]
+async fn a_receipt_that_was_not_verified_when_it_came_is_verified_by_the_merchants_given_keys() {
+    let (world, id) = paid().await;
+    let (issuer, merchant) = key_sets(&world).await;
+    let mut file = evidence(&world, &id);
+    file["receipt_key"] = Value::Null;
+    let file = forge_ledger(file, &["receipt_key"]);
+    assert_eq!(check_of(&verify(&file, &[]), "receipt")["result"], "unproven");
+    let output = verify(&file, &["--merchant-jwks", &merchant]);
+    assert_eq!(failing(&output), Vec::<String>::new());
+    assert_eq!(check_of(&output, "receipt")["result"], "holds");
+    assert_eq!(json_of(&output)["proven"]["paid_minor"], 1299);
+    assert_eq!(failing(&verify(&file, &["--merchant-jwks", &issuer])), ["merchant_key", "receipt"]);
+
+    let receipt = file["receipt_jws"].as_str().unwrap();
+    let (signed, signature) = receipt.rsplit_once('.').unwrap();
+    let other = base64url::encode(&[7; 64][..base64url::decode(signature).unwrap().len()]);
+    let forged = with(file.clone(), "/receipt_jws", json!(format!("{signed}.{other}")));
+    let forged = forge_ledger(forged, &["receipt"]);
+    let output = verify(&forged, &["--merchant-jwks", &merchant]);
+    assert!(failing(&output).contains(&"receipt".to_owned()), "{:?}", failing(&output));
+}
+
+#[tokio::test]
+async fn a_line_without_a_signed_offer_leaves_the_price_unproven() {
+    let (world, id) = paid().await;
+    let mut file = evidence(&world, &id);
+    // A second line that nobody signed, with a price that makes the amount.
+    let line = json!({"sku": "invented", "qty": 1, "unit_price_minor": 1});
+    file["intent"]["line_items"].as_array_mut().unwrap().push(line);
+    file["intent"]["amount_minor"] = json!(1300);
+    file["offers"].as_array_mut().unwrap().push(Value::Null);
+    let output = verify(&forge_ledger(file, &["offers"]), &[]);
+    assert_eq!(check_of(&output, "offer_price")["result"], "unproven");
+    let told = json_of(&output);
+    let offers: Vec<_> = told["checks"].as_array().unwrap().iter().filter(|check| check["name"] == "offer").collect();
+    assert_eq!((&offers[0]["result"], &offers[1]["result"]), (&json!("holds"), &json!("unproven")), "{told:#}");
+    assert_eq!(offers[1]["detail"], "no signed offer for invented: its price is the payer's word");
+}
+
 #[tokio::test]
 async fn keys_from_a_source_of_ones_own_make_the_proof_whole() {
     let (world, id) = paid().await;
     let file = evidence(&world, &id);
-    let dir = tempfile::tempdir().unwrap();
-    let write = |name: &str, set: &[u8]| {
-        std::fs::write(dir.path().join(name), set).unwrap();
-        dir.path().join(name).to_str().unwrap().to_owned()
-    };
-    let issuer = write("as", &fetch(&world, &format!("{}/oauth/jwks.json", world.sandbox.as_origin())).await);
-    let merchant_url = format!("{}/.well-known/jwks.json", world.alpacanica().origin);
-    let merchant = write("merchant", &fetch(&world, &merchant_url).await);
+    let (issuer, merchant) = key_sets(&world).await;
     let output = verify(&file, &["--as-jwks", &issuer, "--merchant-jwks", &merchant]);
     assert_eq!(failing(&output), Vec::<String>::new());
     let told = json_of(&output);
@@ -365,7 +417,7 @@ async fn keys_from_a_source_of_ones_own_make_the_proof_whole() {
     assert_eq!((&told["checks"][2]["name"], &told["checks"][2]["result"]), (&json!("merchant_key"), &json!("holds")));
     assert_eq!(failing(&verify(&file, &["--as-jwks", &merchant])), ["issuer_key"]);
     assert_eq!(failing(&verify(&file, &["--merchant-jwks", &issuer])), ["merchant_key"]);
-    let nothing = write("nothing", b"{\"keys\": []}");
+    let nothing = written(&world, "nothing", b"{\"keys\": []}");
     let output = verify(&file, &["--as-jwks", &nothing]);
     assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("no key that can be used"));
 }
@@ -381,21 +433,23 @@ async fn audit_page(world: &World, principal: usize) -> Bytes {
     answer.into_body()
 }
 
+/// Exports the evidence with `page` as the audit entries.
+fn export_with(world: &World, id: &str, page: &[u8]) -> Output {
+    let path = written(world, "audit.json", page);
+    run(world, &["export", "--evidence", id, "--audit", &path])
+}
+
 #[tokio::test]
 async fn audit_entries_are_taken_along_and_checked() {
     let (world, id) = paid().await;
-    let export = async |principal: usize| {
-        let path = world.home.path().join(format!("audit-{principal}.json"));
-        std::fs::write(&path, audit_page(&world, principal).await).unwrap();
-        let arguments = ["export", "--evidence", &id, "--audit", path.to_str().unwrap()];
-        serde_json::from_str::<Value>(&stdout(&run(&world, &arguments))).unwrap()
-    };
-    let file = export(0).await;
-    let output = verify(&file, &[]);
+    let file: Value = serde_json::from_str(&stdout(&export_with(&world, &id, &audit_page(&world, 0).await))).unwrap();
+    let (issuer, merchant) = key_sets(&world).await;
+    let output = verify(&file, &["--as-jwks", &issuer]);
     assert_eq!(failing(&output), Vec::<String>::new());
-    let told = json_of(&output);
-    let audit = told["checks"].as_array().unwrap().iter().find(|check| check["name"] == "audit").unwrap();
-    assert_eq!(audit["result"], "holds", "{audit}");
+    assert_eq!(check_of(&output, "audit")["result"], "holds", "{}", check_of(&output, "audit"));
+    // Hashes alone have no key.
+    let audit = check_of(&verify(&file, &[]), "audit");
+    assert_eq!((&audit["result"], failing(&verify(&file, &[]))), (&json!("unproven"), Vec::new()), "{audit}");
     for (pointer, value) in [
         ("/audit/entries/0/payload", json!({})),
         ("/audit/entries/0/ts", json!("2020-01-01T00:00:00Z")),
@@ -404,12 +458,68 @@ async fn audit_entries_are_taken_along_and_checked() {
     ] {
         assert_eq!(failing(&verify(&forge(with(file.clone(), pointer, value)), &[])), ["audit"], "{pointer}");
     }
-    // Somebody else's entries say nothing of this payment.
-    assert_eq!(failing(&verify(&export(1).await, &[])), ["audit"]);
-    let nonsense = world.home.path().join("nonsense");
-    std::fs::write(&nonsense, "[]").unwrap();
-    let output = run(&world, &["export", "--evidence", &id, "--audit", nonsense.to_str().unwrap()]);
-    assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("--audit"), "{output:?}");
+    assert!(failing(&verify(&file, &["--as-jwks", &merchant])).contains(&"audit".to_owned()));
+}
+
+#[tokio::test]
+async fn invented_audit_entries_are_not_the_servers() {
+    let (world, id) = paid().await;
+    let file: Value = serde_json::from_str(&stdout(&export_with(&world, &id, &audit_page(&world, 0).await))).unwrap();
+    let (issuer, _) = key_sets(&world).await;
+    let mut entries = file["audit"]["entries"].as_array().unwrap().clone();
+    let head = file["audit"]["chain_head"].clone();
+    let mut prev_hash = entries.last().unwrap()["prev_hash"].clone();
+    for entry in entries.iter_mut().rev() {
+        entry["actor"] = json!({"principal_id": "invented"});
+        entry["prev_hash"] = prev_hash;
+        entry.as_object_mut().unwrap().remove("entry_hash");
+        prev_hash = json!(base64url::encode(&sha256(&serde_json_canonicalizer::to_vec(&entry).unwrap())));
+        entry["entry_hash"] = prev_hash.clone();
+    }
+    let result = |audit: Value, more: &[&str]| {
+        check_of(&verify(&forge(with(file.clone(), "/audit", audit)), more), "audit")["result"].clone()
+    };
+    let keys = ["--as-jwks", issuer.as_str()];
+    let page = |head: Value| json!({"entries": entries, "has_more": false, "chain_head": head});
+    assert_eq!(result(json!({"entries": entries, "has_more": false}), &keys), "unproven");
+    assert_eq!(result(page(Value::Null), &keys), "unproven");
+    assert_eq!(result(page(head.clone()), &[]), "unproven");
+    assert_eq!(result(page(head.clone()), &keys), "fails");
+    // Signed by the server for something else: its tokens, say.
+    assert_eq!(result(page(json!(file["mandate"].as_str().unwrap().split('~').next())), &keys), "fails");
+    assert_eq!(result(page(json!("nonsense")), &keys), "fails");
+    // The genuine head names no entry here, or leads to the mandate's entry over a gap.
+    for entry in &mut entries {
+        entry["seq"] = json!(entry["seq"].as_u64().unwrap() + 100);
+        entry.as_object_mut().unwrap().remove("entry_hash");
+    }
+    let newest = entries[0].clone();
+    let rehashed = |mut entry: Value| {
+        entry["entry_hash"] = json!(base64url::encode(&sha256(&serde_json_canonicalizer::to_vec(&entry).unwrap())));
+        entry
+    };
+    let apart = json!({"entries": [rehashed(newest)], "has_more": true, "chain_head": head});
+    assert_eq!(result(apart, &keys), "unproven");
+}
+
+#[tokio::test]
+async fn audit_entries_that_would_fail_are_refused_at_the_export() {
+    let (world, id) = paid().await;
+    let genuine: Value = serde_json::from_slice(&audit_page(&world, 0).await).unwrap();
+    let others: Value = serde_json::from_slice(&audit_page(&world, 1).await).unwrap();
+    for (page, why) in [
+        (json!([]), "--audit"),
+        (json!({}), "`entries` is missing or malformed"),
+        // What the tool answers, which is not what the server wrote.
+        (json!({"entries": [{"seq": 1, "ts": "x", "event": "x"}], "has_more": false, "chain": {}}), "`entries`"),
+        (with(genuine.clone(), "/entries/0/ts", json!("2020-01-01T00:00:00Z")), "an entry was changed"),
+        (json!({"entries": [], "has_more": false}), "no entry is about this mandate"),
+        (others, "no entry is about this mandate"),
+    ] {
+        let output = export_with(&world, &id, page.to_string().as_bytes());
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(1) && said.contains(why) && output.stdout.is_empty(), "{why}: {said}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -419,8 +529,8 @@ async fn audit_entries_are_fetched_with_the_wallet_session() {
     let output = run(&world, &["export", "--evidence", &id, "--fetch-audit", "--as-origin", as_origin]);
     let file: Value = serde_json::from_str(&stdout(&output)).unwrap();
     assert_eq!(file["audit"]["entries"].as_array().unwrap().len(), 2, "the mandate and the payment");
-    let told = json_of(&verify(&file, &[]));
-    let audit = told["checks"].as_array().unwrap().iter().find(|check| check["name"] == "audit").unwrap();
+    let (issuer, _) = key_sets(&world).await;
+    let audit = check_of(&verify(&file, &["--as-jwks", &issuer]), "audit");
     assert_eq!(audit["result"], "holds", "{audit}");
 }
 

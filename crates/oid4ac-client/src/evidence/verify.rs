@@ -3,7 +3,7 @@
 use std::fmt;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use jose::{Jwk, JwkSet, UnixSeconds, UnverifiedJws, base64url, json};
+use jose::{Alg, Jwk, JwkSet, UnixSeconds, UnverifiedJws, base64url, json};
 use sd_jwt::{Expected, KeyBindingPolicy, Policy, UnboundPresentation, UnverifiedSdJwt, Validity};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -173,7 +173,7 @@ impl PaymentEvidence<'_> {
         ));
         checks.push(self.check_nonce(claims, binding.ok().as_deref()));
         checks.push(self.check_access_token(mandate.as_ref().ok().map(|(all, _)| all)));
-        let (receipt, paid_minor) = self.check_receipt(claims);
+        let (receipt, paid_minor) = self.check_receipt(claims, trusted.merchant.as_ref());
         checks.push(receipt);
         Findings { checks, paid_minor, cap_minor: claims.map(|claims| claims.cap.amount_minor()) }
     }
@@ -200,7 +200,13 @@ impl PaymentEvidence<'_> {
             Some(trusted) => Check::of(
                 name,
                 match jwks.iter().all(|jwk| is_among(jwk, trusted)) {
-                    true if jwks.is_empty() => Err("there is no key to compare with the given ones".to_owned()),
+                    true if jwks.is_empty() => {
+                        return Check::new(
+                            name,
+                            CheckResult::Unproven,
+                            "there is no key to compare with the given ones",
+                        );
+                    }
                     true => Ok(format!("it is one of the keys given for {owner}")),
                     false => Err(format!("it is none of the keys given for {owner}")),
                 },
@@ -230,8 +236,12 @@ impl PaymentEvidence<'_> {
         let mut checks = Vec::new();
         let mut objects = Vec::new();
         let mut all_hold = self.offers.len() == self.line_items.len();
+        let mut is_whole = true;
         for (offer, line) in self.offers.iter().zip(self.line_items) {
             let Some(offer) = offer else {
+                is_whole = false;
+                let detail = format!("no signed offer for {}: its price is the payer's word", shown(line.sku()));
+                checks.push(Check::new("offer", CheckResult::Unproven, detail));
                 objects.push(None);
                 continue;
             };
@@ -247,14 +257,13 @@ impl PaymentEvidence<'_> {
             let price = signed.or(line.unit_price_minor())?;
             sum.checked_add(price.checked_mul(u64::from(line.qty()))?)
         });
-        checks.push(Check::of(
-            "offer_price",
-            match (all_hold, total.map(AgreedAmount::Exactly) == Some(self.amount)) {
-                (true, true) => Ok("the signed prices make the amount".to_owned()),
-                (true, false) => Err("the signed prices do not make the amount".to_owned()),
-                (false, _) => Err("not every line's offer holds".to_owned()),
-            },
-        ));
+        let (result, detail) = match (all_hold, total.map(AgreedAmount::Exactly) == Some(self.amount)) {
+            (true, true) if is_whole => (CheckResult::Holds, "the signed prices make the amount"),
+            (true, true) => (CheckResult::Unproven, "prices make the amount of which some are the payer's word"),
+            (true, false) => (CheckResult::Fails, "the prices do not make the amount"),
+            (false, _) => (CheckResult::Fails, "not every line's offer holds"),
+        };
+        checks.push(Check::new("offer_price", result, detail));
         let digest = offer_digest(objects).ok().flatten();
         checks.push(Check::of(
             "offer_digest",
@@ -405,8 +414,9 @@ impl PaymentEvidence<'_> {
         }
     }
 
-    /// The merchant's word that it was paid, member by member; and how much, where it holds.
-    fn check_receipt(&self, mandate: Option<&MandateClaims>) -> (Check, Option<u64>) {
+    /// The merchant's word that it was paid, member by member; and how much, where it holds. One that could not be verified
+    /// when it came is verified by the merchant's keys that the reader has.
+    fn check_receipt(&self, mandate: Option<&MandateClaims>, trusted: Option<&JwkSet>) -> (Check, Option<u64>) {
         let name = "receipt";
         let unproven = |detail: &str| (Check::new(name, CheckResult::Unproven, detail), None);
         let (Some(receipt), Some((payment_intent_id, settled_at))) = (self.receipt_jws, self.settled) else {
@@ -417,12 +427,19 @@ impl PaymentEvidence<'_> {
             return unproven(detail);
         };
         let Some(mandate) = mandate else { return (Check::of(name, Err(unread())), None) };
-        let Some(key) = self.receipt_key else {
-            return unproven("it was not verified when it came, and the merchant's key is not here");
-        };
-        let claims = Jwk::from_members(key.jwk.clone()).map_err(|why| format!("its key: {why}")).and_then(|jwk| {
-            let verified = UnverifiedJws::parse(receipt)
-                .and_then(|unverified| unverified.verify(jwk.key(), profile::RECEIPTS, profile::RECEIPT_TYP));
+        if self.receipt_key.is_none() && trusted.is_none() {
+            return unproven("it was not verified when it came; the merchant's key set is wanted to do it now");
+        }
+        let claims = UnverifiedJws::parse(receipt).map_err(|error| error.to_string()).and_then(|unverified| {
+            let jwk = match (self.receipt_key, trusted) {
+                (Some(key), _) => Jwk::from_members(key.jwk.clone()).map_err(|why| format!("its key: {why}"))?,
+                (None, trusted) => {
+                    let find = |alg: &Alg| trusted?.find(unverified.unverified_kid(), *alg).cloned();
+                    let found = profile::RECEIPTS.iter().find_map(find);
+                    found.ok_or("it is signed by none of the merchant's given keys")?
+                }
+            };
+            let verified = unverified.verify(jwk.key(), profile::RECEIPTS, profile::RECEIPT_TYP);
             verified.and_then(|verified| verified.claims()).map_err(|error| error.to_string())
         });
         let expected = ExpectedReceipt {

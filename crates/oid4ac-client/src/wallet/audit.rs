@@ -1,7 +1,7 @@
 //! The principal's audit chain: every hash and link that can be checked is, and what cannot be is said.
 
 use bytes::Bytes;
-use jose::{Alg, UnverifiedJws, base64url, sha256};
+use jose::{Alg, Jwk, JwkSet, UnverifiedJws, base64url, sha256};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -98,6 +98,37 @@ impl ChainReport {
     /// ```
     pub fn of_page(page: &[u8]) -> Result<Self, Why> {
         RawPage::parse(page).map(|page| check_chain(&page.entries))
+    }
+
+    /// As [`ChainReport::of_page`], and checks the signed head by the authorization server's `keys`, of which one is for
+    /// audit heads.
+    ///
+    /// # Errors
+    ///
+    /// - [`Why`] if `page` is no page of entries of one tenant.
+    pub fn of_page_with_keys(page: &[u8], keys: &JwkSet) -> Result<Self, Why> {
+        let page = RawPage::parse(page)?;
+        let mut report = check_chain(&page.entries);
+        if let Some(head) = &page.head {
+            let verdict = UnverifiedJws::parse(head).map_err(Why::from).and_then(|head| {
+                let jwk = keys.find(head.unverified_kid(), Alg::EdDsa).ok_or(Why::UnknownKey)?;
+                check_head(head, jwk, &page.entries)
+            });
+            report.head = verdict.unwrap_or_else(|why| HeadVerdict::Invalid { reason: why.to_string() });
+        }
+        Ok(report)
+    }
+
+    /// Whether the signed head holds and every entry from it down to the one numbered `seq` is here, each with the hash of
+    /// the one before: that entry is what the server signed for.
+    #[must_use]
+    pub fn head_covers(&self, seq: u64) -> bool {
+        let HeadVerdict::Verified { head_seq, compared: true, .. } = self.head else { return false };
+        let on_the_way = seq..=head_seq;
+        self.is_intact()
+            && on_the_way.contains(&seq)
+            && !self.gaps.iter().any(|(first, _)| on_the_way.contains(first))
+            && !self.not_checkable.iter().any(|entry| on_the_way.contains(entry))
     }
 
     /// Whether nothing that could be checked was found to be wrong.
@@ -273,39 +304,9 @@ impl Client {
         entries: &[RawEntry<'_>],
     ) -> Result<HeadVerdict, Error> {
         let refused = |why: Why| Misbehaviour::new(Artefact::WalletAnswer, why);
-        let unverified = UnverifiedJws::parse(head).map_err(|why| refused(why.into()))?;
-        let kid = unverified.unverified_kid();
-        let jwk = self.key(&metadata.jwks_uri, kid, Alg::EdDsa, Artefact::WalletAnswer).await?;
-        if jwk.member("oid4ac_use").and_then(Value::as_str) != Some("audit-head") {
-            return Err(refused(Why::Mismatch("oid4ac_use")).into());
-        }
-        let verified = unverified
-            .verify(jwk.key(), profile::AS_TOKENS, profile::AUDIT_HEAD_TYP)
-            .map_err(|why| refused(why.into()))?;
-        let claims = verified.claims().map_err(|why| refused(why.into()))?;
-        let number =
-            |name: &'static str| claims.get(name).and_then(Value::as_u64).ok_or_else(|| refused(Why::Member(name)));
-        let text =
-            |name: &'static str| claims.get(name).and_then(Value::as_str).ok_or_else(|| refused(Why::Member(name)));
-        if text("signer_kid")? != kid.unwrap_or_default() {
-            return Err(refused(Why::Mismatch("signer_kid")).into());
-        }
-        if entries.first().is_some_and(|entry| Some(entry.text("tenant_id")) != text("tenant_id").ok()) {
-            return Err(refused(Why::Mismatch("tenant_id")).into());
-        }
-        let head_seq = number("head_seq")?;
-        // RFC 3339, as every member whose name ends in `_at`; a number is taken for seconds.
-        let signed_at = match claims.get("signed_at") {
-            Some(Value::String(text)) => text.parse().ok().map(jiff::Timestamp::as_second),
-            other => other.and_then(Value::as_i64),
-        };
-        let signed_at = signed_at.ok_or_else(|| refused(Why::Member("signed_at")))?;
-        let hash = text("head_entry_hash")?;
-        let named = entries.iter().find(|entry| entry.seq == head_seq);
-        match named.is_none_or(|entry| entry.text("entry_hash") == hash) {
-            true => Ok(HeadVerdict::Verified { head_seq, signed_at, compared: named.is_some() }),
-            false => Err(refused(Why::Mismatch("head_entry_hash")).into()),
-        }
+        let head = UnverifiedJws::parse(head).map_err(|why| refused(why.into()))?;
+        let jwk = self.key(&metadata.jwks_uri, head.unverified_kid(), Alg::EdDsa, Artefact::WalletAnswer).await?;
+        Ok(check_head(head, &jwk, entries).map_err(refused)?)
     }
 }
 
@@ -423,6 +424,35 @@ fn check_chain(entries: &[RawEntry<'_>]) -> ChainReport {
         }
     }
     report
+}
+
+fn check_head(head: UnverifiedJws<'_>, jwk: &Jwk, entries: &[RawEntry<'_>]) -> Result<HeadVerdict, Why> {
+    if jwk.member("oid4ac_use").and_then(Value::as_str) != Some("audit-head") {
+        return Err(Why::Mismatch("oid4ac_use"));
+    }
+    let kid = head.unverified_kid().map(str::to_owned);
+    let claims = head.verify(jwk.key(), profile::AS_TOKENS, profile::AUDIT_HEAD_TYP)?.claims()?;
+    let number = |name: &'static str| claims.get(name).and_then(Value::as_u64).ok_or(Why::Member(name));
+    let text = |name: &'static str| claims.get(name).and_then(Value::as_str).ok_or(Why::Member(name));
+    if text("signer_kid")? != kid.unwrap_or_default() {
+        return Err(Why::Mismatch("signer_kid"));
+    }
+    if entries.first().is_some_and(|entry| Some(entry.text("tenant_id")) != text("tenant_id").ok()) {
+        return Err(Why::Mismatch("tenant_id"));
+    }
+    let head_seq = number("head_seq")?;
+    // RFC 3339, as every member whose name ends in `_at`; a number is taken for seconds.
+    let signed_at = match claims.get("signed_at") {
+        Some(Value::String(text)) => text.parse().ok().map(jiff::Timestamp::as_second),
+        other => other.and_then(Value::as_i64),
+    };
+    let signed_at = signed_at.ok_or(Why::Member("signed_at"))?;
+    let hash = text("head_entry_hash")?;
+    let named = entries.iter().find(|entry| entry.seq == head_seq);
+    match named.is_none_or(|entry| entry.text("entry_hash") == hash) {
+        true => Ok(HeadVerdict::Verified { head_seq, signed_at, compared: named.is_some() }),
+        false => Err(Why::Mismatch("head_entry_hash")),
+    }
 }
 
 /// Entries on their way to rows.
@@ -556,6 +586,29 @@ mod tests {
         big[0].insert("ts_monotonic_ns".to_owned(), 9_007_199_254_740_993_u64.into());
         let found = report(big);
         assert_eq!((found.not_checkable.as_slice(), found.hashes_broken.len()), ([2].as_slice(), 0));
+    }
+
+    #[test]
+    fn a_signed_head_covers_what_it_leads_to_without_a_gap() {
+        let with_head = |entries, compared| {
+            let head = HeadVerdict::Verified { head_seq: 5, signed_at: 0, compared };
+            ChainReport { head, ..report(entries) }
+        };
+        let whole = with_head(chain(6), true);
+        assert!((1..=5).all(|seq| whole.head_covers(seq)) && !whole.head_covers(6));
+        assert!(!with_head(chain(6), false).head_covers(5) && !report(chain(6)).head_covers(5));
+        let mut gapped = chain(6);
+        gapped.remove(3);
+        let gapped = with_head(gapped, true);
+        assert!([5, 4].into_iter().all(|seq| gapped.head_covers(seq)));
+        assert!([2, 1].into_iter().all(|seq| !gapped.head_covers(seq)));
+        let mut changed = chain(6);
+        changed[5]["payload"]["amount_minor"] = 1.into();
+        assert!(!with_head(changed, true).head_covers(5));
+        let mut unhashed = chain(6);
+        unhashed[3].insert("ts_monotonic_ns".to_owned(), 9_007_199_254_740_993_u64.into());
+        let unhashed = with_head(unhashed, true);
+        assert!(unhashed.head_covers(4) && !unhashed.head_covers(3) && !unhashed.head_covers(2));
     }
 
     #[test]
