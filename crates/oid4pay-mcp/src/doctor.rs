@@ -13,13 +13,15 @@ use oid4ac_client::{
     SystemClock,
 };
 use serde::Serialize;
+use spend_guard::{LedgerError, Policy};
 
 use crate::agent::Agent;
+use crate::cli::in_words;
 use crate::config::{Options, Settings, project_dirs};
 use crate::guard_cmd::{self, Output};
 use crate::human;
 use crate::policy::PolicySource;
-use crate::provided::Provided;
+use crate::provided::{ASSERTION_JWK, DPOP_JWK, Provided};
 use crate::tools::Name;
 
 /// What came of one check.
@@ -70,7 +72,11 @@ pub(crate) async fn run(options: Options, output: Output) -> anyhow::Result<Exit
     let mut findings = Findings::default();
     match Settings::resolve(options) {
         Ok(settings) => check(settings, &mut findings).await,
-        Err(error) => findings.problem("settings", format!("{error:#}"), "Mend what the message names."),
+        Err(error) => findings.problem(
+            "settings",
+            in_words(&error),
+            "Correct that flag, variable or line; docs/configuration.md has what each may be.",
+        ),
     }
     let mut out = std::io::stdout().lock();
     if output.json {
@@ -94,25 +100,44 @@ pub(crate) async fn run(options: Options, output: Output) -> anyhow::Result<Exit
 async fn check(settings: Settings, findings: &mut Findings) {
     findings.ok("settings", "flags, environment and settings file are understood");
     check_written_by_others(&settings, findings);
-    check_data_dir(&settings.data_dir, findings);
-    let issuer = issuer(&settings, findings);
-    if let Some(issuer) = &issuer {
-        check_keys(&settings, issuer, findings);
-    }
-    check_ledger(&settings, findings);
-    check_policy(&settings, findings);
-    check_passphrase(&settings, findings);
-    let Some(issuer) = issuer else { return };
+    let issuer = match check_data_dir(&settings.data_dir, findings) {
+        true => check_own_files(&settings, findings),
+        // Each of the files would be refused for the same reason.
+        false => {
+            let detail = "keys, registration, ledger and passphrase were not looked at";
+            findings.warn("data directory", detail, "Run doctor again once it is mended.");
+            settings.as_origin.clone()
+        }
+    };
+    check_policy_file(&settings, findings);
     let has_directory = settings.directory.is_some();
     let agent = Agent::for_person(settings);
+    let Some(issuer) = issuer else { return };
     match agent.client(Name::Register, &issuer) {
-        Err(refusal) => findings.problem("authorization server", refusal.to_string(), "Mend --as-origin."),
+        // The keys were found unusable above.
+        Err(refusal) if refusal.code() == "keys_unusable" => {}
+        Err(refusal) => {
+            let mend = "Correct --as-origin (OID4PAY_AS_ORIGIN), or as_origin in the settings file.";
+            findings.problem("authorization server", refusal.to_string(), mend);
+        }
         Ok(client) => {
             check_server(&client, findings).await;
             check_clock(&issuer, findings).await;
             check_directory(&client, has_directory, findings).await;
         }
     }
+}
+
+/// What is in the data directory. Gives the issuer, where there is one.
+fn check_own_files(settings: &Settings, findings: &mut Findings) -> Option<String> {
+    let issuer = issuer(settings, findings);
+    if let Some(issuer) = &issuer {
+        check_keys(settings, issuer, findings);
+    }
+    check_ledger(settings, findings);
+    check_policy_in_force(settings, findings);
+    check_passphrase(settings, findings);
+    issuer
 }
 
 /// Whoever can write these files decides whom the agent trusts and what it may spend.
@@ -126,11 +151,13 @@ fn check_written_by_others(settings: &Settings, findings: &mut Findings) {
     }
 }
 
-fn check_data_dir(data_dir: &Path, findings: &mut Findings) {
+/// Gives whether nobody else can get at what is there.
+fn check_data_dir(data_dir: &Path, findings: &mut Findings) -> bool {
     const CHECK: &str = "data directory";
     if !data_dir.exists() {
         let detail = format!("{} is not there yet", data_dir.display());
-        return findings.warn(CHECK, detail, "agent_register makes it.");
+        findings.warn(CHECK, detail, "agent_register makes it.");
+        return true;
     }
     let mut wide = Vec::new();
     let looked = look(data_dir, &mut wide);
@@ -149,6 +176,7 @@ fn check_data_dir(data_dir: &Path, findings: &mut Findings) {
         }
         Ok(()) => {}
     }
+    wide.is_empty()
 }
 
 /// Collects what is open to others, with the mode that it should have.
@@ -189,7 +217,7 @@ fn issuer(settings: &Settings, findings: &mut Findings) -> Option<String> {
             None
         }
         Err(error) => {
-            findings.problem("registration", error.to_string(), "Do what the message says.");
+            findings.problem("registration", error.to_string(), MEND_REGISTRATION);
             None
         }
     }
@@ -200,13 +228,23 @@ fn check_keys(settings: &Settings, issuer: &str, findings: &mut Findings) {
     let store = FileStore::for_issuer(&settings.data_dir, issuer);
     let provided = match Provided::from_env() {
         Ok(provided) => provided,
-        Err(error) => return findings.problem(CHECK, format!("{error:#}"), "Set both variables, or neither."),
+        Err(error) => {
+            let mend = format!("Set {DPOP_JWK} and {ASSERTION_JWK} to two different private JWKs, or neither.");
+            return findings.problem(CHECK, in_words(&error), mend);
+        }
     };
     let keys = match provided.keys.map_or_else(|| store.keys(), |keys| Ok(Some(keys))) {
         Ok(keys) => keys,
-        Err(error) => return findings.problem(CHECK, error.to_string(), "Do what the message says."),
+        Err(error) => {
+            let mend = "Restore the file from a copy; without one, move the data directory away and register anew.";
+            return findings.problem(CHECK, error.to_string(), mend);
+        }
     };
     match keys {
+        None if provided.client_id.is_some() => {
+            let mend = format!("Set {DPOP_JWK} and {ASSERTION_JWK} to the private keys that belong to it.");
+            return findings.problem("registration", "OID4PAY_CLIENT_ID is set, and there are no keys for it", mend);
+        }
         None => findings.warn(CHECK, "there are none yet", "agent_register makes them."),
         Some(keys) if keys.dpop().public_key().alg() != Alg::EdDsa => {
             findings.problem(CHECK, "the DPoP key is not Ed25519, so it cannot pay", "Run: oid4pay-mcp keys rotate");
@@ -230,9 +268,12 @@ fn check_keys(settings: &Settings, issuer: &str, findings: &mut Findings) {
             format!("there is none at {issuer} yet"),
             "Call agent_register with a setup token from the wallet portal.",
         ),
-        Err(error) => findings.problem("registration", error.to_string(), "Do what the message says."),
+        Err(error) => findings.problem("registration", error.to_string(), MEND_REGISTRATION),
     }
 }
+
+const MEND_REGISTRATION: &str =
+    "Restore the file from a copy; without one, move it away and call agent_register with a new setup token.";
 
 fn check_ledger(settings: &Settings, findings: &mut Findings) {
     const CHECK: &str = "ledger";
@@ -240,25 +281,56 @@ fn check_ledger(settings: &Settings, findings: &mut Findings) {
         return findings.warn(CHECK, "there is none yet", "The first payment makes it.");
     }
     let ledger = guard_cmd::ledger(settings);
-    let mend = "Payments stop until it is mended: restore it from a backup, and keep the damaged one.";
+    let restore = "Payments stop until it is mended: restore it from a backup, and keep the damaged one.";
     match ledger.verify(None) {
         Ok(Ok(_)) => findings.ok(CHECK, "whole: every row and link holds"),
-        Ok(Err(broken)) => findings.problem(CHECK, broken.to_string(), mend),
-        Err(error) => findings.problem(CHECK, error.to_string(), mend),
+        Ok(Err(broken)) => findings.problem(CHECK, broken.to_string(), restore),
+        Err(error) => {
+            let mend = match &error {
+                LedgerError::TooOpen { path, wanted, .. } => format!("Run: chmod {wanted:o} '{}'", path.display()),
+                LedgerError::NewerVersion { .. } => "Use the newer version of oid4pay-mcp.".to_owned(),
+                LedgerError::ReadOnly { .. } | LedgerError::Io { .. } => {
+                    format!("Make {} a folder that you own and can write.", settings.data_dir.display())
+                }
+                LedgerError::Full { .. } => "Free some space.".to_owned(),
+                LedgerError::Busy { .. } => "Run doctor again when the other process is done.".to_owned(),
+                _ => restore.to_owned(),
+            };
+            findings.problem(CHECK, error.to_string(), mend);
+        }
     }
     if let Ok(true) = ledger.is_frozen() {
-        findings.warn(CHECK, "payments are frozen", "Run: oid4pay-mcp unfreeze");
+        findings.warn(CHECK, "payments are frozen", format!("Run: {}", settings.command("unfreeze")));
     }
 }
 
-fn check_policy(settings: &Settings, findings: &mut Findings) {
+fn check_policy_file(settings: &Settings, findings: &mut Findings) {
     let path = settings.policy_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
     match PolicySource::new(settings).read() {
         Ok(_) if settings.policy_file.as_ref().is_some_and(|path| path.exists()) => {
             findings.ok("policy", format!("{path} is understood"));
         }
         Ok(_) => findings.ok("policy", "there is no file, so the defaults hold"),
-        Err(error) => findings.problem("policy", error.to_string(), "Payments stop until it is mended."),
+        Err(error) => {
+            let mend = "Payments stop until it is corrected; `oid4pay-mcp policy check FILE` tries a copy.";
+            findings.problem("policy", error.to_string(), mend);
+        }
+    }
+}
+
+/// A policy that allows more than the one before is none until the person confirms it. One that cannot be read, and a
+/// ledger that cannot, are told of elsewhere.
+fn check_policy_in_force(settings: &Settings, findings: &mut Findings) {
+    let in_force = match settings.data_dir.exists() {
+        true => guard_cmd::ledger(settings).rules_in_force(),
+        // Looking makes no ledger; a new one begins so.
+        false => Ok(Policy::default().rules().clone()),
+    };
+    if let (Ok(policy), Ok(in_force)) = (PolicySource::new(settings).read(), in_force)
+        && !policy.looser_than(&in_force).is_empty()
+    {
+        let detail = "it allows more than the one in force, so payments are stopped as policy_unconfirmed";
+        findings.problem("policy", detail, format!("Run: {}", settings.command("policy confirm")));
     }
 }
 
@@ -272,7 +344,10 @@ fn check_passphrase(settings: &Settings, findings: &mut Findings) {
                 "Run: oid4pay-mcp policy init",
             );
         }
-        Err(error) => findings.problem("passphrase", error.to_string(), "Do what the message says."),
+        Err(error) => {
+            let mend = "Restore the file from a copy; without one, remove it and run: oid4pay-mcp policy init";
+            findings.problem("passphrase", error.to_string(), mend);
+        }
     }
 }
 

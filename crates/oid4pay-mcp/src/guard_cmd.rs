@@ -3,7 +3,6 @@
 use std::io::Write as _;
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use jose::Clock as _;
 use oid4ac_client::SystemClock;
 use serde_json::json;
@@ -102,16 +101,21 @@ pub(crate) fn unfreeze(settings: &Settings) -> anyhow::Result<()> {
 
 /// Shows what is spent, held back and left of each limit.
 pub(crate) fn budget(settings: &Settings, output: Output) -> anyhow::Result<()> {
-    let policy = PolicySource::new(settings).read().context("the policy")?;
+    let policy = PolicySource::new(settings).read()?;
     let ledger = ledger(settings);
+    let in_force = policy.looser_than(&ledger.rules_in_force()?).is_empty();
     let budgets = ledger.budgets(&policy)?;
     let frozen = ledger.is_frozen()?;
     let mut out = std::io::stdout().lock();
     if output.json {
-        return Ok(writeln!(out, "{}", json!({"frozen": frozen, "budgets": budgets}))?);
+        return Ok(writeln!(out, "{}", json!({"frozen": frozen, "in_force": in_force, "budgets": budgets}))?);
     }
     if frozen {
         writeln!(out, "All payments are frozen; `unfreeze` ends it.\n")?;
+    }
+    if !in_force {
+        let confirm = settings.command("policy confirm");
+        writeln!(out, "This policy is NOT in force, and payments are stopped, until you run: {confirm}\n")?;
     }
     let widest = budgets.iter().map(|budget| budget.rule.chars().count()).max().unwrap_or(0).max("limit".len());
     writeln!(out, "{:widest$}  {:>16}  {:>16}  {:>16}  {:>16}", "limit", "of", "spent", "held back", "left")?;

@@ -116,5 +116,5 @@ impl Store for ProvidedStore {
     }
 }
 
-const DPOP_JWK: &str = "OID4PAY_DPOP_PRIVATE_JWK";
-const ASSERTION_JWK: &str = "OID4PAY_PKJ_PRIVATE_JWK";
+pub(crate) const DPOP_JWK: &str = "OID4PAY_DPOP_PRIVATE_JWK";
+pub(crate) const ASSERTION_JWK: &str = "OID4PAY_PKJ_PRIVATE_JWK";

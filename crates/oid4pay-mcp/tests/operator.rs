@@ -356,6 +356,53 @@ async fn the_doctor_names_what_is_wrong_and_what_mends_it() {
 }
 
 #[tokio::test]
+async fn doctor_and_budget_tell_of_a_policy_that_waits_to_be_confirmed() {
+    let world = World::new().await;
+    let mut server = world.registered().await;
+    server.call("agent_payment_initiate", world.socks()).await.output();
+    let folder = world.home.path().join(".config/oid4pay-mcp");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("policy.toml"), "[currency.EUR]\nper_transaction = 900\n").unwrap();
+    let again = with(world.socks(), "/purchase_ref", json!("2"));
+    assert_eq!(server.call("agent_payment_initiate", again).await.code(), "policy_unconfirmed");
+    let confirm = format!("oid4pay-mcp --data-dir '{}' policy confirm", world.data_dir().display());
+    let ended = about(&world, &["doctor"], "").await;
+    assert!(!ended.success && ended.stdout.contains(&format!("Run: {confirm}")), "{}", ended.stdout);
+    assert_eq!(verdicts(&about(&world, &["doctor", "--json"], "").await.json())["policy"], "problem");
+    let ended = about(&world, &["budget"], "").await;
+    let first = format!("This policy is NOT in force, and payments are stopped, until you run: {confirm}\n");
+    assert!(ended.success && ended.stdout.starts_with(&first), "{}", ended.stdout);
+    assert_eq!(about(&world, &["budget", "--json"], "").await.json()["in_force"], false);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn the_doctor_tells_of_one_thing_once() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let world = World::new().await;
+    let mut server = world.registered().await;
+    server.call("agent_payment_initiate", world.socks()).await.output();
+    let problems = |report: &Value| {
+        let findings = report["findings"].as_array().unwrap().iter();
+        findings.filter(|finding| finding["verdict"] == "problem").cloned().collect::<Vec<_>>()
+    };
+    fs::set_permissions(world.data_dir(), fs::Permissions::from_mode(0o755)).unwrap();
+    let found = problems(&about(&world, &["doctor", "--json"], "").await.json());
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0]["mend"], format!("Run: chmod 700 '{}'", world.data_dir().display()));
+    fs::set_permissions(world.data_dir(), fs::Permissions::from_mode(0o700)).unwrap();
+
+    let arguments = ["--as-origin", world.sandbox.as_origin(), "doctor", "--json"];
+    let rows = [("OID4PAY_DPOP_PRIVATE_JWK", "{}", "keys"), ("OID4PAY_CLIENT_ID", "agent_x", "registration")];
+    for (variable, value, check) in rows {
+        let found = problems(&command(world.home.path(), &arguments, &[(variable, value)], "").await.json());
+        assert_eq!((found.len(), &found[0]["check"]), (1, &json!(check)), "{found:?}");
+        let mend = found[0]["mend"].as_str().unwrap();
+        assert!(mend.contains("OID4PAY_DPOP_PRIVATE_JWK and OID4PAY_PKJ_PRIVATE_JWK"), "{mend}");
+    }
+}
+
+#[tokio::test]
 async fn the_doctor_notices_a_clock_that_is_wrong() {
     let config = SandboxConfig::new().changing_answers(|_, mut answer| {
         answer.headers_mut().insert("date", "Tue, 01 Jan 2030 00:00:00 GMT".parse().unwrap());
