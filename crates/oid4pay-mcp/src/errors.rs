@@ -65,7 +65,9 @@ impl Refusal {
             Error::Transport { stage, error } => from_transport(tool, *stage, error, code),
             error => Self::new(code, &error.to_string()),
         };
-        refusal.retryable(error.is_retryable())
+        // An address stays forbidden until somebody changes something.
+        let is_forbidden = matches!(error, Error::Transport { error: TransportError::ForbiddenAddress, .. });
+        refusal.retryable(error.is_retryable() && !is_forbidden)
     }
 
     /// The human, or the authorization server for them, said no.
@@ -167,7 +169,8 @@ fn from_server(tool: Name, server: &ServerError, code: &str) -> Refusal {
 }
 
 /// What is known of a server's refusal.
-fn in_context(refusal: Refusal, server: &ServerError) -> Refusal {
+fn in_context(mut refusal: Refusal, server: &ServerError) -> Refusal {
+    refusal.hint = servers_hint(server, refusal.code()).or(refusal.hint);
     let mut refusal = refusal.with("stage", server.stage().to_string()).with("http_status", server.status());
     if let Some(error) = server.error() {
         refusal = refusal.with("server_error", error);
@@ -205,6 +208,14 @@ fn from_transport(tool: Name, stage: Stage, error: &TransportError, code: &str) 
         }
         (Name::BrowseMerchant, _) if unreachable => bad_gateway(),
         (Name::BuyCheapest, Stage::Catalog) if unreachable => Refusal::in_words(code, "catalog 502"),
+        (_, Stage::Register) if error.may_have_arrived() => {
+            let mut refusal = Refusal::new(code, &format!("{stage}: {error}"));
+            refusal.hint = Some(
+                "The setup token may be used up. Call again with the same arguments; if that answers \
+                 invalid_software_statement, ask the person for a new one.",
+            );
+            return refusal;
+        }
         _ => return Refusal::new(code, &format!("{stage}: {error}")),
     };
     refusal.with("stage", stage.to_string()).with("cause", error.to_string())
@@ -217,6 +228,25 @@ fn joined(words: String, error: Option<&str>) -> String {
     }
 }
 
+/// What mends a server's refusal, where that depends on which request it was.
+fn servers_hint(server: &ServerError, code: &str) -> Option<&'static str> {
+    Some(match (server.stage(), server.status(), code) {
+        (Stage::Par, 400, "invalid_request" | "invalid_redirect_uri" | "server_error") => {
+            "Give a redirect_uri that this agent registered, letter for letter."
+        }
+        (Stage::VerifyMandate, _, "offer_out_of_stock") => {
+            "The merchant says that it has none left. Ask the person what to buy instead."
+        }
+        (Stage::Catalog, 404, _) => {
+            "There is no catalog at store_url: take a merchant's origin from its audience in the directory."
+        }
+        (Stage::WalletRevoke, 404, _) => "Take a client_id from agent_wallet_list_agents.",
+        (Stage::Directory | Stage::CatalogPreview, _, _) => return None,
+        (_, _, "not_found") => "The server has nothing at this URL: check the URLs that were given.",
+        _ => return None,
+    })
+}
+
 /// What mends it, for the codes where that can be said in general.
 fn hint(code: &str) -> Option<&'static str> {
     Some(match code {
@@ -227,6 +257,10 @@ fn hint(code: &str) -> Option<&'static str> {
         "invalid_client_metadata" => "Leave out client_name, or give a plain one that is not empty.",
         "not_registered" => "Call agent_register with a setup token from the person's wallet portal.",
         "as_url_not_configured" => "Use the configured as_url, or ask the operator to change --as-origin.",
+        "keys_unusable" => "Ask the operator to set or mend the environment variables that the message names.",
+        "no_redirect_uri" => {
+            "Register with a redirect_uri like http://127.0.0.1/callback; with OID4PAY_CLIENT_ID set, none is known here."
+        }
         "registration_configured" => "Go on with agent_payment_initiate.",
         "intent_not_final" => "Repeat the open payment's call until it is settled or refused, then register.",
         "invalid_amount" | "invalid_currency" | "invalid_line_items" | "invalid_url" | "verify_url_origin" => {
@@ -237,11 +271,39 @@ fn hint(code: &str) -> Option<&'static str> {
         "offer_price_mismatch" => "Pay the signed price, or ask the person whether they still want the item.",
         "offer_currency_mismatch" => "Pay in the currency of the signed offer.",
         "offer_out_of_stock" => "The merchant has none left. Nothing was sent to the authorization server.",
+        "policy_unconfirmed" => {
+            "Ask the person to read the changed policy and run `oid4pay-mcp policy confirm` in a terminal; no tool can do it."
+        }
+        "policy_unusable" => "Ask the person to mend the policy where the message says; payments stop until then.",
+        "frozen" => "Only the person can end this, with `oid4pay-mcp unfreeze` in a terminal.",
+        "per_transaction_exceeded"
+        | "currency_not_allowed"
+        | "merchant_denied"
+        | "merchant_not_allowed"
+        | "rule_denied" => {
+            "Tell the person: only they can change policy.toml. Do not split or reshape the purchase to get round it."
+        }
+        "budget_exceeded" | "velocity_exceeded" => {
+            "Tell the person: wait until the window has passed, or they change policy.toml. No tool can."
+        }
         "offer_missing" => "Without a signed offer every line needs unit_price_minor, and a human has to approve.",
         "declined" => "The person said no. Do not repeat the call unless they ask for it.",
         "invalid_grant" => "The authorization is used up or too old. The same call starts a new one.",
         "invalid_target" => "The authorization server does not issue mandates for this merchant.",
         "invalid_scope" => "Leave out scope, or register with the scope that is needed.",
+        "invalid_client" => {
+            "The person may have revoked this agent in their wallet: ask them, and register anew with a new setup token. A \
+             clock that is wrong does it too."
+        }
+        "insufficient_scope" => {
+            "Register with that scope: agent_wallet_register with scope and a new setup token, and the person's consent."
+        }
+        "temporarily_unavailable" => {
+            "The server cannot answer now. Wait a while, then call again with the same arguments."
+        }
+        "mandate_invalid" => {
+            "Give the presentation exactly as it was answered. If it was not given but issued just now, tell the person."
+        }
         "mandate_expired" | "mandate_status_revoked" => "A new mandate is needed: call agent_payment_initiate.",
         "mandate_audience_mismatch" => "Present the mandate at the merchant it was issued for.",
         "mandate_line_items_mismatch" => "Give the line items of the payment.",
@@ -261,7 +323,8 @@ fn hint(code: &str) -> Option<&'static str> {
         "not_in_toolset" => "Ask the operator to start the server with --toolset all.",
         "not_connected" | "connection_lost" | "timed_out" => "Call again with the same arguments.",
         "forbidden_address" => {
-            "The host is not on the public internet. An operator who means it sets --as-origin to a server of the same kind."
+            "The host is not on the public internet, and private networks are not reached. Only an operator who sets \
+             --as-origin to a loopback server has merchants on loopback reached, and then no others."
         }
         _ => return None,
     })

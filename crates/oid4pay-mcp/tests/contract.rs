@@ -356,6 +356,8 @@ async fn buy_catalog_404() {
     let (world, mut server) = world(lying(CATALOG, ALWAYS, 404, "text/html", "nothing here")).await;
     let answer = server.call(BUY, cheapest(&world)).await;
     told(&answer, "agent_buy_cheapest_from_store failed: catalog 404");
+    let hint = answer.error()["hint"].clone();
+    assert!(hint.as_str().unwrap().starts_with("There is no catalog at store_url"), "{hint}");
     unpaid(&world, &answer).await;
 }
 

@@ -55,6 +55,8 @@ async fn a_payment_beyond_a_limit_is_refused_with_every_rule_that_spoke_and_noth
         "agent_payment_initiate failed: per_transaction_exceeded: one payment may be at most 100.00 EUR"
     );
     assert_eq!(rules(&refused), ["currency.EUR.per_transaction", "currency.EUR.approval_above"]);
+    let hint = refused.error()["hint"].clone();
+    assert!(hint.as_str().unwrap().starts_with("Tell the person: only they can change policy.toml."), "{hint}");
     // A currency without limits of its own is not spent, whatever its name looks like.
     for (currency, amount) in [("JPY", 1), ("KWD", 1), ("CHF", 100)] {
         let arguments = with(world.socks(), "/amount", json!({"currency": currency, "amount_minor": amount}));
@@ -192,7 +194,9 @@ async fn a_looser_policy_stops_payments_and_a_stricter_one_holds_at_once() {
     assert_eq!(server.call(PAY, world.socks()).await.code(), "per_transaction_exceeded");
     // And taking it away again is looser than what is in force now.
     std::fs::remove_file(world.home.path().join(".config/oid4pay-mcp/policy.toml")).unwrap();
-    assert_eq!(server.call(PAY, world.socks()).await.code(), "policy_unconfirmed");
+    let unconfirmed = server.call(PAY, world.socks()).await;
+    assert_eq!(unconfirmed.code(), "policy_unconfirmed");
+    assert!(unconfirmed.error()["hint"].as_str().unwrap().contains("`oid4pay-mcp policy confirm`"));
 }
 
 #[tokio::test]

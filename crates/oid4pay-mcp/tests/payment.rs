@@ -260,7 +260,9 @@ async fn says_why_a_payment_was_refused_before_anything_was_sent() {
         "/merchant_verify_url",
         json!("https://10.0.0.1/v"),
     );
-    assert_eq!(server.call("agent_payment_initiate", private).await.code(), "forbidden_address");
+    let forbidden = server.call("agent_payment_initiate", private).await;
+    assert_eq!((forbidden.code().as_str(), &forbidden.error()["retryable"]), ("forbidden_address", &json!(false)));
+    assert!(forbidden.error()["hint"].as_str().unwrap().contains("private networks are not reached"));
 }
 
 #[tokio::test]
@@ -291,6 +293,12 @@ async fn tells_servers_refusals_in_the_contracts_words() {
             "PAR failed: 400",
             "invalid_request",
         ),
+        (lying("/oauth/par", ALWAYS, 401, JSON, r#"{"error":"invalid_client"}"#), "PAR failed: 401", "invalid_client"),
+        (
+            lying("/verify-mandate", ALWAYS, 422, JSON, r#"{"error":"offer_out_of_stock"}"#),
+            "verify-mandate failed: 422",
+            "offer_out_of_stock",
+        ),
         (
             lying("/oauth/token", ALWAYS, 400, JSON, r#"{"error":"invalid_grant"}"#),
             "token failed: 400 invalid_grant",
@@ -318,12 +326,24 @@ async fn tells_servers_refusals_in_the_contracts_words() {
         ),
         (SandboxConfig::new().standing_approval(StandingApproval::None), "declined: no mandate issued", "declined"),
     ];
+    let hints = [
+        ("invalid_request", "Give a redirect_uri that this agent registered, letter for letter."),
+        (
+            "invalid_client",
+            "The person may have revoked this agent in their wallet: ask them, and register anew with a new setup token. A \
+             clock that is wrong does it too.",
+        ),
+        ("offer_out_of_stock", "The merchant says that it has none left. Ask the person what to buy instead."),
+    ];
     for (config, words, code) in rows {
         let world = World::with(config).await;
         let mut server = world.registered().await;
         let answer = server.call("agent_payment_initiate", world.socks()).await;
         assert_eq!(answer.text(0), format!("agent_payment_initiate failed: {words}"));
         assert_eq!(answer.code(), code);
+        if let Some((_, hint)) = hints.iter().find(|(with_hint, _)| *with_hint == code) {
+            assert_eq!(answer.error()["hint"], *hint);
+        }
         let in_flight = words.ends_with("502");
         let context = &answer.error()["context"];
         assert_eq!(context["intent_state"], if in_flight { "unknown" } else { "failed" }, "{words}: {context}");

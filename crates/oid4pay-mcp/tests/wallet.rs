@@ -305,6 +305,7 @@ async fn revokes_an_agent_with_all_it_has() {
     for unknown in ["agent_nobody", "../agents", &foreign] {
         let answer = server.call("agent_wallet_revoke_agent", revoke(&world, unknown)).await;
         says(&answer, "agent_wallet_revoke_agent failed (404 not_found): ...");
+        assert_eq!(answer.error()["hint"], "Take a client_id from agent_wallet_list_agents.");
     }
     let long = server.call("agent_wallet_revoke_agent", revoke(&world, &"x".repeat(300))).await;
     assert_eq!(long.code(), "invalid_agent_client_id");
