@@ -73,6 +73,8 @@ pub(crate) fn run(settings: &Settings, command: PolicyCommand) -> anyhow::Result
 fn show(settings: &Settings, output: Output) -> anyhow::Result<()> {
     let policy = PolicySource::new(settings).read()?;
     let ledger = ledger(settings);
+    // What is said to be in force shall be.
+    ledger.adopt(&policy)?;
     let (looser, frozen) = (policy.looser_than(&ledger.rules_in_force()?), ledger.is_frozen()?);
     let file = settings.policy_file.as_deref().filter(|file| file.exists());
     let mut out = std::io::stdout().lock();

@@ -417,7 +417,9 @@ async fn a_looser_policy_is_confirmed_and_a_freeze_ended_by_the_human_alone() {
     assert_eq!(server.call(PAY, world.socks()).await.code(), "policy_unconfirmed");
     let (success, shown) = terminal(&world, &["policy", "confirm"], &[PASSPHRASE]);
     assert!(
-        success && shown.contains("currency.EUR.per_transaction is higher or gone") && shown.contains("In force."),
+        success
+            && shown.contains("currency.EUR.per_transaction: 100.00 EUR → 150.00 EUR")
+            && shown.contains("In force."),
         "{shown}"
     );
     assert_eq!(server.call(PAY, world.socks()).await.output()["status"], "settled");

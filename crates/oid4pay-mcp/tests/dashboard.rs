@@ -367,12 +367,18 @@ async fn approving_takes_the_passphrase_and_works_once() {
     assert_eq!((approved.status, approved.header("location")), (303, path.as_str()));
     assert_eq!(bench.state(&id), State::Approved);
     dashboard.get(&path).await.shows(&["Approved by you"]);
+    let again = dashboard.decide(&id, &page, "approve", PASSPHRASE).await;
+    assert_eq!(again.status, 409);
+    again.shows(&["That was decided before"]);
+    assert_eq!(bench.state(&id), State::Approved);
+    // A no takes back a yes that nothing was paid on yet, and is the last word.
+    assert_eq!(dashboard.decide(&id, &page, "reject", PASSPHRASE).await.status, 303);
+    assert_eq!(bench.state(&id), State::Rejected);
     for decision in ["approve", "reject"] {
         let again = dashboard.decide(&id, &page, decision, PASSPHRASE).await;
         assert_eq!(again.status, 409, "{decision}");
-        again.shows(&["That was decided before"]);
     }
-    assert_eq!(bench.state(&id), State::Approved);
+    assert_eq!(bench.state(&id), State::Rejected);
 }
 
 #[tokio::test]

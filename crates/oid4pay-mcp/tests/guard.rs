@@ -186,7 +186,10 @@ async fn a_looser_policy_stops_payments_and_a_stricter_one_holds_at_once() {
         );
     }
     let (_, shown, _) = command(&world, &["policy", "show"]);
-    assert!(shown.contains("NOT in force") && shown.contains("currency.EUR.per_transaction is higher"), "{shown}");
+    assert!(
+        shown.contains("NOT in force") && shown.contains("currency.EUR.per_transaction: 100.00 EUR → 200.00 EUR"),
+        "{shown}"
+    );
     let (success, _, refused) = command(&world, &["policy", "confirm"]);
     assert!(!success && refused.contains("interactive terminal"), "{refused}");
     assert!(world.sandbox.requests().is_empty());
@@ -263,7 +266,7 @@ async fn the_human_asks_the_policy_without_paying() {
     let (success, checked, _) = check("[currency.EUR]\nday = 600\n");
     assert!(success && checked.contains("600.00 EUR within any day"), "{checked}");
     assert!(
-        checked.contains("would have to be confirmed") && checked.contains("currency.EUR.day is higher"),
+        checked.contains("would have to be confirmed") && checked.contains("currency.EUR.day: 500.00 EUR → 600.00 EUR"),
         "{checked}"
     );
     let (success, _, stderr) = check("[currency.EUR]\ndya = 600\n");
@@ -272,6 +275,15 @@ async fn the_human_asks_the_policy_without_paying() {
     let shown: Value = serde_json::from_str(&shown).unwrap();
     assert!(success && shown["in_force"] == true && shown["frozen"] == false);
     assert_eq!(shown["rules"]["currencies"]["EUR"]["per_transaction"], 10_000);
+    // What is shown to be in force is: going back from it takes the person.
+    write_policy(&world, "[currency.EUR]\nper_transaction = 12\n");
+    assert!(!command(&world, &["policy", "show"]).1.contains("NOT in force"));
+    write_policy(&world, "[currency.EUR]\nper_transaction = 100\n");
+    let (_, shown, _) = command(&world, &["policy", "show"]);
+    assert!(
+        shown.contains("NOT in force") && shown.contains("currency.EUR.per_transaction: 12.00 EUR → 100.00 EUR"),
+        "{shown}"
+    );
 }
 
 #[tokio::test]
@@ -294,5 +306,10 @@ async fn rules_for_a_merchant_a_category_and_an_agent_hold() {
     });
     world.set_policy(&rule("category = \"care\""));
     assert_eq!(server.call("agent_buy_cheapest_from_store", cheapest).await.code(), "rule_denied");
-    assert_eq!(server.call(PAY, socks).await.output()["status"], "settled");
+    // Paying with a tool that knows no category does not get around the rule.
+    let asked = server.call(PAY, socks).await;
+    assert_eq!(asked.output()["status"], "approval_required");
+    let id = asked.output()["intent_id"].as_str().unwrap().parse().unwrap();
+    let shown = format!("{:?}", world.ledger().intent(&id).unwrap().approval);
+    assert!(shown.contains("a rule names a category, and that of this payment is not known"), "{shown}");
 }

@@ -736,3 +736,14 @@ fn a_human_ends_any_purchase_that_was_not_presented() {
     assert!(matches!(bench.ledger.reject(&id), Err(LedgerError::IllegalStep { from: State::Charging, .. })));
     assert!(bench.ledger.verify(None).unwrap().is_ok());
 }
+
+#[test]
+fn a_stricter_policy_is_in_force_once_it_is_adopted_and_a_looser_one_is_not() {
+    let bench = bench();
+    let stricter = Policy::parse("[currency.EUR]\nhour = 10", "p").unwrap();
+    bench.ledger.adopt(&stricter).unwrap();
+    assert_eq!(bench.reopened().rules_in_force().unwrap(), *stricter.rules());
+    bench.ledger.adopt(&Policy::default()).unwrap();
+    assert_eq!(bench.ledger.rules_in_force().unwrap(), *stricter.rules());
+    denied(bench.ledger.begin(&purchase(1, "a"), Some(&Policy::default())).unwrap());
+}

@@ -227,11 +227,11 @@ fn a_looser_policy_is_known_as_one() {
         assert_eq!(looser(from, to), [""; 0], "{to}");
     }
     for (from, to, what) in [
-        ("hour = 100", "hour = 101", "currency.EUR.hour is higher or gone"),
-        ("hour = 100", "", "currency.EUR.hour is higher or gone"),
-        ("week = 700", "", "currency.EUR.week is higher or gone"),
-        ("week = 700", "week = \"none\"", "currency.EUR.week is higher or gone"),
-        ("hour = 100", "approval_above = \"50.01\"\nhour = 1", "currency.EUR.approval_above is higher or gone"),
+        ("hour = 100", "hour = 101", "currency.EUR.hour: 100.00 EUR → 101.00 EUR"),
+        ("hour = 100", "", "currency.EUR.hour: 100.00 EUR → 200.00 EUR"),
+        ("week = 700", "", "currency.EUR.week: 700.00 EUR → no limit"),
+        ("week = 700", "week = \"none\"", "currency.EUR.week: 700.00 EUR → no limit"),
+        ("hour = 100", "approval_above = \"50.01\"\nhour = 1", "currency.EUR.approval_above: 50.00 EUR → 50.01 EUR"),
         (
             "replay_hours = 24",
             "replay_hours = 23",

@@ -68,6 +68,15 @@ impl Ledger {
         self.store.read(|tx| tx.in_force()?.rules(tx))
     }
 
+    /// Puts `policy` in force where it is not looser, as every payment does: from then on it takes the human to go back.
+    ///
+    /// # Errors
+    ///
+    /// - Any of the errors of opening and writing the file.
+    pub fn adopt(&self, policy: &Policy) -> Result<(), LedgerError> {
+        self.store.write(|tx| tx.adopt(policy))
+    }
+
     /// Puts `policy` in force although it is looser. The caller has made sure that the human wants it.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use super::Policy;
 use super::rules::{Limits, Rule, RuleAction, Rules};
+use crate::money::Currency;
 
 impl Policy {
     /// What this policy's file allows that `before` does not, one line each; empty if it is as strict or stricter.
@@ -36,9 +37,8 @@ impl Policy {
             match before.currencies.get(currency) {
                 None => looser.push(format!("currency.{currency} is allowed")),
                 Some(before) => {
-                    looser.extend(
-                        limits.looser_than(before).map(|name| format!("currency.{currency}.{name} is higher or gone")),
-                    );
+                    let higher = limits.looser_than(before);
+                    looser.extend(higher.map(|higher| format!("currency.{currency}.{}", higher.in_words(*currency))));
                 }
             }
         }
@@ -48,8 +48,27 @@ impl Policy {
     }
 }
 
+/// A limit that became higher, or went.
+struct Higher {
+    name: &'static str,
+    before: u64,
+    after: Option<u64>,
+}
+
+impl Higher {
+    /// `hour: 200.00 EUR → no limit`; a number of payments has no currency.
+    fn in_words(&self, currency: Currency) -> String {
+        let text = |limit: u64| match self.name.starts_with("payments_") {
+            true => limit.to_string(),
+            false => currency.format(limit),
+        };
+        let after = self.after.map_or_else(|| "no limit".to_owned(), text);
+        format!("{}: {} → {after}", self.name, text(self.before))
+    }
+}
+
 impl Limits {
-    fn looser_than(&self, before: &Self) -> impl Iterator<Item = &'static str> {
+    fn looser_than(&self, before: &Self) -> impl Iterator<Item = Higher> {
         let pairs = [
             ("per_transaction", self.per_transaction, before.per_transaction),
             ("approval_above", self.approval_above, before.approval_above),
@@ -60,8 +79,10 @@ impl Limits {
             ("payments_per_minute", self.payments_per_minute, before.payments_per_minute),
             ("payments_per_hour", self.payments_per_hour, before.payments_per_hour),
         ];
-        let is_looser = |after: Option<u64>, before: Option<u64>| before.is_some_and(|b| after.is_none_or(|a| a > b));
-        pairs.into_iter().filter(move |(_, after, before)| is_looser(*after, *before)).map(|(name, ..)| name)
+        pairs.into_iter().filter_map(|(name, after, before)| {
+            let before = before.filter(|before| after.is_none_or(|after| after > *before))?;
+            Some(Higher { name, before, after })
+        })
     }
 }
 
