@@ -7,10 +7,11 @@ use std::fs;
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
+use crate::cli::in_words;
 use crate::config::{Options, Repeated, Settings};
 
 /// What `config` takes.
@@ -41,16 +42,23 @@ enum McpClient {
 struct Launch {
     command: String,
     args: Vec<String>,
-    env: Vec<(&'static str, String)>,
+    env: Vec<(String, String)>,
 }
 
 pub(crate) fn run(options: &Options, args: &ConfigArgs) -> anyhow::Result<()> {
     // What a client would start must be able to start.
-    Settings::resolve(options.clone())?;
+    if Settings::resolve(options.clone())?.as_origin.is_none() {
+        writeln!(
+            std::io::stderr(),
+            "Warning: no authorization server is set, so the agent could register at any that it is told of. Give \
+             --as-origin https://…, and --discovery-url https://… to find merchants.\n"
+        )?;
+    }
     let binary = std::env::current_exe().context("the path of this program")?;
     let command = binary.to_str().context("the path of this program is not Unicode")?.to_owned();
     let Repeated { arguments, environment } = options.to_repeat()?;
-    let launch = Launch { command, args: arguments, env: environment };
+    let env = environment.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let launch = Launch { command, args: arguments, env };
     let mut out = std::io::stdout().lock();
     if !args.write {
         return Ok(write!(out, "{}", args.client.fragment(&launch))?);
@@ -62,9 +70,9 @@ pub(crate) fn run(options: &Options, args: &ConfigArgs) -> anyhow::Result<()> {
         Err(error) => return Err(error).with_context(|| path.display().to_string()),
     };
     let merged = args.client.merge(old.as_deref().unwrap_or_default(), &launch);
-    let merged = merged.with_context(|| {
-        let fragment = args.client.fragment(&launch);
-        format!("{} was left as it is; put this into it yourself:\n\n{fragment}\n", path.display())
+    let merged = merged.map_err(|error| {
+        let (reason, fragment) = (in_words(&error), args.client.fragment(&launch));
+        anyhow!("{} was left as it is, since {reason}. Put this into it yourself:\n\n{fragment}", path.display())
     })?;
     if old.as_deref() == Some(merged.as_str()) {
         return Ok(writeln!(out, "{} has it already.", path.display())?);
@@ -111,7 +119,10 @@ impl McpClient {
     /// The file with this server in it, and everything else as it was.
     fn merge(self, old: &str, launch: &Launch) -> anyhow::Result<String> {
         match self {
-            Self::Continue => Ok(yaml(launch)),
+            Self::Continue => match yaml(launch) {
+                ours if old.trim().is_empty() || old == ours => Ok(ours),
+                _ => bail!("it says something else, which may be yours"),
+            },
             Self::Codex => toml::merge(old, launch),
             _ => json::merge(old, self.member(), &self.entry(launch)),
         }
@@ -124,7 +135,7 @@ impl McpClient {
     fn entry(self, launch: &Launch) -> Value {
         let mut entry = json!({"command": launch.command, "args": launch.args});
         if !launch.env.is_empty() {
-            entry["env"] = launch.env.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            entry["env"] = launch.env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         }
         match self {
             Self::ClaudeCode | Self::VsCode => entry["type"] = json!("stdio"),

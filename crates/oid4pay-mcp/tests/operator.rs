@@ -458,7 +458,9 @@ async fn each_client_is_given_what_it_reads() {
         // What it cannot read it leaves alone, and says what to put in.
         fs::write(&path, "{ // mine\n}").unwrap();
         let ended = command(home.path(), &write, &environment, "").await;
-        assert!(!ended.success && ended.stderr.contains("put this into it yourself"), "{}", ended.stderr);
+        let start = format!("oid4pay-mcp: {} was left as it is, since it is not plain JSON (comments", path.display());
+        assert!(!ended.success && ended.stderr.starts_with(&start), "{}", ended.stderr);
+        assert!(ended.stderr.contains("Put this into it yourself:\n\n{"), "{}", ended.stderr);
         assert!(ended.stderr.contains("https://as.example"));
         assert_eq!(fs::read_to_string(&path).unwrap(), "{ // mine\n}");
     }
@@ -496,6 +498,43 @@ async fn codex_and_continue_are_given_what_they_read() {
     command(home.path(), &[&flags[..], &["config", "continue", "--write"]].concat(), &[], "").await;
     let written = fs::read_to_string(home.path().join(".continue/mcpServers/oid4pay.yaml")).unwrap();
     assert_eq!(written, expected);
+    // A file that says something else is the person's.
+    let other = ["--as-origin", "https://other.example", "config", "continue", "--write"];
+    let ended = command(home.path(), &other, &[], "").await;
+    assert!(!ended.success && ended.stderr.contains("was left as it is, since it says something else"));
+    assert!(ended.stderr.contains("Put this into it yourself:\n\nname: oid4pay"), "{}", ended.stderr);
+    assert_eq!(fs::read_to_string(home.path().join(".continue/mcpServers/oid4pay.yaml")).unwrap(), written);
+}
+
+/// What the readme says the command makes is what it makes.
+#[tokio::test]
+async fn the_command_in_the_readme_makes_the_configuration_in_the_readme() {
+    let readme = include_str!("../../../README.md");
+    let part = readme.split("## Put it into an MCP client").nth(1).unwrap();
+    let block = |language: &str| {
+        let rest = part.split(&format!("```{language}\n")).nth(1).unwrap();
+        rest.split("```").next().unwrap().replace("\\\n", " ")
+    };
+    let line = block("sh").lines().find(|line| line.contains(" config ")).unwrap().to_owned();
+    let arguments: Vec<_> = line.split_whitespace().skip(1).filter(|word| *word != "--write").collect();
+    let home = TempDir::new().unwrap();
+    let printed = command(home.path(), &arguments, &[], "").await;
+    assert_eq!((printed.success, printed.stderr.as_str()), (true, ""));
+    let shown = block("json");
+    let expected = shown.replace("/home/robin/.cargo/bin/oid4pay-mcp", &binary());
+    assert_eq!(printed.stdout, expected);
+}
+
+#[tokio::test]
+async fn a_configuration_without_an_authorization_server_comes_with_a_warning() {
+    let home = TempDir::new().unwrap();
+    let printed = command(home.path(), &["config", "claude-desktop"], &[], "").await;
+    assert!(printed.success && printed.json()["mcpServers"]["oid4pay"].is_object());
+    assert!(printed.stderr.starts_with("Warning: no authorization server is set"), "{}", printed.stderr);
+    let folder = home.path().join(".config/oid4pay-mcp");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("config.toml"), "as_origin = \"https://as.example\"\n").unwrap();
+    assert_eq!(command(home.path(), &["config", "claude-desktop"], &[], "").await.stderr, "");
 }
 
 #[tokio::test]

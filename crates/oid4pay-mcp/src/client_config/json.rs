@@ -11,12 +11,14 @@ use serde_json::{Map, Value};
 
 use super::NAME;
 
-/// `old` with `entry` under `member`.
+/// `old` with `entry` under `member`. What is in the environment of one that was there stays, where `entry` does not set it.
 pub(super) fn merge(old: &str, member: &str, entry: &Value) -> anyhow::Result<String> {
     let old = if old.trim().is_empty() { "{}\n" } else { old };
-    let text = put_in(old, member, entry).context("it is not plain JSON (comments, perhaps)")?;
+    let is_plain = serde_json::from_str(old).context("it is not plain JSON (comments or a trailing comma, perhaps)");
+    let mut expected: Map<String, Value> = is_plain?;
+    let entry = &with_env_of(expected.get(member).and_then(|servers| servers.get(NAME)), entry);
+    let text = put_in(old, member, entry).context("it could not be changed safely")?;
     // What was put in is all that may have changed.
-    let mut expected: Map<String, Value> = serde_json::from_str(old)?;
     let servers = expected.entry(member).or_insert_with(|| Map::new().into());
     servers
         .as_object_mut()
@@ -24,6 +26,19 @@ pub(super) fn merge(old: &str, member: &str, entry: &Value) -> anyhow::Result<St
         .insert(NAME.to_owned(), entry.clone());
     anyhow::ensure!(serde_json::from_str::<Value>(&text)? == Value::Object(expected), "it could not be changed safely");
     Ok(text)
+}
+
+/// `entry`, with the variables of `present` that it does not set itself.
+fn with_env_of(present: Option<&Value>, entry: &Value) -> Value {
+    let mut entry = entry.clone();
+    if let Some(kept) = present.and_then(|present| present.get("env")?.as_object()).filter(|env| !env.is_empty()) {
+        let mut env = kept.clone();
+        if let Some(Value::Object(set)) = entry.get("env") {
+            env.extend(set.clone());
+        }
+        entry["env"] = env.into();
+    }
+    entry
 }
 
 fn put_in(old: &str, member: &str, entry: &Value) -> anyhow::Result<String> {
@@ -111,6 +126,15 @@ mod tests {
         assert_eq!(replaced, new.replace("\"c\"", "\"d\""));
         let without = merged("{ \"a\": \"}{\" }");
         assert!(without.ends_with(" \"a\": \"}{\" }"), "{without}");
+    }
+
+    #[test]
+    fn variables_that_others_set_stay() {
+        let old = r#"{"mcpServers": {"oid4pay": {"command": "b", "env": {"OID4PAY_CLIENT_ID": "agent_x", "A": "1"}}}}"#;
+        let new = merge(old, "mcpServers", &json!({"command": "c", "env": {"A": "2"}})).unwrap();
+        let new: Value = serde_json::from_str(&new).unwrap();
+        let expected = json!({"command": "c", "env": {"OID4PAY_CLIENT_ID": "agent_x", "A": "2"}});
+        assert_eq!(new["mcpServers"]["oid4pay"], expected);
     }
 
     #[test]

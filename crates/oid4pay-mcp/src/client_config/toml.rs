@@ -13,15 +13,16 @@ pub(super) fn section(launch: &Launch) -> String {
     let mut text = format!("[{TABLE}.{NAME}]\ncommand = {}\nargs = [{}]\n", quoted(&launch.command), args.join(", "));
     if !launch.env.is_empty() {
         text.push_str(&format!("\n[{TABLE}.{NAME}.env]\n"));
-        launch.env.iter().for_each(|(name, value)| text.push_str(&format!("{name} = {}\n", quoted(value))));
+        launch.env.iter().for_each(|(name, value)| text.push_str(&format!("{} = {}\n", quoted(name), quoted(value))));
     }
     text
 }
 
-/// `old` with the table of this server, in the place of the one that was there, else at the end.
+/// `old` with the table of this server, in the place of the one that was there, else at the end. What is in the environment
+/// of one that was there stays, where `launch` does not set it.
 pub(super) fn merge(old: &str, launch: &Launch) -> anyhow::Result<String> {
-    let section = section(launch);
     let mut expected: Table = toml::from_str(old).context("it is not TOML")?;
+    let section = with_env_of(&expected, launch).context("its oid4pay has an env that is not text")?;
     let new: Table = toml::from_str(&section).context("the table cannot be written as TOML")?;
     let mut text = without(old);
     if !text.is_empty() {
@@ -36,6 +37,19 @@ pub(super) fn merge(old: &str, launch: &Launch) -> anyhow::Result<String> {
     let unchanged = toml::from_str::<Table>(&text).is_ok_and(|read| Value::Table(read) == Value::Table(expected));
     anyhow::ensure!(unchanged, "it could not be changed safely");
     Ok(text)
+}
+
+/// The table of this server, with the variables of the one in `old` that `launch` does not set itself.
+fn with_env_of(old: &Table, launch: &Launch) -> Option<String> {
+    let present = old.get(TABLE).and_then(|servers| servers.get(NAME)?.get("env"));
+    let mut env = Vec::new();
+    for (name, value) in present.map(Value::as_table).unwrap_or(Some(&Table::new()))? {
+        if launch.env.iter().all(|(set, _)| set != name) {
+            env.push((name.clone(), value.as_str()?.to_owned()));
+        }
+    }
+    env.extend(launch.env.iter().cloned());
+    Some(section(&Launch { command: launch.command.clone(), args: launch.args.clone(), env }))
 }
 
 /// Without the tables of this server, each from its header to the next one's.
@@ -63,7 +77,11 @@ mod tests {
     use super::*;
 
     fn launch(command: &str) -> Launch {
-        Launch { command: command.to_owned(), args: vec!["--log".into(), "json".into()], env: vec![("A", "b".into())] }
+        Launch {
+            command: command.to_owned(),
+            args: vec!["--log".into(), "json".into()],
+            env: vec![("A".into(), "b".into())],
+        }
     }
 
     #[test]
@@ -76,6 +94,15 @@ mod tests {
         let replaced = merge(&more, &launch("two")).unwrap();
         assert!(replaced.contains("# the model") && replaced.contains("[tail]\nx = 1\n"), "{replaced}");
         assert!(!replaced.contains("\"one\"") && replaced.matches("[mcp_servers.oid4pay]").count() == 1, "{replaced}");
+    }
+
+    #[test]
+    fn variables_that_others_set_stay() {
+        let old = "[mcp_servers.oid4pay]\ncommand = \"b\"\nenv = { OID4PAY_CLIENT_ID = \"agent_x\", A = \"1\" }\n";
+        let new = merge(old, &launch("one")).unwrap();
+        let new: Table = toml::from_str(&new).unwrap();
+        let env = &new[TABLE][NAME]["env"];
+        assert_eq!((env["OID4PAY_CLIENT_ID"].as_str(), env["A"].as_str()), (Some("agent_x"), Some("b")));
     }
 
     #[test]
