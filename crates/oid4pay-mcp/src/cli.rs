@@ -110,10 +110,14 @@ impl Cli {
                 let settings = Settings::resolve(self.options)?;
                 block_on(dashboard::run(settings, args)).map(done)
             }
-            Some(Command::History(args)) => records::history(&Settings::resolve(self.options)?, args),
-            Some(Command::Receipt(args)) => records::receipt(&Settings::resolve(self.options)?, &args),
-            Some(Command::Export(args)) => block_on(records::export(Settings::resolve(self.options)?, args)),
-            Some(Command::VerifyEvidence(args)) => records::verify_evidence(&args),
+            Some(Command::History(args)) => records::quietly(records::history(&Settings::resolve(self.options)?, args)),
+            Some(Command::Receipt(args)) => {
+                records::quietly(records::receipt(&Settings::resolve(self.options)?, &args))
+            }
+            Some(Command::Export(args)) => {
+                records::quietly(block_on(records::export(Settings::resolve(self.options)?, args)))
+            }
+            Some(Command::VerifyEvidence(args)) => records::quietly(records::verify_evidence(&args)),
             Some(Command::Config(args)) => client_config::run(&self.options, &args).map(done),
             Some(Command::Doctor(output)) => block_on(doctor::run(self.options, output)),
             Some(Command::Login(args)) => {

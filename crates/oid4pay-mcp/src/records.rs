@@ -5,7 +5,7 @@ use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use clap::{Args, ValueEnum};
 use jose::Clock as _;
 use oid4ac_client::{AuditQuery, Check, Findings, Granted, PrincipalToken, SystemClock, TrustedKeys, clean};
@@ -65,8 +65,8 @@ pub(crate) struct FilterArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ReceiptArgs {
-    /// The intent, as `history` lists it
-    id: IntentId,
+    /// The intent, as `history` lists it, or the payment's or mandate's own id
+    id: String,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -132,21 +132,38 @@ pub(crate) fn history(settings: &Settings, args: HistoryArgs) -> anyhow::Result<
     }
     if page.intents.is_empty() {
         writeln!(out, "nothing")?;
+    } else {
+        writeln!(out, "{}", line(["begun", "state", "amount", "intent", "payment or failure", "merchant", "items"]))?;
     }
     for intent in &page.intents {
-        let (when, amount) = (time(intent.created_at), intent.currency.format(intent.amount_minor));
-        writeln!(
-            out,
-            "{when}  {:<17}  {amount:>14}  {}  {}",
+        let payment = intent.settlement.as_ref().map(|settlement| clean(&settlement.payment_intent_id, 40));
+        let failure = || intent.failure.as_ref().map(|failure| clean(&failure.code, 40));
+        let told = line([
+            &time(intent.created_at),
             intent.state.as_str(),
-            intent.id,
-            clean(&intent.merchant, 60)
-        )?;
+            &intent.currency.format(intent.amount_minor),
+            intent.id.as_str(),
+            &payment.or_else(failure).unwrap_or_else(|| "-".to_owned()),
+            &clean(&intent.merchant, 60),
+            &clean(&items(intent), 80),
+        ]);
+        writeln!(out, "{told}")?;
     }
     if let Some(next) = page.next {
         writeln!(out, "older ones: --before {next}")?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// One line of `history`.
+fn line([begun, state, amount, intent, payment, merchant, items]: [&str; 7]) -> String {
+    format!("{begun:<20}  {state:<17}  {amount:>14}  {intent:<36}  {payment:<32}  {merchant}  {items}")
+}
+
+/// What was bought, for a person.
+fn items(intent: &Intent) -> String {
+    let lines = intent.line_items.iter().map(|line| format!("{} x {}", line.qty, clean(&line.sku, 200)));
+    lines.collect::<Vec<_>>().join("; ")
 }
 
 /// Says what was proven, or the first thing that does not fit.
@@ -180,8 +197,44 @@ fn verify(ledger: &Ledger, kept: Option<&Head>, as_json: bool) -> anyhow::Result
 
 /// `receipt`: one payment, verified again.
 pub(crate) fn receipt(settings: &Settings, args: &ReceiptArgs) -> anyhow::Result<ExitCode> {
-    let file = EvidenceFile::collect(&guard_cmd::ledger(settings), &args.id, None, SystemClock.now())?;
+    let ledger = guard_cmd::ledger(settings);
+    let file = EvidenceFile::collect(&ledger, &find(&ledger, &args.id)?, None, SystemClock.now())?;
     tell(file.intent(), &file.verify(&TrustedKeys::default()), args.json)
+}
+
+/// The intent that `id` names; by another name than its own it is looked for, newest first.
+fn find(ledger: &Ledger, id: &str) -> anyhow::Result<IntentId> {
+    if let Ok(id) = IntentId::parse(id) {
+        return Ok(id);
+    }
+    let mut filter = Filter { limit: Filter::MOST, ..Filter::default() };
+    loop {
+        let page = ledger.list(&filter)?;
+        if let Some(intent) = page.intents.into_iter().find(|intent| is_named(intent, id)) {
+            return Ok(intent.id);
+        }
+        if page.next.is_none() {
+            bail!("no intent, mandate or payment has the id {:?}: `history` lists the intents", clean(id, 100));
+        }
+        filter.before = page.next;
+    }
+}
+
+/// Whether the mandate's or the merchant's name for the payment is `id`.
+pub(crate) fn is_named(intent: &Intent, id: &str) -> bool {
+    intent.mandate.as_ref().is_some_and(|mandate| mandate.mandate_id == id)
+        || intent.settlement.as_ref().is_some_and(|settlement| settlement.payment_intent_id == id)
+}
+
+/// What came of a command whose reader may have had enough: then it ends without a word, as any program does that writes
+/// to a closed pipe, and never as a success that was not told.
+pub(crate) fn quietly(done: anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
+    let closed = |error: &anyhow::Error| {
+        let in_json = error.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind);
+        let kind = error.downcast_ref::<io::Error>().map(io::Error::kind).or(in_json);
+        kind == Some(io::ErrorKind::BrokenPipe)
+    };
+    done.or_else(|error| if closed(&error) { Ok(ExitCode::from(SIGPIPE_EXIT)) } else { Err(error) })
 }
 
 /// `export`.
@@ -199,7 +252,12 @@ pub(crate) async fn export(settings: Settings, args: ExportArgs) -> anyhow::Resu
             let mut file = tempfile::NamedTempFile::new_in(folder).with_context(|| folder.display().to_string())?;
             write_export(&ledger, &args, audit, &mut file)?;
             file.as_file().sync_all()?;
-            file.persist_noclobber(path).map_err(|error| error.error).with_context(|| path.display().to_string())?;
+            file.persist_noclobber(path).map_err(|error| match error.error.kind() {
+                io::ErrorKind::AlreadyExists => {
+                    anyhow!("{} exists and is left as it is: give another name, or move it away", path.display())
+                }
+                _ => anyhow::Error::new(error.error).context(path.display().to_string()),
+            })?;
         }
         None => write_export(&ledger, &args, audit, &mut io::stdout().lock())?,
     }
@@ -369,10 +427,8 @@ pub(crate) fn receipt_status(receipt: &ReceiptVerdict) -> &'static str {
 /// One cell per column.
 fn columns(intent: &Intent) -> Vec<String> {
     let row = row(intent);
-    let lines = intent.line_items.iter().map(|line| format!("{} x {}", line.qty, clean(&line.sku, 200)));
-    let lines = lines.collect::<Vec<_>>().join("; ");
     let cell = |name: &&str| match (*name, &row[*name]) {
-        ("line_items", _) => lines.clone(),
+        ("line_items", _) => items(intent),
         (_, Value::Null) => String::new(),
         (_, Value::String(text)) => text.clone(),
         (_, other) => other.to_string(),
@@ -448,6 +504,8 @@ const COLUMNS: [&str; 17] = [
     "failure_code",
 ];
 const MAX_OCTETS: u64 = 16 << 20;
+/// 128 and the number of SIGPIPE, as a shell has it.
+const SIGPIPE_EXIT: u8 = 141;
 /// How far the authorization server's clock may be from ours for its entries to be found.
 const CLOCKS_APART_SECONDS: i64 = 300;
 /// The most that the audit endpoint gives at once.

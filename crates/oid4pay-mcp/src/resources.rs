@@ -15,6 +15,7 @@ use spend_guard::{Filter, Intent, IntentId, ReceiptVerdict};
 use crate::agent::Agent;
 use crate::errors::Refusal;
 use crate::purchase::ledger_failed;
+use crate::records;
 use crate::tools;
 
 /// The forms of URIs that can be read.
@@ -148,10 +149,7 @@ fn about(intent: &Intent) -> Value {
 fn find(agent: &Agent, id: &str) -> Result<Option<Intent>, Refusal> {
     let is_named = |intent: &Intent| match IntentId::parse(id) {
         Ok(parsed) => intent.id == parsed,
-        Err(_) => {
-            intent.mandate.as_ref().is_some_and(|mandate| mandate.mandate_id == id)
-                || intent.settlement.as_ref().is_some_and(|settlement| settlement.payment_intent_id == id)
-        }
+        Err(_) => records::is_named(intent, id),
     };
     Ok(recent(agent, Filter::MOST)?.into_iter().find(is_named))
 }

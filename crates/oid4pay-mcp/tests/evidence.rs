@@ -544,7 +544,11 @@ async fn evidence_is_written_for_its_owner_alone_and_over_nothing() {
     let output = verify(&serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap(), &[]);
     assert_eq!(failing(&output), Vec::<String>::new());
     let again = run(&world, &arguments);
-    assert!(!again.status.success() && String::from_utf8_lossy(&again.stderr).contains("evidence.json"), "{again:?}");
+    let said = String::from_utf8_lossy(&again.stderr);
+    assert!(
+        !again.status.success() && said.contains("evidence.json exists and is left as it is: give another"),
+        "{said}"
+    );
     assert_eq!(
         std::fs::read_dir(world.home.path()).unwrap().filter(|e| e.as_ref().unwrap().path().is_file()).count(),
         1
@@ -575,12 +579,14 @@ async fn history_lists_filters_and_proves_the_ledger() {
     let (world, id) = paid().await;
     let text = stdout(&run(&world, &["history"]));
     assert!(text.contains(&id) && text.contains("12.99 EUR") && text.contains("settled"), "{text}");
+    assert!(text.starts_with("begun ") && text.contains("1 x alpaca-sock-blue-43"), "{text}");
     let told = json_of(&run(&world, &["history", "--json"]));
     assert_eq!(told["intents"][0]["intent_id"], id);
     assert_eq!(
         (&told["intents"][0]["amount"], &told["intents"][0]["receipt_status"]),
         (&json!("12.99"), &json!("verified"))
     );
+    assert!(text.contains(told["intents"][0]["payment_intent_id"].as_str().unwrap()), "{text}");
     for none in [
         ["--state", "failed"],
         ["--currency", "USD"],
@@ -629,7 +635,32 @@ async fn a_receipt_is_verified_when_it_is_looked_at() {
     assert!(text.starts_with("paid 12.99 EUR to http://127.0.0.1:"), "{text}");
     assert!(text.contains(" by its receipt, at most 12.99 EUR by the mandate\nrecorded as settled\n"), "{text}");
     assert!(text.contains("holds     receipt") && text.contains("Everything that can be proven"), "{text}");
-    assert_eq!(json_of(&run(&world, &["receipt", &id, "--json"]))["holds"], true);
+    let told = json_of(&run(&world, &["receipt", &id, "--json"]));
+    assert_eq!(told["holds"], true);
+    for name in ["mandate_id", "payment_intent_id"] {
+        let named = told["payment"][name].as_str().unwrap();
+        assert_eq!(json_of(&run(&world, &["receipt", named, "--json"]))["payment"], told["payment"], "{name}");
+    }
+    let unknown = run(&world, &["receipt", "pi_unknown"]);
+    let said = String::from_utf8_lossy(&unknown.stderr);
+    assert!(unknown.status.code() == Some(1) && said.contains("has the id \"pi_unknown\""), "{said}");
+}
+
+#[tokio::test]
+async fn a_reader_that_has_had_enough_is_no_error_to_tell() {
+    let (world, id) = paid().await;
+    for arguments in [["history"].as_slice(), &["receipt", &id], &["export", "--evidence", &id]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = Command::new(BINARY);
+        command.args(arguments).arg("--data-dir").arg(world.data_dir()).stdout(writer).env_clear();
+        let output = command.env("HOME", world.home.path()).output().unwrap();
+        assert_eq!(
+            (output.status.code(), String::from_utf8_lossy(&output.stderr)),
+            (Some(141), "".into()),
+            "{arguments:?}"
+        );
+    }
 }
 
 #[tokio::test]
