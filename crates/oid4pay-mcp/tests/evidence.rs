@@ -133,6 +133,37 @@ async fn a_payment_that_is_said_to_be_a_presented_mandate_keeps_its_amount() {
     assert_eq!((&told["holds"], &told["proven"]["paid_minor"]), (&json!(true), &json!(1299)), "{told:#}");
 }
 
+/// A presentation whose ledger is lost: for the new one, the mandate came from elsewhere.
+#[tokio::test]
+async fn a_mandate_that_came_from_elsewhere_is_proven_with_its_cap() {
+    let (world, id) = paid().await;
+    let file = evidence(&world, &id);
+    for name in ["ledger.sqlite3", "ledger.sqlite3-wal", "ledger.sqlite3-shm"] {
+        let _absent = std::fs::remove_file(world.data_dir().join(name));
+    }
+    let text = |pointer: &str| file.pointer(pointer).unwrap().as_str().unwrap();
+    let mut server = world.server().await;
+    let present = json!({
+        "merchant_verify_url": world.alpacanica().verify_url,
+        "presentation": format!("{}{}", text("/mandate"), text("/key_binding_jwt")),
+        "line_items": [{"sku": "alpaca-sock-blue-43", "qty": 1}],
+        "idempotency_key": text("/intent/idempotency_key"),
+    });
+    let answer = server.call("agent_verify_mandate", present).await;
+    assert_eq!(answer.output()["status"], "settled");
+    let presented = answer.output()["intent_id"].as_str().unwrap().to_owned();
+    server.end().await;
+    let file = evidence(&world, &presented);
+    assert_eq!(file["intent"]["kind"], "verify");
+    let output = verify(&file, &[]);
+    assert_eq!(failing(&output), Vec::<String>::new());
+    assert_eq!(json_of(&output)["proven"], json!({"paid_minor": 1299, "mandate_cap_minor": 1299}));
+    for amount in [1298, 1300, 999_900] {
+        let raised = with(file.clone(), "/intent/amount_minor", json!(amount));
+        assert_eq!(failing(&verify(&forge_ledger(raised, &[]), &[])), ["mandate_terms"], "{amount}");
+    }
+}
+
 #[tokio::test]
 async fn without_its_receipt_nothing_is_proven_to_be_paid() {
     let (world, id) = paid().await;
