@@ -223,7 +223,7 @@ impl Agent {
         if provided.client_id.is_none() && provided.keys.is_none() {
             return Ok(Arc::new(files));
         }
-        Ok(Arc::new(ProvidedStore::new(provided, files, issuer)))
+        Ok(Arc::new(ProvidedStore::new(provided, files, issuer, &self.settings.authorization_server.redirect_uris)))
     }
 }
 

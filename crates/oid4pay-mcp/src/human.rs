@@ -120,7 +120,7 @@ pub(crate) fn is_chosen(settings: &Settings) -> Result<bool, NotHuman> {
 pub(crate) fn choose(settings: &Settings) -> Result<Human, NotHuman> {
     require_terminal("choosing a passphrase")?;
     if is_chosen(settings)? {
-        require(settings, "replacing the passphrase")?;
+        require(settings, "Replacing the passphrase")?;
     }
     let passphrase = prompt("New passphrase, for you alone and never for an agent: ")?;
     check(&passphrase)?;

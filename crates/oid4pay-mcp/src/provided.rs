@@ -47,9 +47,13 @@ pub(crate) struct ProvidedStore {
 }
 
 impl ProvidedStore {
-    /// What is `provided`, over the `files` of the same issuer.
-    pub(crate) fn new(provided: Provided, files: FileStore, issuer: &str) -> Self {
-        let registration = provided.client_id.map(|client_id| Registration::existing(&client_id, issuer));
+    /// What is `provided`, over the `files` of the same issuer. `redirect_uris` are those of the client id.
+    pub(crate) fn new(provided: Provided, files: FileStore, issuer: &str, redirect_uris: &[String]) -> Self {
+        let registration = provided.client_id.map(|client_id| {
+            let mut registration = Registration::existing(&client_id, issuer);
+            registration.redirect_uris = redirect_uris.to_vec();
+            registration
+        });
         Self { files, registration, keys: provided.keys }
     }
 }

@@ -96,6 +96,7 @@ fn ready_text(sandbox: &Sandbox, tokens: &[String]) -> anyhow::Result<String> {
     writeln!(text, "The sandbox is running on this machine alone. Ctrl-C ends it.\n")?;
     writeln!(text, "  authorization server  {}", sandbox.as_origin())?;
     writeln!(text, "  directory             {}", sandbox.discovery_url())?;
+    writeln!(text, "  wallet portal         {}", sandbox.portal_url())?;
     for merchant in sandbox.merchants() {
         writeln!(
             text,
@@ -103,9 +104,11 @@ fn ready_text(sandbox: &Sandbox, tokens: &[String]) -> anyhow::Result<String> {
             merchant.origin, merchant.id, merchant.verify_url
         )?;
     }
-    writeln!(text, "\nSetup tokens, each good for one agent_register:\n")?;
-    for token in tokens {
-        writeln!(text, "  {token}")?;
+    if !tokens.is_empty() {
+        writeln!(text, "\nSetup tokens, each good for one agent_register:\n")?;
+        for token in tokens {
+            writeln!(text, "  {token}")?;
+        }
     }
     writeln!(text, "\nConfiguration for an MCP client:\n\n{client:#}")?;
     Ok(text)

@@ -44,12 +44,13 @@ impl From<Kept> for WalletScope {
 
 /// Asks the person to allow each scope, and waits until they have decided.
 pub(crate) async fn login(settings: Settings, args: LoginArgs) -> anyhow::Result<()> {
-    const WHAT_FOR: &str = "logging in to your wallet";
-    human::require_terminal(WHAT_FOR)?;
+    human::require_terminal("logging in to your wallet")?;
     let agent = Agent::for_person(settings);
     let client = agent.registered_client(TOOL, &agent.issuer(TOOL)?)?;
     let redirect_uri = agent.redirect_uri(TOOL, &client)?;
-    human::require(agent.settings(), WHAT_FOR)?;
+    // Nobody types a passphrase for a server that is not there.
+    client.check_server().await?;
+    human::require(agent.settings(), "Logging in to your wallet")?;
     let scopes = if args.scopes.is_empty() { Kept::value_variants() } else { &args.scopes };
     for scope in scopes.iter().copied().map(WalletScope::from) {
         let mut shown = None;

@@ -69,7 +69,20 @@ async fn the_sandbox_ends_within_two_seconds_open_connections_included() {
 
 #[tokio::test]
 async fn the_sandbox_tells_people_how_to_use_it() {
-    let mut child = command(&["sandbox"]).spawn().unwrap();
+    for (tokens, is_headed) in [("1", true), ("0", false)] {
+        let text = ready_text(&["sandbox", "--setup-tokens", tokens]).await;
+        let configuration: Value = serde_json::from_str(&text[text.find("\n{").unwrap()..]).unwrap();
+        let server = &configuration["mcpServers"]["oid4pay"];
+        assert!(server["command"].as_str().unwrap().ends_with("oid4pay-mcp"), "{server}");
+        assert!(text.contains(server["args"][1].as_str().unwrap()));
+        assert!(text.contains("\n  wallet portal         http://127.0.0.1:"), "{text}");
+        assert_eq!(text.contains("Setup tokens"), is_headed, "{text}");
+    }
+}
+
+/// What a sandbox tells people when it is ready.
+async fn ready_text(arguments: &[&str]) -> String {
+    let mut child = command(arguments).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut text = String::new();
     while !text.trim_end().ends_with("\n}") {
@@ -77,10 +90,24 @@ async fn the_sandbox_tells_people_how_to_use_it() {
         text.push_str(&line.unwrap());
         text.push('\n');
     }
-    let configuration: Value = serde_json::from_str(&text[text.find("\n{").unwrap()..]).unwrap();
-    let server = &configuration["mcpServers"]["oid4pay"];
-    assert!(server["command"].as_str().unwrap().ends_with("oid4pay-mcp"), "{server}");
-    assert!(text.contains(server["args"][1].as_str().unwrap()));
+    text
+}
+
+#[tokio::test]
+async fn an_error_tells_its_cause_once() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().min(65530).to_string();
+    let (success, _, stderr) = output(&["sandbox", "--port", &port]).await;
+    if !success {
+        assert_eq!(stderr.matches("in use").count(), 1, "{stderr}");
+    }
+    let home = TempDir::new().unwrap();
+    let folder = home.path().join(".config/oid4pay-mcp");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("policy.toml"), "colour = 1\n").unwrap();
+    let ended = command(&["budget"]).env("HOME", home.path()).output().await.unwrap();
+    let stderr = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!((ended.status.success(), stderr.matches("policy.toml").count()), (false, 1), "{stderr}");
 }
 
 #[tokio::test]

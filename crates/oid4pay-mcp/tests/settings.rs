@@ -95,6 +95,42 @@ async fn the_file_says_how_the_agent_registers() {
     assert_eq!(registered, 1);
 }
 
+/// A client id and keys from the environment, with the redirect URI that the file names.
+#[tokio::test]
+async fn a_provided_registration_can_ask_for_a_wallet_session() {
+    let world = World::new().await;
+    drop(world.registered().await);
+    let read = |name: &str| -> serde_json::Value {
+        serde_json::from_str(&fs::read_to_string(world.data_dir().join(name)).unwrap()).unwrap()
+    };
+    let (registration, keys) = (read("client.json"), read("keys.json"));
+    let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let provided = [
+        ("OID4PAY_CLIENT_ID", text(&registration["client_id"])),
+        ("OID4PAY_DPOP_PRIVATE_JWK", text(&keys["dpop"])),
+        ("OID4PAY_PKJ_PRIVATE_JWK", text(&keys["private_key_jwt"])),
+    ];
+    let environment = provided.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let path = world.home.path().join("settings.toml");
+    let session = json!({"principal_token": "wallet-session"});
+    for (at, uris) in [json!([]), registration["redirect_uris"].clone()].iter().enumerate() {
+        let text = format!(
+            "as_origin = {:?}\ndata_dir = {:?}\n\n[authorization_server]\nredirect_uris = {uris}\n",
+            world.sandbox.as_origin(),
+            world.home.path().join(format!("other-{at}")),
+        );
+        fs::write(&path, text).unwrap();
+        let arguments = ["--config", path.to_str().unwrap()];
+        let lifecycle = Lifecycle::Handshake("2025-11-25");
+        let mut server = Server::start_with(&arguments, world.home.path(), &environment, lifecycle).await;
+        let answer = server.call("agent_audit_chain_query", session.clone()).await;
+        match at {
+            0 => assert_eq!(answer.code(), "no_redirect_uri"),
+            _ => drop(answer.output()),
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_merchant_is_shown_the_claims_that_the_file_names_and_no_other() {
     let world = World::new().await;

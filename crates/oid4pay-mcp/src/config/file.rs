@@ -39,6 +39,9 @@ pub(crate) struct AuthorizationServer {
     registered_keys: KeysSetting,
     /// Scope to register where the tool names none.
     pub(crate) registration_scope: Option<String>,
+    /// What is registered for a client id that comes through the environment; `agent_register` is told by its caller.
+    #[serde(deserialize_with = "urls")]
+    pub(crate) redirect_uris: Vec<String>,
     /// Where consent pages may be, besides the server itself.
     #[serde(deserialize_with = "origin")]
     pub(crate) portal_origin: Option<Origin>,
@@ -165,6 +168,14 @@ fn origins<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Origin>, D:
     list.iter().map(|url| Origin::of(url)).collect::<Result<_, _>>().map_err(D::Error::custom)
 }
 
+fn urls<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let list = Vec::<String>::deserialize(deserializer)?;
+    match list.iter().find_map(|url| Endpoint::parse(url).err()) {
+        Some(error) => Err(D::Error::custom(error)),
+        None => Ok(list),
+    }
+}
+
 /// Which folder a relative one is in would depend on where the program is started.
 fn absolute_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
     let path = PathBuf::deserialize(deserializer)?;
@@ -204,6 +215,7 @@ mod tests {
             assertion_audience = "issuer"
             registered_keys = "both"
             registration_scope = "openid"
+            redirect_uris = ["http://127.0.0.1/callback"]
             portal_origin = "https://wallet.example"
             endpoint_origins = ["https://par.as.example"]
 
@@ -220,6 +232,7 @@ mod tests {
         assert_eq!(compatibility.setup_token, SetupTokenAs::InitialAccessToken);
         assert_eq!(compatibility.assertion_audience, AssertionAudience::Issuer);
         assert_eq!(compatibility.registered_keys, RegisteredKeys::Both);
+        assert_eq!(server.redirect_uris, ["http://127.0.0.1/callback"]);
         assert_eq!(server.portal_origin.unwrap().as_str(), "https://wallet.example");
         let shop = Origin::of("https://shop.example").unwrap();
         assert_eq!(file.disclose.0[&shop], ["principal_email", "consent_evidence.ip"]);
@@ -261,6 +274,7 @@ mod tests {
             ("consent_wait = -1", 1, "consent_wait: "),
             ("log = \"loud\"", 1, "log: unknown variant `loud`"),
             ("[authorization_server]\nendpoint_origins = [\"ftp://a.example\"]", 2, "endpoint_origins: "),
+            ("[authorization_server]\nredirect_uris = [\"http://a.example/x\"]", 2, "redirect_uris: "),
             ("log = \"text\"\nlog = \"json\"", 2, "log: duplicate key"),
             ("as_origin", 1, ""),
         ];
