@@ -125,10 +125,33 @@ impl Agent {
     /// The client for `issuer`, registered there.
     pub(crate) fn registered_client(&self, tool: Name, issuer: &str) -> Result<Client, Refusal> {
         let client = self.client(tool, issuer)?;
+        self.check_registered(tool, &client)?;
+        Ok(client)
+    }
+
+    /// Refuses where there is no registration, or one whose keys are not here.
+    pub(crate) fn check_registered(&self, tool: Name, client: &Client) -> Result<(), Refusal> {
+        self.check_has_keys(tool, client)?;
         match client.registration() {
-            Ok(Some(_)) => Ok(client),
+            Ok(Some(_)) => Ok(()),
             Ok(None) => Err(Refusal::from_client(tool, &Misuse::NotRegistered.into())),
             Err(error) => Err(Refusal::from_client(tool, &error)),
+        }
+    }
+
+    /// Refuses a client id that the operator gave without its keys, where they are not on disk either.
+    fn check_has_keys(&self, tool: Name, client: &Client) -> Result<(), Refusal> {
+        if !Provided::is_client_id_alone() {
+            return Ok(());
+        }
+        let keys = FileStore::for_issuer(&self.settings.data_dir, client.issuer()).keys();
+        match keys.map_err(|error| Refusal::from_client(tool, &error.into()))? {
+            Some(_) => Ok(()),
+            None => Err(Refusal::new(
+                "keys_unusable",
+                "OID4PAY_CLIENT_ID is set, but the keys that it was registered with are not here: set \
+                 OID4PAY_DPOP_PRIVATE_JWK and OID4PAY_PKJ_PRIVATE_JWK with it; nothing was sent",
+            )),
         }
     }
 
@@ -154,6 +177,7 @@ impl Agent {
         client: &Client,
         request: &RegisterRequest,
     ) -> Result<(), Refusal> {
+        self.check_has_keys(tool, client)?;
         let registration = client.registration().map_err(|error| Refusal::from_client(tool, &error))?;
         let registration = registration.filter(|registration| !request.is_covered_by(registration));
         if registration.is_none() && !self.changes_issuer(tool, client)? {

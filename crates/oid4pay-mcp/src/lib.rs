@@ -16,6 +16,7 @@ mod errors;
 mod evidence;
 mod guard_cmd;
 mod human;
+mod instructions;
 mod keys;
 mod line_cap;
 mod policy;

@@ -75,8 +75,9 @@ you could not find out. Change nothing, pay nothing, and do not guess.",
 1. Find it with agent_payment_history (principal_token: wallet-session) and read receipt://{id} and mandate://{id}.\n\
 2. Ask agent_audit_chain_query for the entries of that payment, and say what of the chain was provable.\n\
 3. Put together: what was agreed (offer, amount, merchant), what was charged, the ids, the receipt and its verdict, the \
-entries with their hashes, and my reason in my words. Keep what is signed apart from what anybody says.\n\
-4. Tell me how to send it, and that `oid4pay-mcp export --evidence ID` writes it as one file that proves itself.\n\
+entries by their seq with the verdict in chain, and my reason in my words. Keep what is signed apart from what anybody says.\n\
+4. Tell me how to send it, and that `oid4pay-mcp export --evidence ID --fetch-audit` writes it, with \
+the audit entries, as one file that proves itself.\n\
 Do not contact anybody, do not pay or revoke anything, and do not make up what is missing.",
     },
     Template {

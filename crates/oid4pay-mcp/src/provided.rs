@@ -35,7 +35,13 @@ impl Provided {
             }
             _ => bail!("{DPOP_JWK} and {ASSERTION_JWK} go together; only one is set"),
         };
-        Ok(Self { client_id: variable("OID4PAY_CLIENT_ID"), keys })
+        Ok(Self { client_id: variable(CLIENT_ID), keys })
+    }
+
+    /// Whether a client id is given, without the keys that it was registered with.
+    pub(crate) fn is_client_id_alone() -> bool {
+        let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        is_set(CLIENT_ID) && !is_set(DPOP_JWK)
     }
 }
 
@@ -120,5 +126,6 @@ impl Store for ProvidedStore {
     }
 }
 
+const CLIENT_ID: &str = "OID4PAY_CLIENT_ID";
 pub(crate) const DPOP_JWK: &str = "OID4PAY_DPOP_PRIVATE_JWK";
 pub(crate) const ASSERTION_JWK: &str = "OID4PAY_PKJ_PRIVATE_JWK";

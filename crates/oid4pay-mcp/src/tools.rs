@@ -25,6 +25,7 @@ use crate::errors::Refusal;
 use crate::waiting::Waiting;
 
 pub(crate) use self::granted::{refused, unsent};
+use self::output::counted;
 pub(crate) use self::output::{signatures_meta, success};
 
 /// Declares the tools, in the order in which they are listed: by name. A row is the variant, the tool's name, the toolset

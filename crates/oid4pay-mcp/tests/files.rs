@@ -114,6 +114,16 @@ async fn keys_and_client_id_can_come_from_the_environment() {
     assert!(!empty.join("keys.json").exists(), "they are not copied to disk");
     assert_eq!(server.call("agent_register", world.registration()).await.code(), "registration_configured");
 
+    // A client id alone leads nowhere: no key of it is anywhere, and registering would make another.
+    let mut server = Server::start_with(&arguments, world.home.path(), &whole[..1], lifecycle).await;
+    for (tool, arguments) in [("agent_payment_initiate", world.socks()), ("agent_register", world.registration())] {
+        let answer = server.call(tool, arguments).await;
+        assert_eq!(answer.code(), "keys_unusable", "{tool}");
+        for variable in ["OID4PAY_DPOP_PRIVATE_JWK", "OID4PAY_PKJ_PRIVATE_JWK"] {
+            assert!(answer.text(0).contains(variable), "{}", answer.text(0));
+        }
+    }
+
     let bad_key = [whole[0], ("OID4PAY_DPOP_PRIVATE_JWK", "{\"kty\":\"OKP\"}"), whole[2]];
     for environment in [&whole[..2], &bad_key] {
         let mut server = Server::start_with(&arguments, world.home.path(), environment, lifecycle).await;

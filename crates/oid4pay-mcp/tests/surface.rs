@@ -51,6 +51,30 @@ async fn the_surface_is_the_golden_one() {
     }
 }
 
+#[tokio::test]
+async fn the_instructions_name_the_offered_tools_alone() {
+    let home = tempfile::TempDir::new().unwrap();
+    for (arguments, named) in [
+        (&["--toolset", "all"][..], "agent_payment_initiate"),
+        (&["--toolset", "spend"][..], "spend_intent_create, spend_intent_request_approval, then spend_intent_status"),
+        (&["--toolset", "spend", "--read-only"][..], "spend_simulate"),
+        (&["--read-only"][..], "agent_browse_merchant"),
+    ] {
+        let mut server = Server::spawn(arguments, home.path(), &[], Lifecycle::Handshake("2025-11-25"));
+        let hello =
+            json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+        let introduced = server.request("initialize", hello).await.unwrap();
+        server.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).await;
+        let listed = server.request("tools/list", json!({})).await.unwrap();
+        let offered: Vec<_> = listed["tools"].as_array().unwrap().iter().map(|tool| tool["name"].clone()).collect();
+        let instructions = introduced["instructions"].as_str().unwrap();
+        assert!(instructions.contains(named), "{arguments:?}: {instructions}");
+        let words = instructions.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let mut tools = words.filter(|word| schema::all_tools().iter().any(|tool| tool == word));
+        assert!(tools.all(|tool| offered.contains(&json!(tool))), "{arguments:?}: {instructions}");
+    }
+}
+
 /// What a tool says of itself tells when to use it, and is fit for a strict client.
 #[test]
 fn every_tool_says_what_it_is_for() {
@@ -181,7 +205,7 @@ async fn prompts_carry_the_persons_words() {
     let words = format!(
         "{}{}",
         std::fs::read_to_string(source("prompts.rs")).unwrap(),
-        std::fs::read_to_string(source("server.rs")).unwrap()
+        std::fs::read_to_string(source("instructions.rs")).unwrap()
     );
     let words = words.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     let tools: Vec<_> = words.filter(|word| word.starts_with("agent_") || word.starts_with("discovery_")).collect();

@@ -535,7 +535,7 @@ async fn proves_of_the_chain_what_can_be_proved() {
         (&chain["head"], &chain["head_seq"], &chain["head_compared"]),
         (&json!("verified"), &json!(6), &json!(true))
     );
-    assert!(answer.text(1).contains("gaps, in which nothing is proved"), "{}", answer.text(1));
+    assert!(answer.text(1).contains("1 gap, in which nothing is proved"), "{}", answer.text(1));
 
     let arguments =
         json!({"principal_token": "wallet-session", "event_types": ["oid4ac.payment.succeeded"], "limit": 1});

@@ -266,10 +266,9 @@ impl<'a> Play<'a> {
         let told = answer.told(payments.len() == settled && settled == PAYMENTS, |_| {
             let line = |payment: &Value| {
                 format!(
-                    "{}  {:>5} {}  {}  {}",
+                    "{}  {:>10}  {}  {}",
                     text(payment, "processed_at_iso"),
-                    payment["amount_minor"].to_string(),
-                    text(payment, "currency"),
+                    amount(payment, "amount_minor"),
                     text(payment, "status"),
                     text(payment, "merchant_audience"),
                 )
@@ -345,13 +344,16 @@ fn payment_lines(answer: &ToolAnswer, sku: &str, merchant: &MerchantInfo, signat
 }
 
 fn article(item: &Value) -> String {
-    format!(
-        "  {:<28}{:>5} {}  {}",
-        text(item, "sku"),
-        item["unit_price_minor"].to_string(),
-        text(item, "currency"),
-        text(item, "title")
-    )
+    format!("  {:<28}{:>10}  {}", text(item, "sku"), amount(item, "unit_price_minor"), text(item, "title"))
+}
+
+/// The member `minor` in major units, `12.99 EUR`.
+fn amount(value: &Value, minor: &str) -> String {
+    let currency = spend_guard::Currency::parse(text(value, "currency")).ok();
+    match currency.zip(value[minor].as_u64()) {
+        Some((currency, minor)) => currency.format(minor),
+        None => "?".to_owned(),
+    }
 }
 
 fn text<'v>(value: &'v Value, name: &str) -> &'v str {

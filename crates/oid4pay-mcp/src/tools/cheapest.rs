@@ -42,9 +42,7 @@ pub(super) async fn buy(agent: &Agent, arguments: Arguments, waiting: Waiting) -
     let client = agent.client(TOOL, &issuer)?;
     let dry_run = arguments.dry_run;
     let (cheapest, terms) = read(arguments)?;
-    if client.registration().map_err(refused)?.is_none() {
-        return Err(refused(Misuse::NotRegistered.into()));
-    }
+    agent.check_registered(TOOL, &client)?;
     if dry_run {
         return simulate(agent, &client, &issuer, &cheapest).await.map(CallToolResponse::from);
     }

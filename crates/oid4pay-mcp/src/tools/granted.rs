@@ -83,7 +83,7 @@ impl<'a> Question<'a> {
         let state = format!("consent.{}", base64url::encode(&sha256(consent.url.as_bytes())));
         let page = || ElicitRequestParams::UrlElicitationParams {
             meta: None,
-            message: format!("Your wallet wants you to decide whether {} may go on.", tool.as_str()),
+            message: format!("Your wallet asks for your decision: {}.", asked_for(tool)),
             url: consent.url.clone(),
             elicitation_id: state.clone(),
         };
@@ -125,6 +125,18 @@ impl<'a> Question<'a> {
                 goes_on = &mut pause => return if goes_on { Next::Poll } else { Next::Answer },
             }
         }
+    }
+}
+
+/// What the person decides about, in their words.
+fn asked_for(tool: Name) -> &'static str {
+    match tool {
+        Name::WalletListAgents => "this agent wants to see which agents you have registered",
+        Name::WalletRevokeAgent => "this agent wants to end an agent's access; its client_id stands in the call",
+        Name::DsarInitiate => "this agent asks for a copy of the data that is held on you",
+        Name::AuditChainQuery => "this agent wants to read the log of what was done for you",
+        Name::PaymentHistory => "this agent wants to read your payments",
+        _ => "this agent wants to act for you in your wallet",
     }
 }
 

@@ -15,6 +15,14 @@ pub(crate) fn success(structured: Value, sentence: String, signatures: Option<&S
     result
 }
 
+/// `1 agent`, `2 agents`.
+pub(super) fn counted(count: impl TryInto<u64>, one: &str, more: &str) -> String {
+    match count.try_into().unwrap_or(u64::MAX) {
+        1 => format!("1 {one}"),
+        count => format!("{count} {more}"),
+    }
+}
+
 /// What was verified by which key, for a client that wants to show it.
 pub(crate) fn signatures_meta(signatures: &Signatures) -> MetaObject {
     let mut meta = MetaObject::new();

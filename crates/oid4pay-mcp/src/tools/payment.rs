@@ -68,9 +68,7 @@ pub(super) async fn pay(agent: &Agent, arguments: Arguments, waiting: Waiting) -
     let (dry_run, purchase_ref) = (arguments.dry_run, arguments.purchase_ref.as_ref().map(|r| r.as_str().to_owned()));
     let terms = Terms::new(arguments).map_err(refused)?;
     let order = terms.order(IdempotencyKey::generate(&SystemRng)).map_err(refused)?;
-    if client.registration().map_err(refused)?.is_none() {
-        return Err(refused(Misuse::NotRegistered.into()));
-    }
+    agent.check_registered(Name::PaymentInitiate, &client)?;
     let purchase = as_purchase(&issuer, &order, purchase_ref)?;
     if dry_run {
         let guard = purchase::simulate(agent, &client, purchase)?;

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::args::{self, DateTime, Integer, Text};
 use super::granted::granted;
-use super::{Name, success};
+use super::{Name, counted, success};
 use crate::agent::Agent;
 use crate::errors::Refusal;
 use crate::waiting::Waiting;
@@ -184,16 +184,20 @@ fn audit_page(page: &AuditPage) -> CallToolResult {
 
 /// What was proved, and what was not.
 fn in_words(entries: usize, chain: &ChainReport) -> String {
-    let mut sentence =
-        format!("{entries} entries; {} hashes and {} links verified.", chain.hashes_verified, chain.links_verified);
+    let mut sentence = format!(
+        "{}; {} and {} verified.",
+        counted(entries, "entry", "entries"),
+        counted(chain.hashes_verified, "hash", "hashes"),
+        counted(chain.links_verified, "link", "links")
+    );
     if !chain.is_intact() {
         sentence.push_str(" The chain does not hold: what the server says was changed, or its head is not good.");
     }
     if !chain.not_checkable.is_empty() {
-        sentence.push_str(&format!(" {} entries cannot be checked.", chain.not_checkable.len()));
+        sentence.push_str(&format!(" Entries that cannot be checked: {}.", chain.not_checkable.len()));
     }
     if !chain.gaps.is_empty() {
-        sentence.push_str(&format!(" {} gaps, in which nothing is proved.", chain.gaps.len()));
+        sentence.push_str(&format!(" {}, in which nothing is proved.", counted(chain.gaps.len(), "gap", "gaps")));
     }
     sentence.push_str(match &chain.head {
         HeadVerdict::Verified { compared: true, .. } => " The signed head agrees with the entry that it names.",
@@ -235,7 +239,7 @@ pub(super) async fn payment_history(
     let call = || client.payment_history(from.as_deref(), to.as_deref(), disputes, limit, &token);
     granted(tool, &waiting, call, |payments: Payments| {
         let more = if payments.has_more { ", and there are older ones" } else { "" };
-        let sentence = format!("{} payments{more}.", payments.total_count);
+        let sentence = format!("{}{more}.", counted(payments.total_count, "payment", "payments"));
         success(json!(payments), sentence, None)
     })
     .await

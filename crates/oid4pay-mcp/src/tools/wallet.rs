@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::args::{self, Text, Uri};
 use super::granted::granted;
-use super::{Name, success};
+use super::{Name, counted, success};
 use crate::agent::Agent;
 use crate::errors::Refusal;
 use crate::waiting::Waiting;
@@ -107,7 +107,8 @@ pub(super) async fn list_agents(
         || client.wallet_agents(redirect_uri),
         |list| {
             let active = list.agents.iter().filter(|agent| agent.status == "active").count();
-            let sentence = format!("The person has {} agents, {active} of them active.", list.agents.len());
+            let sentence =
+                format!("The person has {}, {active} of them active.", counted(list.agents.len(), "agent", "agents"));
             success(json!(list), sentence, None)
         },
     )
@@ -139,7 +140,7 @@ pub(super) async fn revoke_agent(
         || client.revoke_agent(revoked, redirect_uri),
         |revocation| {
             let mandates = revocation.cascade.mandates_revoked;
-            let mut sentence = format!("The agent is revoked, and {mandates} mandates with it.");
+            let mut sentence = format!("The agent is revoked; mandates revoked with it: {mandates}.");
             if is_itself {
                 sentence.push_str(" It is this agent itself: it can do nothing more until it is registered anew.");
             }
