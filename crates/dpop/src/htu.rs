@@ -44,7 +44,7 @@ impl Htu {
             return Err(InvalidHtu::UserInfo);
         }
         let origin = Url::parse(&uri[..scheme.len() + 3 + authority.len()]).map_err(|_| InvalidHtu::Authority)?;
-        Ok(Self::join(&origin, path))
+        Self::join(&origin, path)
     }
 
     /// The `htu` of a request to `url`. The path is the one `url` has, that is, the one an HTTP client sends.
@@ -53,6 +53,7 @@ impl Htu {
     ///
     /// - [`InvalidHtu::Scheme`] for a scheme other than `http` and `https`.
     /// - [`InvalidHtu::UserInfo`] if it has a user name or password.
+    /// - [`InvalidHtu::Authority`] if its host has a character that no URI has.
     pub fn from_url(url: &Url) -> Result<Self, InvalidHtu> {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(InvalidHtu::Scheme);
@@ -60,17 +61,21 @@ impl Htu {
         if !url.username().is_empty() || url.password().is_some() {
             return Err(InvalidHtu::UserInfo);
         }
-        Ok(Self::join(url, url.path()))
+        Self::join(url, url.path())
     }
 
     /// `origin` is an `http` or `https` URL: `url` has lower-cased it, checked its host and dropped a default port.
-    fn join(origin: &Url, path: &str) -> Self {
+    fn join(origin: &Url, path: &str) -> Result<Self, InvalidHtu> {
         let end = url::Position::BeforePath;
         let origin = &origin[..end];
+        // `url` decodes a host's escapes, and lets pass what may stand in no URI: `a%22b` has become `a"b`.
+        if !origin.bytes().all(is_uri_octet) {
+            return Err(InvalidHtu::Authority);
+        }
         let mut text = String::with_capacity(origin.len() + path.len().max(1));
         text.push_str(origin);
         text.push_str(if path.is_empty() { "/" } else { path });
-        Self(text)
+        Ok(Self(text))
     }
 
     /// The normalised URI.

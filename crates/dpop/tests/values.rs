@@ -74,6 +74,9 @@ fn refuses_what_no_request_is_sent_to() {
         ("https://[::1/", InvalidHtu::Authority),
         ("https://::1/", InvalidHtu::Authority),
         ("https://as.ex%61mple%2F/", InvalidHtu::Authority),
+        // Decoded, its host would have a character that the result itself could not be parsed with.
+        ("https://as%22x.example/", InvalidHtu::Authority),
+        ("https://as%60x.example/", InvalidHtu::Authority),
         ("https://as^example/", InvalidHtu::Authority),
         ("https://1.2.3.256/", InvalidHtu::Authority),
     ] {
