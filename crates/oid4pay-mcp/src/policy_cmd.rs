@@ -47,7 +47,7 @@ pub(crate) struct Simulated {
     /// Category of the goods
     #[arg(long)]
     category: Option<String>,
-    /// Merchant category code (ISO 18245)
+    /// Merchant category code (ISO 18245); no real payment has one, so a rule that names codes asks you
     #[arg(long)]
     mcc: Option<String>,
     /// Agent

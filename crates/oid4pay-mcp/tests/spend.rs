@@ -656,3 +656,17 @@ async fn no_tool_shows_a_secret_or_a_claim_that_was_not_disclosed() {
         assert!(secret.len() >= 16 && !told.contains(&secret), "{secret} was told");
     }
 }
+
+#[tokio::test]
+async fn a_rule_for_an_agent_holds_for_what_it_tries_and_announces() {
+    let world = World::new().await;
+    let mut server = registered(&world).await;
+    let client: Value =
+        serde_json::from_str(&std::fs::read_to_string(world.data_dir().join("client.json")).unwrap()).unwrap();
+    world.set_policy(&format!("[[rule]]\nname = \"r\"\nagent = {}\naction = \"deny\"\n", client["client_id"]));
+    let simulated = server.call("spend_simulate", terms(&slippers(&world))).await;
+    assert_eq!(simulated.output()["outcome"], "denied");
+    assert_eq!(simulated.output()["findings"][0]["rule"], "rule.r");
+    let declared = server.call("spend_intent_create", declaration(&slippers(&world), "a")).await;
+    assert_eq!(declared.code(), "rule_denied");
+}
