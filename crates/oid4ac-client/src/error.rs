@@ -315,6 +315,12 @@ impl ServerError {
         Self { stage, status, code: code.map(str::to_owned), description }
     }
 
+    /// A merchant's refusal of a presentation, as it was recorded.
+    #[must_use]
+    pub fn recorded_refusal(status: u16, code: &str) -> Self {
+        Self::new(Stage::VerifyMandate, status, Some(code), None)
+    }
+
     /// Which request was answered.
     #[must_use]
     pub fn stage(&self) -> Stage {

@@ -22,12 +22,16 @@ pub trait Journal: Send + Sync {
     /// - [`JournalError`] if the record cannot be read. Nothing is sent then.
     fn progress(&self) -> Result<Progress, JournalError>;
 
-    /// Records `step`. When this returns, the step outlives the process and the machine's power.
+    /// Records `step`, and says whether the payment goes on. When this returns, the step outlives the process and the
+    /// machine's power.
+    ///
+    /// A journal decides after [`Step::OffersVerified`], once the price is known, and after [`Step::MandateHeld`], once the
+    /// cap is. Its answer to any other step is not looked at.
     ///
     /// # Errors
     ///
     /// - [`JournalError`] if the step is not durable. The step that was to follow is not taken.
-    fn record(&self, step: Step) -> Result<(), JournalError>;
+    fn record(&self, step: Step) -> Result<Proceed, JournalError>;
 
     /// Keeps what proves the step that is recorded next to others. A payment goes on without it, so a journal may drop it, as
     /// this method does unless it is implemented.
@@ -39,6 +43,18 @@ pub trait Journal: Send + Sync {
         let _ = evidence;
         Ok(())
     }
+}
+
+/// Whether a payment goes on after a step. What stops it is a decision like any other, not an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "a payment goes on, waits or ends")]
+pub enum Proceed {
+    /// Take the next step.
+    On,
+    /// Not now: a human has to agree first, say. What was granted is kept, and a later call goes on with it.
+    Wait,
+    /// No. What was granted is revoked, and nothing is presented.
+    Stop,
 }
 
 /// One step of a payment. Each replaces what the steps before it said of the same thing.
@@ -61,7 +77,7 @@ pub enum Step {
     },
     /// The merchant settled.
     Settled(Box<Settlement>),
-    /// The merchant refused for good: no money moved and none will under this idempotency key.
+    /// The merchant refused, with one of the codes that the protocol has for it. That is only its word.
     Refused {
         /// The HTTP status of the refusal.
         status: u16,
@@ -72,6 +88,11 @@ pub enum Step {
     Unknown {
         /// What was seen last: an HTTP status, or what happened to the connection.
         reason: String,
+    },
+    /// The authorization server was asked to end the grant behind the mandate, and with it the mandate (RFC 7009).
+    GrantRevoked {
+        /// Whether it confirmed that.
+        confirmed: bool,
     },
 }
 
@@ -128,7 +149,7 @@ impl Progress {
     pub fn apply(&mut self, step: Step) {
         match step {
             Step::OffersVerified(offers) => self.offers = Some(offers),
-            Step::Unknown { .. } => {}
+            Step::Unknown { .. } | Step::GrantRevoked { .. } => {}
             Step::ConsentPending(consent) => self.consent = Some(consent),
             Step::Declined => {
                 self.consent = None;
@@ -173,9 +194,9 @@ impl Journal for MemoryJournal {
         Ok(progress)
     }
 
-    fn record(&self, step: Step) -> Result<(), JournalError> {
+    fn record(&self, step: Step) -> Result<Proceed, JournalError> {
         self.steps.lock().unwrap_or_else(PoisonError::into_inner).push(step);
-        Ok(())
+        Ok(Proceed::On)
     }
 }
 

@@ -98,7 +98,7 @@ pub use error::{
 pub use evidence::{
     AgreedAmount, Check, CheckResult, Evidence, Findings, KeyUsed, PaymentEvidence, SignedOffer, TrustedKeys,
 };
-pub use journal::{CheckedOffers, FileJournal, Journal, JournalError, MemoryJournal, Progress, Step};
+pub use journal::{CheckedOffers, FileJournal, Journal, JournalError, MemoryJournal, Proceed, Progress, Step};
 pub use metadata::ServerSummary;
 pub use money::{Currency, InvalidMoney, Money};
 pub use order::{IdempotencyKey, LineItem, Order, UnsignedOffers};
@@ -109,8 +109,8 @@ pub use registration::{RegisterRequest, Registered};
 pub use secret::{AccessToken, Code, CodeVerifier, RefreshToken, SetupToken, State};
 pub use status_list::{InvalidStatusList, StatusList};
 pub use store::{
-    FileStore, InvalidKeys, KeyPair, MemoryStore, PendingAuthorization, Problem, Registration, RegistrationAccess,
-    SessionLock, Store, StoreError, WalletSession,
+    FileStore, GrantToken, InvalidKeys, KeyPair, MemoryStore, PendingAuthorization, Problem, Registration,
+    RegistrationAccess, SessionLock, Store, StoreError, WalletSession,
 };
 pub use system::{SystemClock, SystemRng};
 pub use untrusted::clean;

@@ -208,11 +208,12 @@ fn check_asked(claims: &MandateClaims, agent: &Agent, order: &Order, offers: &Ch
     }
 }
 
-/// The cap covers the amount and is no more than the principal was shown. Where nothing was shown, it is the amount.
+/// The cap covers the amount, and is no more than the order takes and the principal was shown. Where nothing was shown, it is
+/// the amount.
 fn check_cap(claims: &MandateClaims, order: &Order, granted: Option<u64>, shown: Shown) -> Result<(), Why> {
     let (cap, amount) = (claims.cap.amount_minor(), order.amount().amount_minor());
     let most = match shown {
-        Shown::Yes => granted.unwrap_or(amount).min(MAX_MINOR),
+        Shown::Yes => granted.unwrap_or(amount).min(order.cap_up_to_minor()).min(MAX_MINOR),
         Shown::No => amount,
     };
     match (amount..=most).contains(&cap) {

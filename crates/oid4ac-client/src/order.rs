@@ -18,6 +18,7 @@ pub struct Order {
     scope: String,
     consent_mode_hint: Option<String>,
     unsigned_offers: UnsignedOffers,
+    cap_up_to_minor: u64,
 }
 
 impl Order {
@@ -57,6 +58,7 @@ impl Order {
             scope: DEFAULT_SCOPE.to_owned(),
             consent_mode_hint: None,
             unsigned_offers: UnsignedOffers::Refuse,
+            cap_up_to_minor: amount.amount_minor(),
         })
     }
 
@@ -85,6 +87,14 @@ impl Order {
     #[must_use]
     pub fn with_unsigned_offers(mut self, unsigned_offers: UnsignedOffers) -> Self {
         self.unsigned_offers = unsigned_offers;
+        self
+    }
+
+    /// Takes a mandate whose cap is above the amount, up to this many minor units, where the principal was shown that cap. By
+    /// default the cap has to be the amount: a merchant that holds the presentation can charge all of it.
+    #[must_use]
+    pub fn with_cap_up_to_minor(mut self, minor: u64) -> Self {
+        self.cap_up_to_minor = minor.max(self.amount.amount_minor());
         self
     }
 
@@ -140,6 +150,10 @@ impl Order {
     #[must_use]
     pub fn consent_mode_hint(&self) -> Option<&str> {
         self.consent_mode_hint.as_deref()
+    }
+
+    pub(crate) fn cap_up_to_minor(&self) -> u64 {
+        self.cap_up_to_minor
     }
 
     pub(crate) fn unsigned_offers(&self) -> UnsignedOffers {

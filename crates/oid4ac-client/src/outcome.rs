@@ -15,6 +15,8 @@ pub enum Outcome {
     Declined,
     /// Nobody decided in time. No money moved.
     ConsentExpired,
+    /// The journal stopped it, for now or for good, and knows why. Nothing was presented.
+    Stopped,
     /// It cannot be told whether the merchant settled. Call `pay` again with the same order and journal: the same
     /// purchase is presented under the same idempotency key, and settles at most once.
     Unknown(Box<InFlight>),

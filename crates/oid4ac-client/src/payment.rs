@@ -6,8 +6,8 @@ use crate::metadata::Metadata;
 use crate::presentation::{Earlier, Presentment};
 use crate::secret::AccessToken;
 use crate::{
-    CheckedOffers, Client, Error, Evidence, HeldMandate, Journal, Order, Outcome, Payment, Progress, ServerError,
-    Stage, Step,
+    CheckedOffers, Client, Error, Evidence, GrantToken, HeldMandate, IdempotencyKey, Journal, Order, Outcome, Payment,
+    Proceed, Progress, ServerError, Stage, Step,
 };
 
 impl Client {
@@ -24,13 +24,15 @@ impl Client {
     /// - [`Error::Misuse`] if the agent is not registered, or the order cannot be carried out as it stands.
     /// - [`Error::PeerMisbehaved`] if offer, access token, mandate or an answer does not hold; the stage's name is in it.
     ///   A mandate that does not hold is revoked, and was not presented.
-    /// - [`Error::Server`] for a refusal. One of the merchant's is final: no money moved.
+    /// - [`Error::Server`] for a refusal. One of the merchant's is final, and the grant has been revoked, but that no money
+    ///   moved is only its word.
     /// - [`Error::Transport`] if a request before the presentation got no answer: no money moved.
     /// - [`Error::Local`] if store or journal failed. The step that was not recorded was not taken.
     pub async fn pay(&self, order: &Order, journal: &dyn Journal) -> Result<Outcome, Error> {
         let mut progress = journal.progress()?;
         if let Some(outcome) = finished(&progress) {
             self.inner.sessions.forget(order.idempotency_key().as_str());
+            self.end_grant(order.idempotency_key(), journal).await?;
             return outcome;
         }
         let agent = self.agent()?;
@@ -52,7 +54,9 @@ impl Client {
                 Self::check_can_ask(&metadata, order.consent_mode_hint(), order.redirect_uri())?;
                 let (offers, evidence) = self.verify_offers(order).await?;
                 journal.keep(evidence)?;
-                journal.record(Step::OffersVerified(offers.clone()))?;
+                if journal.record(Step::OffersVerified(offers.clone()))? != Proceed::On {
+                    return Ok(Outcome::Stopped);
+                }
                 let request = AuthorizationRequest::payment(order, &offers)?;
                 let authorization = self.authorize(&agent, &metadata, request).await?;
                 progress.offers = Some(offers);
@@ -78,17 +82,22 @@ impl Client {
                 // A code is sent once. Should we end here, it is lost, and must not be sent by another process.
                 forget()?;
                 let offers = progress.offers.clone().unwrap_or(CheckedOffers::NONE);
-                let issued = self.issue(&agent, &metadata, order, &offers, &grant, journal).await?;
-                let Some((mandate, token)) = issued else {
-                    journal.record(Step::Declined)?;
-                    return Ok(Outcome::Declined);
-                };
-                self.present_order(&agent, order, &mandate, &progress, Some((&token.0, token.1)), journal).await
+                match self.issue(&agent, &metadata, order, &offers, &grant, journal).await? {
+                    Issued::Nothing => {
+                        journal.record(Step::Declined)?;
+                        Ok(Outcome::Declined)
+                    }
+                    Issued::Stopped => Ok(Outcome::Stopped),
+                    Issued::Mandate(mandate, (token, expires_at)) => {
+                        let token = Some((&token, expires_at));
+                        self.present_order(&agent, order, &mandate, &progress, token, journal).await
+                    }
+                }
             }
         }
     }
 
-    /// Redeems the code, and verifies what it brought before any of it is used. `None` without a mandate.
+    /// Redeems the code, and verifies what it brought before any of it is used.
     async fn issue(
         &self,
         agent: &Agent,
@@ -97,11 +106,11 @@ impl Client {
         offers: &CheckedOffers,
         grant: &Grant,
         journal: &dyn Journal,
-    ) -> Result<Option<(HeldMandate, (AccessToken, i64))>, Error> {
+    ) -> Result<Issued, Error> {
         let tokens = self.redeem(agent, metadata, order.scope(), order.merchant().as_str(), grant).await?;
         let Some(mandate) = &tokens.mandate else {
             self.revoke(agent, metadata, &tokens).await;
-            return Ok(None);
+            return Ok(Issued::Nothing);
         };
         let checked =
             match self.check_access_token(agent, metadata, &tokens.access_token, order.merchant().as_str()).await {
@@ -112,15 +121,25 @@ impl Client {
                 }
                 Err(error) => Err(error),
             };
-        match checked {
-            Ok((held, issuer_key, claims)) => {
-                journal.keep(Evidence::IssuerKey(issuer_key))?;
-                claims.map_or(Ok(()), |claims| journal.keep(Evidence::AccessTokenClaims(claims)))?;
-                journal.record(Step::MandateHeld(held.clone()))?;
-                Ok(Some((held, (tokens.access_token, tokens.expires_at))))
+        let recorded = checked.and_then(|(held, issuer_key, claims)| {
+            // By this the grant can be ended later, in whatever process the purchase ends.
+            let grant = GrantToken::of(&tokens, held.expires_at);
+            self.inner.store.set_grant(order.idempotency_key().as_str(), Some(&grant))?;
+            journal.keep(Evidence::IssuerKey(issuer_key))?;
+            claims.map_or(Ok(()), |claims| journal.keep(Evidence::AccessTokenClaims(claims)))?;
+            let proceed = journal.record(Step::MandateHeld(held.clone()))?;
+            Ok((held, proceed))
+        });
+        match recorded {
+            Ok((held, Proceed::On)) => Ok(Issued::Mandate(held, (tokens.access_token, tokens.expires_at))),
+            Ok((_, Proceed::Wait)) => Ok(Issued::Stopped),
+            Ok((_, Proceed::Stop)) => {
+                self.end_grant(order.idempotency_key(), journal).await?;
+                Ok(Issued::Stopped)
             }
             Err(error) => {
                 self.revoke(agent, metadata, &tokens).await;
+                self.inner.store.set_grant(order.idempotency_key().as_str(), None)?;
                 Err(error)
             }
         }
@@ -152,12 +171,56 @@ impl Client {
         self.present(Some(agent), &presentment, journal).await
     }
 
+    /// Ends the grant behind the mandate that was issued for the purchase with this key, where there is one still: at the
+    /// authorization server, which ends the mandate with it (RFC 7009). Answers whether the server confirmed it; `None` where
+    /// there is no grant, because it was ended before, say, or came from elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Local`] if the store cannot be read.
+    pub async fn revoke_grant(&self, idempotency_key: &IdempotencyKey) -> Result<Option<bool>, Error> {
+        let Some(grant) = self.inner.store.grant(idempotency_key.as_str())? else { return Ok(None) };
+        let confirmed = match (self.agent(), self.metadata().await) {
+            (Ok(agent), Ok(metadata)) => self.revoke_token(&agent, &metadata, grant.token.expose(), grant.hint).await,
+            _ => false,
+        };
+        // One that was not confirmed can be tried again.
+        if confirmed {
+            self.forget_grant(idempotency_key);
+        }
+        Ok(Some(confirmed))
+    }
+
+    /// As [`Client::revoke_grant`], and records what came of it.
+    pub(crate) async fn end_grant(&self, idempotency_key: &IdempotencyKey, journal: &dyn Journal) -> Result<(), Error> {
+        if let Some(confirmed) = self.revoke_grant(idempotency_key).await? {
+            journal.record(Step::GrantRevoked { confirmed })?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn forget_grant(&self, idempotency_key: &IdempotencyKey) {
+        if let Err(error) = self.inner.store.set_grant(idempotency_key.as_str(), None) {
+            tracing::warn!(%error, "a grant's token could not be forgotten");
+        }
+    }
+
     /// A mandate that was presented is presented again whatever its age, for the merchant may have settled. One that never
     /// was is of use only while it lives, and to the key it is bound to.
     fn is_presentable(&self, agent: &Agent, mandate: &HeldMandate, progress: &Progress) -> bool {
         let lives = mandate.expires_at - self.now() > MANDATE_MARGIN_SECONDS;
         progress.may_have_settled() || (lives && agent.holds(mandate))
     }
+}
+
+/// What redeeming a code brought.
+enum Issued {
+    /// No mandate.
+    Nothing,
+    /// A mandate that may be presented, and the access token that came with it and when that ends.
+    Mandate(HeldMandate, (AccessToken, i64)),
+    /// A mandate that the journal does not let us present.
+    Stopped,
 }
 
 /// The outcome that the journal already holds.

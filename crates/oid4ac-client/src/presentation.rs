@@ -53,10 +53,12 @@ pub(crate) enum Earlier {
 /// What a merchant's answer means for the purchase.
 enum Reading {
     Settled(Box<Settlement>, Option<KeyUsed>),
-    /// No money moved, and none will under this key.
+    /// The merchant says no, in a way that the protocol has for it.
     Refused,
-    /// A new challenge came: present again with it.
+    /// This presentation was not taken, which is no verdict on the purchase: present again with the challenge that came.
     Challenge,
+    /// The access token or its proof was not taken: present again without, for no merchant requires them.
+    TokenRefused,
     /// Still being worked on: ask again after so many seconds.
     InProgress(u64),
     /// It cannot be told.
@@ -64,11 +66,34 @@ enum Reading {
 }
 
 impl Client {
+    /// Presents the mandate, and ends the grant behind it where something could still be charged that should not be: after
+    /// a refusal, and after a settlement that leaves a part of the cap.
+    pub(crate) async fn present(
+        &self,
+        agent: Option<&Agent>,
+        of: &Presentment<'_>,
+        journal: &dyn Journal,
+    ) -> Result<Outcome, Error> {
+        let outcome = self.present_until_known(agent, of, journal).await;
+        match &outcome {
+            Ok(Outcome::Settled(_)) if of.amount_minor == Some(of.mandate.cap_minor) => {
+                self.forget_grant(of.idempotency_key);
+            }
+            Ok(Outcome::Settled(_)) | Err(Error::Server(_)) => {
+                if let Err(error) = self.end_grant(of.idempotency_key, journal).await {
+                    tracing::warn!(%error, "what came of ending the grant was not recorded");
+                }
+            }
+            _ => {}
+        }
+        outcome
+    }
+
     /// Presents until the outcome is known or the attempts are used up; always under the one idempotency key.
     ///
     /// Once a request may have arrived, nothing but a merchant's settlement or final refusal ends the purchase: whatever
     /// else goes wrong leaves it [`Outcome::Unknown`].
-    pub(crate) async fn present(
+    async fn present_until_known(
         &self,
         agent: Option<&Agent>,
         of: &Presentment<'_>,
@@ -77,6 +102,7 @@ impl Client {
         let mut earlier = of.earlier;
         let mut rounds = Rounds::default();
         let mut as_given = of.as_given;
+        let mut access_token = of.access_token;
         let last = loop {
             let made = match as_given {
                 Some(given) => Ok(Made { text: given.to_owned(), merchant_nonce: None, key_binding: Verdict::Absent }),
@@ -92,7 +118,7 @@ impl Client {
             }
             // From the moment this is on disk, a crash leaves the purchase as one that may have been paid.
             journal.record(Step::Presenting { presentation: made.text.clone() })?;
-            let answer = match self.send_presentation(agent, of, &made).await {
+            let answer = match self.send_presentation(agent, of, &made, access_token).await {
                 Ok(answer) => answer,
                 Err(error @ Error::Transport { .. }) => {
                     earlier = Earlier::MayHaveSettled;
@@ -125,9 +151,9 @@ impl Client {
                     as_given = None;
                     continue;
                 }
-                // No verdict on the purchase, but this presentation, the only one, was not taken.
-                Reading::Challenge if earlier == Earlier::NoneSent => return Err(answer.server_error().into()),
-                Reading::Challenge => break unclear(&answer),
+                Reading::TokenRefused if access_token.take().is_some() => continue,
+                // A refused proof is not a refused purchase.
+                Reading::Challenge | Reading::TokenRefused => break unclear(&answer),
                 Reading::InProgress(seconds) if rounds.next_wait(seconds) => Duration::from_secs(seconds),
                 Reading::InProgress(_) => break unclear(&answer),
                 Reading::Unclear if rounds.next_attempt() => rounds.backoff(),
@@ -178,6 +204,7 @@ impl Client {
         agent: Option<&Agent>,
         of: &Presentment<'_>,
         made: &Made,
+        access_token: Option<(&AccessToken, i64)>,
     ) -> Result<Answer, Error> {
         let body = Body {
             presentation: &made.text,
@@ -189,7 +216,7 @@ impl Client {
         let body =
             serde_json::to_vec(&body).map_err(|_| Misbehaviour::new(Artefact::Mandate, Why::Member("sd_jwt")))?;
         let mut call = Call::post(Stage::VerifyMandate, of.verify_url, Role::ResourceServer);
-        let fresh = of.access_token.filter(|(_, expires_at)| *expires_at - self.now() > TOKEN_MARGIN_SECONDS);
+        let fresh = access_token.filter(|(_, expires_at)| *expires_at - self.now() > TOKEN_MARGIN_SECONDS);
         if let (Some((token, _)), Some(agent)) = (fresh, agent) {
             call = call.proof(&agent.minter).token(token);
         }
@@ -206,11 +233,15 @@ impl Client {
         }
         let error = answer.server_error();
         let code = error.error().unwrap_or_default();
-        match (status.as_u16(), code) {
-            (401 | 422, "mandate_nonce_required" | "mandate_kb_nonce_mismatch") => Reading::Challenge,
-            (409, "idempotency_in_progress") => Reading::InProgress(retry_after(answer)),
-            (status, _) if earlier == Earlier::NoneSent && NOT_CARRIED_OUT.contains(&status) => Reading::Refused,
-            (422, code) if DECIDED_AFTER_THE_RECORD.contains(&code) && self.is_on_record(of) => Reading::Refused,
+        if !status.is_client_error() || SAID_BY_GATEWAYS.contains(&status.as_u16()) {
+            return Reading::Unclear;
+        }
+        match code {
+            "mandate_nonce_required" | "mandate_kb_nonce_mismatch" => Reading::Challenge,
+            "use_dpop_nonce" | "invalid_dpop_proof" | "invalid_token" => Reading::TokenRefused,
+            "idempotency_in_progress" => Reading::InProgress(retry_after(answer)),
+            code if earlier == Earlier::NoneSent && REFUSALS.contains(&code) => Reading::Refused,
+            code if DECIDED_AFTER_THE_RECORD.contains(&code) && self.is_on_record(of) => Reading::Refused,
             _ => Reading::Unclear,
         }
     }
@@ -454,9 +485,25 @@ struct ChallengeBody {
     challenge_nonce: Option<String>,
 }
 
-/// Answers to a first presentation that say it was not carried out. Not among them: what a gateway says of a server that
-/// may still be at work (408, 425, 429, 499), a misdirected request, and a conflict, which proves that our key was used.
-const NOT_CARRIED_OUT: [u16; 10] = [400, 401, 403, 404, 405, 406, 410, 413, 415, 422];
+/// The codes by which a merchant refuses a first presentation (protocol, section 13). Nothing else is a refusal, whatever its
+/// status. Not among them: what is about the presentation alone, and `idempotency_conflict`, which proves that our key was
+/// used.
+const REFUSALS: [&str; 11] = [
+    "mandate_audience_mismatch",
+    "mandate_kb_audience_mismatch",
+    "mandate_status_revoked",
+    "mandate_expired",
+    "mandate_not_yet_valid",
+    "mandate_signature_invalid",
+    "mandate_line_items_mismatch",
+    "mandate_offer_unknown",
+    "offer_out_of_stock",
+    "offer_amount_exceeds_mandate",
+    "invalid_request",
+];
+
+/// What is said of a server that may still be at work.
+const SAID_BY_GATEWAYS: [u16; 4] = [408, 425, 429, 499];
 
 /// What a merchant looks at only when it has found no settlement under the idempotency key, and what stays true of a
 /// request that is still on its way. That the cap is used up is not among them: the mandate covers the amount, so somebody

@@ -2,6 +2,7 @@
 
 use sd_jwt::{UnverifiedSdJwt, Validity};
 
+use crate::Proceed;
 use crate::mandate::read_mandate;
 use crate::payment::{earlier, finished};
 use crate::presentation::Presentment;
@@ -157,7 +158,9 @@ impl Client {
             None => {
                 mandate.offer_id = offer_id.map(str::to_owned).or(mandate.offer_id);
                 journal.keep(Evidence::IssuerKey(presented.issuer_key.clone()))?;
-                journal.record(crate::Step::MandateHeld(mandate.clone()))?;
+                if journal.record(crate::Step::MandateHeld(mandate.clone()))? != Proceed::On {
+                    return Ok(Outcome::Stopped);
+                }
             }
         }
         let presentment = Presentment {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Consent;
 use crate::secret::{AccessToken, CodeVerifier, RefreshToken, SecretText, State};
+use crate::token::Tokens;
 
 pub use file::FileStore;
 pub(crate) use private_file::PrivateDir;
@@ -78,6 +79,21 @@ pub trait Store: Send + Sync {
     ///
     /// - [`StoreError`] if it could not be kept.
     fn set_pending(&self, purchase: &str, pending: Option<&PendingAuthorization>) -> Result<(), StoreError>;
+
+    /// The token by which the grant behind this purchase's mandate can be ended.
+    ///
+    /// # Errors
+    ///
+    /// - [`StoreError`] if it cannot be read.
+    fn grant(&self, purchase: &str) -> Result<Option<GrantToken>, StoreError>;
+
+    /// Keeps, or with `None` forgets, the token by which the grant behind this purchase's mandate can be ended. Durable when
+    /// it returns.
+    ///
+    /// # Errors
+    ///
+    /// - [`StoreError`] if it could not be kept.
+    fn set_grant(&self, purchase: &str, grant: Option<&GrantToken>) -> Result<(), StoreError>;
 
     /// The wallet session for this scope.
     ///
@@ -227,6 +243,23 @@ pub struct PendingAuthorization {
     pub(crate) consent: Consent,
 }
 
+/// A token that is kept for one use: ending the grant behind a mandate.
+#[derive(Clone, Debug)]
+pub struct GrantToken {
+    pub(crate) token: SecretText,
+    /// Its `token_type_hint` (RFC 7009 §2.1).
+    pub(crate) hint: &'static str,
+    /// When the mandate ends by itself, in seconds since the epoch.
+    pub(crate) mandate_expires_at: i64,
+}
+
+impl GrantToken {
+    pub(crate) fn of(tokens: &Tokens, mandate_expires_at: i64) -> Self {
+        let (token, hint) = tokens.revocable();
+        Self { token: SecretText::new(token.to_owned()), hint, mandate_expires_at }
+    }
+}
+
 /// Tokens of a wallet session, for one scope.
 #[derive(Clone, Debug)]
 pub struct WalletSession {
@@ -255,6 +288,7 @@ struct Memory {
     keys: Option<Arc<KeyPair>>,
     registration: Option<Registration>,
     pending: BTreeMap<String, PendingAuthorization>,
+    grants: BTreeMap<String, GrantToken>,
     sessions: BTreeMap<String, WalletSession>,
 }
 
@@ -303,6 +337,19 @@ impl Store for MemoryStore {
         match pending {
             Some(pending) => memory.pending.insert(purchase.to_owned(), pending.clone()),
             None => memory.pending.remove(purchase),
+        };
+        Ok(())
+    }
+
+    fn grant(&self, purchase: &str) -> Result<Option<GrantToken>, StoreError> {
+        Ok(self.lock().grants.get(purchase).cloned())
+    }
+
+    fn set_grant(&self, purchase: &str, grant: Option<&GrantToken>) -> Result<(), StoreError> {
+        let mut memory = self.lock();
+        match grant {
+            Some(grant) => memory.grants.insert(purchase.to_owned(), grant.clone()),
+            None => memory.grants.remove(purchase),
         };
         Ok(())
     }

@@ -25,6 +25,16 @@ pub(crate) struct Tokens {
     pub(crate) scope: Option<String>,
 }
 
+impl Tokens {
+    /// The token whose revocation ends most, and its `token_type_hint` (RFC 7009 §2.1).
+    pub(crate) fn revocable(&self) -> (&str, &'static str) {
+        match &self.refresh_token {
+            Some(token) => (token.expose(), "refresh_token"),
+            None => (self.access_token.expose(), "access_token"),
+        }
+    }
+}
+
 impl Client {
     /// Redeems a code, which was asked for with this scope and resource. If no answer comes, the code counts as lost.
     pub(crate) async fn redeem(
@@ -125,11 +135,13 @@ impl Client {
     /// Revokes what a code brought, so that nothing usable is left behind; whether the server confirmed it. Best effort: most
     /// call it when something is wrong already, and that is what their callers hear of.
     pub(crate) async fn revoke(&self, agent: &Agent, metadata: &Metadata, tokens: &Tokens) -> bool {
+        let (token, hint) = tokens.revocable();
+        self.revoke_token(agent, metadata, token, hint).await
+    }
+
+    /// Revokes one token; whether the server confirmed it.
+    pub(crate) async fn revoke_token(&self, agent: &Agent, metadata: &Metadata, token: &str, hint: &str) -> bool {
         let Some(endpoint) = &metadata.revocation_endpoint else { return false };
-        let (token, hint) = match &tokens.refresh_token {
-            Some(token) => (token.expose(), "refresh_token"),
-            None => (tokens.access_token.expose(), "access_token"),
-        };
         let fields = [("token", token), ("token_type_hint", hint)];
         match self.send_form(Stage::Revoke, endpoint, agent, metadata, &fields).await {
             Ok(answer) if answer.status() == StatusCode::OK => return true,

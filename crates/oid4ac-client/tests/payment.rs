@@ -333,7 +333,7 @@ async fn killed_while_charging(kit: &Kit, order: &oid4ac_client::Order) -> Memor
     settled(kit.client.pay(order, &journal).await.unwrap());
     let left = MemoryJournal::default();
     let before = journal.steps().into_iter().take_while(|step| !matches!(step, Step::Settled(_)));
-    before.for_each(|step| left.record(step).unwrap());
+    before.for_each(|step| assert_eq!(left.record(step).unwrap(), Proceed::On));
     left
 }
 

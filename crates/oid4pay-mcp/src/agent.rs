@@ -4,11 +4,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use jose::Clock as _;
 use oid4ac_client::{
     AddressPolicy, Client, Endpoint, FileStore, Misuse, Origin, RegisterRequest, ReqwestClient, Store, SystemClock,
 };
 use spend_guard::{Filter, Intent, Ledger, Policy, State};
 
+use crate::approval::time;
 use crate::config::Settings;
 use crate::errors::Refusal;
 use crate::policy::PolicySource;
@@ -204,9 +206,10 @@ impl Agent {
         }
         let Some(intent) = self.open_payment()? else { return Ok(()) };
         let end = match intent.state {
-            State::Charging | State::Unknown => {
-                "it was presented: let the agent make it again with the same arguments until it ends".to_owned()
-            }
+            State::Charging | State::Unknown => format!(
+                "it was presented: let the agent make it again with the same arguments, or wait until its mandate ends{}",
+                intent.mandate.as_ref().map(|mandate| format!(" at {}", time(mandate.expires_at))).unwrap_or_default()
+            ),
             _ => format!(
                 "nothing was presented yet; to end it, run: {}",
                 self.settings.command(&format!("reject {}", intent.id))
@@ -215,14 +218,17 @@ impl Agent {
         Err(not_final(&format!("a payment is open that needs the old keys, {}; {end}", intent.id), &intent))
     }
 
-    /// A payment that is open. What was declared and never asked for is none: it was sent nowhere and is bound to no key.
+    /// A payment that is open and bound to the keys: one that holds a mandate which lives, or waits for consent to get one.
     fn open_payment(&self) -> Result<Option<Intent>, Refusal> {
-        let is_declared_alone =
-            |intent: &Intent| intent.declaration.as_ref().is_some_and(|declared| !declared.used) && !intent.reserved;
+        let now = SystemClock.now();
+        let needs_keys = |intent: &Intent| {
+            let waits = intent.consent.as_ref().is_some_and(|consent| consent.expires_at > now);
+            intent.mandate_lives(now) || (waits && intent.mandate.is_none())
+        };
         let mut filter = Filter { open: Some(true), limit: Filter::MOST, ..Filter::default() };
         loop {
             let page = self.ledger.list(&filter).map_err(|error| ledger_failed(&error))?;
-            let open = page.intents.into_iter().find(|intent| !is_declared_alone(intent));
+            let open = page.intents.into_iter().find(needs_keys);
             match page.next {
                 Some(next) if open.is_none() => filter.before = Some(next),
                 _ => return Ok(open),

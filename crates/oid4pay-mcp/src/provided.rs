@@ -5,8 +5,8 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use jose::PrivateKey;
 use oid4ac_client::{
-    FileStore, KeyPair, PendingAuthorization, Registration, RegistrationAccess, SessionLock, Store, StoreError,
-    WalletSession,
+    FileStore, GrantToken, KeyPair, PendingAuthorization, Registration, RegistrationAccess, SessionLock, Store,
+    StoreError, WalletSession,
 };
 
 /// The registration that an operator gave through the environment, in place of files.
@@ -107,6 +107,14 @@ impl Store for ProvidedStore {
 
     fn set_pending(&self, purchase: &str, pending: Option<&PendingAuthorization>) -> Result<(), StoreError> {
         self.files.set_pending(purchase, pending)
+    }
+
+    fn grant(&self, purchase: &str) -> Result<Option<GrantToken>, StoreError> {
+        self.files.grant(purchase)
+    }
+
+    fn set_grant(&self, purchase: &str, grant: Option<&GrantToken>) -> Result<(), StoreError> {
+        self.files.set_grant(purchase, grant)
     }
 
     fn session(&self, scope: &str) -> Result<Option<WalletSession>, StoreError> {

@@ -13,17 +13,18 @@ use std::time::Duration;
 
 use oid4ac_client::{
     Client, Consent, Error, IdempotencyKey, InFlight, LineItem, LocalError, Order, Outcome, Payment, PresentedMandate,
+    ServerError,
 };
 use rmcp::model::InputRequiredResult;
 use serde_json::{Value, json};
 use spend_guard::{
-    Approval, Begun, Claim, Denial, Evaluation, Intent, LedgerError, Policy, Purchase, PurchaseKind, Severity, State,
-    Verdict,
+    Approval, Begun, Claim, Denial, Evaluation, Failure, Intent, LedgerError, MAX_AMOUNT_MINOR, Policy, Purchase,
+    PurchaseKind, Revocation, Severity, State, Verdict,
 };
 
 use self::ask::{ConsentQuestion, Decision, Question, Reply};
 pub(crate) use self::cheapest::{Cheapest, chosen};
-use self::journal::{AskHuman, IntentJournal};
+use self::journal::IntentJournal;
 pub(crate) use self::signatures::Signatures;
 use crate::agent::Agent;
 use crate::approval;
@@ -39,15 +40,18 @@ pub(crate) enum Answer {
     ApprovalRequired { intent: Intent, place: Place },
     /// It could not be told whether the merchant settled.
     Unknown { intent: Intent, in_flight: Box<InFlight> },
+    /// It could not be told before its mandate ended: it may have been paid, and only a person or the audit chain can tell.
+    Unresolved { intent: Intent, replayed: bool },
 }
 
 impl Answer {
     /// The purchase.
     pub(crate) fn intent(&self) -> &Intent {
         match self {
-            Self::Settled { intent, .. } | Self::ApprovalRequired { intent, .. } | Self::Unknown { intent, .. } => {
-                intent
-            }
+            Self::Settled { intent, .. }
+            | Self::ApprovalRequired { intent, .. }
+            | Self::Unknown { intent, .. }
+            | Self::Unresolved { intent, .. } => intent,
         }
     }
 }
@@ -158,14 +162,14 @@ async fn attempt(call: &Call<'_>, policy: &Policy, reply: &mut Option<Reply>) ->
             if wants_human_now(claim.intent()) {
                 return put_question(claim, call, policy);
             }
-            (IntentJournal::driving(ledger, claim), false)
+            (IntentJournal::driving(ledger, policy, claim), false)
         }
-        Begun::Replay(intent) => (IntentJournal::settled(ledger, intent), true),
+        Begun::Replay(intent) => (IntentJournal::settled(ledger, policy, intent), true),
+        Begun::Recorded(intent) => return recorded(call, intent).await.map(Attempt::from),
         Begun::InProgress(intent) => return Err(in_progress(&intent)),
         Begun::AwaitingApproval(intent) => return Ok(Attempt::AskHuman(Box::new(intent), Question::AskedBefore)),
         Begun::Denied(denial) => return Err(denied(&denial)),
     };
-    let was_in_flight = journal.intent().state.is_in_flight();
     let Some(key) = journal.idempotency_key() else {
         return Err(with_intent(Refusal::new("ledger_failed", "the intent's idempotency key is damaged"), &journal));
     };
@@ -189,15 +193,17 @@ async fn attempt(call: &Call<'_>, policy: &Policy, reply: &mut Option<Reply>) ->
             Err(with_intent(refusal, &journal))
         }
         Ok(Driven::To(Outcome::Unknown(in_flight))) => unknown(call, &journal, in_flight).map(Attempt::from),
+        // Either the person has to agree first, or the cap of the mandate is not allowed.
+        Ok(Driven::To(Outcome::Stopped)) => match journal.into_claim() {
+            Some(claim) if !claim.intent().state.is_final() => put_question(claim, call, policy),
+            Some(claim) => Err(failed(claim.intent())),
+            None => Err(Refusal::new("unexpected_outcome", "a settled payment was stopped")),
+        },
         Ok(Driven::To(_)) => {
             Err(with_intent(Refusal::new("unexpected_outcome", "the client gave an outcome not known here"), &journal))
         }
-        Err(error) if said_by_journal::<AskHuman>(&error).is_some() => match journal.into_claim() {
-            Some(claim) => put_question(claim, call, policy),
-            None => Err(Refusal::from_client(call.tool, &error)),
-        },
         Err(error) => {
-            if !was_in_flight && !is_worth_resuming(&error, &journal) {
+            if !journal.intent().was_presented() && !is_worth_resuming(&error, &journal) {
                 journal.close(error.code(), &error.to_string());
             }
             let refusal = match said_by_journal::<LedgerError>(&error) {
@@ -213,7 +219,8 @@ async fn attempt(call: &Call<'_>, policy: &Policy, reply: &mut Option<Reply>) ->
 /// is found out first.
 fn wants_human_now(intent: &Intent) -> bool {
     let is_known = intent.kind == PurchaseKind::Verify || intent.offer_verified.is_some();
-    intent.state == State::Created && is_known && matches!(intent.approval, Approval::Needed { .. })
+    let can_wait = matches!(intent.state, State::Created | State::Authorized);
+    can_wait && is_known && matches!(intent.approval, Approval::Needed { .. })
 }
 
 /// Lets the intent wait for the human; whoever comes next, in this process or another, finds the question.
@@ -278,10 +285,13 @@ async fn drive(
     let mut question = ConsentQuestion::new(call, reply);
     loop {
         let outcome = match &call.work {
-            Work::Order(order) => call.client.pay(&order(key.clone())?, journal).await?,
+            // How far the cap may be above the amount is the policy's question, which the journal puts to it.
+            Work::Order(order) => {
+                call.client.pay(&order(key.clone())?.with_cap_up_to_minor(MAX_AMOUNT_MINOR), journal).await?
+            }
             Work::Cheapest(cheapest) => {
                 let order = cheapest.order(call.agent.ledger(), &journal.intent(), key)?;
-                call.client.pay(&order, journal).await?
+                call.client.pay(&order.with_cap_up_to_minor(MAX_AMOUNT_MINOR), journal).await?
             }
             Work::Presentation { presented, line_items, offer_id } => {
                 call.client.verify_mandate(presented, line_items, offer_id.as_deref(), key, journal).await?
@@ -298,14 +308,67 @@ async fn drive(
     }
 }
 
-/// An answer that was lost: what the merchant said last decides how it is told, not how it is treated.
+/// An answer that was lost: what the merchant said last decides how it is told, not how it is treated. Only what does not
+/// sound like a verdict is told in the merchant's terms.
 fn unknown(call: &Call<'_>, journal: &IntentJournal<'_>, in_flight: Box<InFlight>) -> Result<Answer, Refusal> {
-    if let Error::Server(_) = in_flight.last {
+    let intent = journal.intent();
+    if intent.state == State::Unresolved {
+        return Ok(Answer::Unresolved { intent, replayed: false });
+    }
+    // The contract has words for a merchant's server that failed, and for a presentation that its caller made.
+    let has_words = |status: u16| status >= 500 || call.tool == Name::VerifyMandate;
+    if let Error::Server(server) = &in_flight.last
+        && has_words(server.status())
+    {
         let refusal = Refusal::from_client(call.tool, &in_flight.last).retryable(true);
         let refusal = refusal.signatures(journal.signatures(Some(&in_flight.last)));
         return Err(with_intent(refusal, journal));
     }
-    Ok(Answer::Unknown { intent: journal.intent(), in_flight })
+    Ok(Answer::Unknown { intent, in_flight })
+}
+
+/// What is recorded of a purchase that is over: a mandate was presented for it, and no second one is.
+async fn recorded(call: &Call<'_>, intent: Intent) -> Result<Answer, Refusal> {
+    let intent = end_grant(call, intent).await;
+    if intent.state == State::Unresolved {
+        return Ok(Answer::Unresolved { intent, replayed: true });
+    }
+    let refusal = match (&intent.resolution, &intent.failure) {
+        (Some(resolution), _) if resolution.paid => about(
+            Refusal::new("resolved_as_paid", "it was recorded that this purchase was paid; it is not made again"),
+            &intent,
+        ),
+        (Some(_), _) => {
+            about(Refusal::new("resolved_as_not_paid", "it was recorded that this purchase was not paid"), &intent)
+        }
+        (None, Some(Failure { status: Some(status), code, .. })) => {
+            let error = Error::from(ServerError::recorded_refusal(*status, code));
+            about(Refusal::from_client(call.tool, &error).retryable(false), &intent)
+        }
+        _ => failed(&intent),
+    };
+    Err(refusal.with("replayed", true))
+}
+
+/// Ends the grant of a purchase that is over, where an earlier call did not get to it.
+async fn end_grant(call: &Call<'_>, intent: Intent) -> Intent {
+    if intent.revocation.is_some() {
+        return intent;
+    }
+    let Some(key) = IdempotencyKey::parse(&intent.idempotency_key) else { return intent };
+    match call.client.revoke_grant(&key).await {
+        Ok(Some(confirmed)) => call.agent.ledger().grant_revoked(&intent.id, confirmed).unwrap_or(intent),
+        _ => intent,
+    }
+}
+
+/// An intent that failed, in the words that were recorded.
+fn failed(intent: &Intent) -> Refusal {
+    let refusal = match &intent.failure {
+        Some(failure) => Refusal::new(&failure.code, &failure.message),
+        None => Refusal::new("not_paid", "the purchase failed"),
+    };
+    about(refusal, intent)
 }
 
 /// Whether the intent stays open after an error: because its record could not be written, or because a human has been asked
@@ -374,8 +437,14 @@ pub(crate) fn about(refusal: Refusal, intent: &Intent) -> Refusal {
     if let Some(mandate) = &intent.mandate {
         refusal = refusal.with("mandate_id", mandate.mandate_id.as_str());
     }
+    if let Some(revocation) = &intent.revocation {
+        refusal = refusal.with("grant_revoked", matches!(revocation, Revocation::Confirmed { .. }));
+    }
     if intent.state.is_in_flight() {
         refusal = refusal.with("next_step", NEXT_IN_FLIGHT);
+    } else if intent.state.is_final() && intent.was_presented() {
+        refusal =
+            refusal.with("next_step", NEXT_AFTER_PRESENTED).with("may_have_been_paid", intent.may_have_been_paid());
     }
     refusal
 }
@@ -385,7 +454,8 @@ pub(crate) fn ledger_failed(error: &LedgerError) -> Refusal {
         LedgerError::Invalid(_) => "invalid_arguments",
         LedgerError::OtherKey { .. } => "idempotency_conflict",
         LedgerError::Busy { .. } => "ledger_busy",
-        LedgerError::Frozen(_) => "frozen",
+        LedgerError::Frozen { .. } => "frozen",
+        LedgerError::NothingToResolve { .. } => "nothing_to_resolve",
         LedgerError::InProgress(_) => "intent_in_progress",
         LedgerError::NoSuchIntent(_) => "no_such_intent",
         LedgerError::IllegalStep { .. } => "illegal_step",
@@ -402,6 +472,10 @@ pub(crate) fn ledger_failed(error: &LedgerError) -> Refusal {
 
 pub(crate) const NEXT_IN_FLIGHT: &str = "Call again with the same arguments, and change none of them: the same purchase is \
 presented under the same idempotency_key, which the merchant settles at most once.";
+
+/// After a presentation there is no second mandate for the same purchase.
+pub(crate) const NEXT_AFTER_PRESENTED: &str = "A mandate was presented for this purchase, so the same call only repeats what \
+is recorded. Ask the person; a deliberate new attempt needs a new purchase_ref.";
 
 const OTHERS: Duration = Duration::from_secs(15);
 const OTHERS_POLL: Duration = Duration::from_millis(100);

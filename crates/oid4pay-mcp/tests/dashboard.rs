@@ -71,7 +71,7 @@ impl Bench {
     fn paid(&self, payment_intent_id: &str) -> IntentId {
         let mut claim = self.begin(12_99, "sock");
         let mandate = Mandate { mandate_id: "mandate_1".into(), cap_minor: 12_99, expires_at: self.clock + 900 };
-        claim.mandate_held(mandate, "jwt~").unwrap();
+        claim.mandate_held(mandate, "jwt~", None).unwrap();
         claim.presenting("jwt~kb").unwrap();
         let payload = jose::base64url::encode(br#"{"iss":"<https://shop.example>","amount_minor":1299}"#);
         let settlement = Settlement {

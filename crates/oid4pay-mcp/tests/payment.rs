@@ -315,11 +315,6 @@ async fn tells_servers_refusals_in_the_contracts_words() {
             "mandate_expired",
         ),
         (
-            lying("/verify-mandate", ALWAYS, 422, JSON, r#"{"error":"mandate_kb_nonce_mismatch"}"#),
-            "verify-mandate failed: 422",
-            "mandate_kb_nonce_mismatch",
-        ),
-        (
             lying("/verify-mandate", ALWAYS, 502, "text/html", "<h1>Bad gateway</h1>"),
             "verify-mandate failed: 502",
             "server_error",
@@ -347,7 +342,9 @@ async fn tells_servers_refusals_in_the_contracts_words() {
         let in_flight = words.ends_with("502");
         let context = &answer.error()["context"];
         assert_eq!(context["intent_state"], if in_flight { "unknown" } else { "failed" }, "{words}: {context}");
-        assert_eq!(context.get("next_step").is_some(), in_flight, "{words}: {context}");
+        let presented = words.starts_with("verify");
+        assert_eq!(context.get("next_step").is_some(), presented, "{words}: {context}");
+        assert_eq!(answer.error()["retryable"], in_flight, "{words}: {context}");
         assert_eq!(context["mandate_id"].is_string(), words.starts_with("verify"), "{words}");
     }
 }

@@ -157,7 +157,7 @@ fn pay(case: &Case) {
     claim.offers_verified(Offers::Verified { digest: "d" }).expect("stored");
     let mandate_id = format!("mandate {}", claim.intent().id);
     let mandate = Mandate { mandate_id, cap_minor: 100, expires_at: START + 900 };
-    claim.mandate_held(mandate, &"m".repeat(1500)).expect("stored");
+    claim.mandate_held(mandate, &"m".repeat(1500), None).expect("stored");
     claim.presenting(&"p".repeat(1800)).expect("stored");
     claim.settled(&Settlement { payment_intent_id: "pi".into(), ..Settlement::default() }).expect("stored");
 }

@@ -91,9 +91,25 @@ pub enum LedgerError {
         /// What was asked.
         step: Step,
     },
-    /// Payments were frozen while this one was under way; it was not presented.
-    #[error("intent {0} was not presented: all payments are frozen until the operator ends it")]
-    Frozen(IntentId),
+    /// Payments were frozen while this one was under way.
+    #[error("intent {id} {}: all payments are frozen until the operator ends it", match presented {
+        true => "is not presented again, and may have been paid",
+        false => "was not presented",
+    })]
+    Frozen {
+        /// The intent.
+        id: IntentId,
+        /// Whether it had been presented before.
+        presented: bool,
+    },
+    /// It was never presented, or what became of it is known.
+    #[error("intent {id} is {state}: there is nothing to resolve")]
+    NothingToResolve {
+        /// The intent.
+        id: IntentId,
+        /// Where it stands.
+        state: State,
+    },
     /// Another process or task drives the intent.
     #[error("intent {0} is in progress elsewhere")]
     InProgress(IntentId),

@@ -76,8 +76,9 @@ pub struct InvalidIntentId;
 
 /// Where an intent stands.
 ///
-/// `created → (awaiting_approval → approved) → authorized → charging → settled | failed | unknown`, and
-/// `rejected`, `expired`, `canceled`. Which step leads from which state to which is [`State::after`].
+/// `created → (awaiting_approval → approved) → authorized → charging → settled | failed | unknown`, then `unresolved`
+/// once the mandate has ended without a verdict, and `rejected`, `expired`, `canceled`. Which step leads from which state
+/// to which is [`State::after`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -96,10 +97,14 @@ pub enum State {
     Charging,
     /// Paid. Final.
     Settled,
-    /// Refused by policy, server or merchant; nothing was paid. Final.
+    /// Refused by policy, server or merchant. Final. Where a mandate was presented before, the refusal is only the
+    /// merchant's word, and its amount still counts ([`Intent::unresolved_minor`]).
     Failed,
-    /// Sent, and no verdict came: reserved until the merchant says which.
+    /// Sent, and no verdict came: reserved while the mandate lives.
     Unknown,
+    /// Sent, and the mandate has ended without a verdict: it may have been paid, and counts as spent when it was presented.
+    /// Final, until a person or the principal's audit chain resolves it.
+    Unresolved,
     /// Its time passed before anything was presented. Final.
     Expired,
     /// Called off before anything was presented. Final.
@@ -135,6 +140,12 @@ pub enum Step {
     Refuse,
     /// No verdict.
     LoseAnswer,
+    /// The mandate has ended and no verdict came.
+    GiveUp,
+    /// A person, or the principal's audit chain, says that it was paid.
+    ResolvePaid,
+    /// A person, or the principal's audit chain, says that it was not paid.
+    ResolveNotPaid,
     /// Its time passed.
     Expire,
     /// Called off.
@@ -143,7 +154,7 @@ pub enum Step {
 
 impl State {
     /// Every state, in the order of their declaration.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Created,
         Self::AwaitingApproval,
         Self::Approved,
@@ -153,6 +164,7 @@ impl State {
         Self::Settled,
         Self::Failed,
         Self::Unknown,
+        Self::Unresolved,
         Self::Expired,
         Self::Canceled,
     ];
@@ -162,20 +174,24 @@ impl State {
     pub const fn after(self, step: Step) -> Option<Self> {
         use State::{
             Approved, Authorized, AwaitingApproval, Canceled, Charging, Created, Expired, Failed, Rejected, Settled,
-            Unknown,
+            Unknown, Unresolved,
         };
         Some(match (self, step) {
             (Created, Step::ItemPicked) => Created,
             (Created | Approved, Step::OffersVerified | Step::ConsentPending | Step::DeclarationUsed) => self,
-            (Created, Step::ApprovalRequested) => AwaitingApproval,
+            // A mandate whose cap is above the order may need an approval of its own.
+            (Created | Authorized, Step::ApprovalRequested) => AwaitingApproval,
             (AwaitingApproval, Step::Approve) => Approved,
             (Created | AwaitingApproval | Approved | Authorized, Step::Reject) => Rejected,
             // A mandate that ran out before it was presented is replaced by a new one.
             (Authorized, Step::OffersVerified | Step::ConsentPending) => Authorized,
             (Created | Approved | Authorized, Step::MandateHeld) => Authorized,
-            (Authorized | Charging | Unknown, Step::Presenting) => Charging,
+            (Approved | Authorized | Charging | Unknown, Step::Presenting) => Charging,
             (Charging | Unknown, Step::Settle) => Settled,
             (Charging | Unknown, Step::LoseAnswer) => Unknown,
+            (Charging | Unknown, Step::GiveUp) => Unresolved,
+            (Charging | Unknown | Unresolved | Failed, Step::ResolvePaid) => Settled,
+            (Charging | Unknown | Unresolved | Failed, Step::ResolveNotPaid) => Failed,
             (Created | AwaitingApproval | Approved | Authorized | Charging | Unknown, Step::Refuse) => Failed,
             (Created | AwaitingApproval | Approved | Authorized, Step::Expire) => Expired,
             (Created | AwaitingApproval | Approved | Authorized, Step::Cancel) => Canceled,
@@ -183,10 +199,13 @@ impl State {
         })
     }
 
-    /// Whether nothing can change any more.
+    /// Whether nothing but a resolution ([`Ledger::resolve`](crate::Ledger::resolve)) can change it any more.
     #[must_use]
     pub const fn is_final(self) -> bool {
-        matches!(self, Self::Rejected | Self::Settled | Self::Failed | Self::Expired | Self::Canceled)
+        matches!(
+            self,
+            Self::Rejected | Self::Settled | Self::Failed | Self::Unresolved | Self::Expired | Self::Canceled
+        )
     }
 
     /// Whether a presentation was sent and no verdict is known.
@@ -208,6 +227,7 @@ impl State {
             Self::Settled => "settled",
             Self::Failed => "failed",
             Self::Unknown => "unknown",
+            Self::Unresolved => "unresolved",
             Self::Expired => "expired",
             Self::Canceled => "canceled",
         }
@@ -237,6 +257,9 @@ impl Step {
             Self::Settle => "settle",
             Self::Refuse => "refuse",
             Self::LoseAnswer => "lose_answer",
+            Self::GiveUp => "give_up",
+            Self::ResolvePaid => "resolve_paid",
+            Self::ResolveNotPaid => "resolve_not_paid",
             Self::Expire => "expire",
             Self::Cancel => "cancel",
         }
@@ -295,8 +318,15 @@ pub struct Intent {
     pub updated_at: UnixSeconds,
     /// When it is released if nothing was presented until then.
     pub expires_at: UnixSeconds,
-    /// Whether its amount is held back from the budgets.
+    /// Whether money is held back from the budgets for it.
     pub reserved: bool,
+    /// How much, where that is not the amount: the cap of the mandate, or, once settled, what is left of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserved_minor: Option<u64>,
+    /// What counts as spent at [`Intent::presented_at`] because it may have been paid: the cap of a mandate that was
+    /// presented and refused, or that ended without a verdict.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unresolved_minor: u64,
     /// What was said in advance, for a declared purchase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub declaration: Option<Declaration>,
@@ -321,6 +351,15 @@ pub struct Intent {
     /// How often it was presented.
     #[serde(default)]
     pub attempts: u32,
+    /// When it was presented last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub presented_at: Option<UnixSeconds>,
+    /// What came of ending the grant behind the mandate, where that was tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revocation: Option<Revocation>,
+    /// Who decided about an outcome that the merchant did not tell, and how.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolution: Option<Resolution>,
     /// The merchant's answer, when settled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settlement: Option<Settlement>,
@@ -333,6 +372,52 @@ pub struct Intent {
 }
 
 impl Intent {
+    /// The most that can be charged for it: the amount, or the cap of the mandate where that is more.
+    #[must_use]
+    pub fn at_stake_minor(&self) -> u64 {
+        self.mandate.as_ref().map_or(self.amount_minor, |mandate| mandate.cap_minor.max(self.amount_minor))
+    }
+
+    /// What is held back from the budgets for it.
+    #[must_use]
+    pub fn held_back_minor(&self) -> u64 {
+        if self.reserved { self.reserved_minor.unwrap_or(self.amount_minor) } else { 0 }
+    }
+
+    /// Whether its mandate was presented, so that a second one could pay for it twice.
+    #[must_use]
+    pub fn was_presented(&self) -> bool {
+        self.attempts > 0
+    }
+
+    /// Whether a mandate is held that can still be charged at `now`.
+    #[must_use]
+    pub fn mandate_lives(&self, now: UnixSeconds) -> bool {
+        let revoked = matches!(self.revocation, Some(Revocation::Confirmed { .. }));
+        !revoked && self.mandate.as_ref().is_some_and(|mandate| mandate.expires_at > now)
+    }
+
+    /// Whether it may have been paid and only a person or the audit chain can tell.
+    #[must_use]
+    pub fn may_have_been_paid(&self) -> bool {
+        self.state.is_in_flight() || self.state == State::Unresolved || self.unresolved_minor > 0
+    }
+
+    /// Whether a call that repeats it gets what is recorded, and nothing is made: it is over, and a mandate was presented
+    /// for it. A settlement that the merchant told is answered in full instead.
+    pub(crate) fn is_recorded_outcome(&self) -> bool {
+        self.state.is_final() && self.was_presented() && (self.state != State::Settled || self.resolution.is_some())
+    }
+
+    /// When something about it lapses by itself: the whole of it before a presentation, its mandate afterwards.
+    pub(crate) fn lapses_at(&self) -> Option<UnixSeconds> {
+        if self.state.after(Step::Expire).is_some() {
+            return Some(self.expires_at);
+        }
+        let mandate_matters = self.state.is_in_flight() || self.reserved;
+        self.mandate.as_ref().filter(|_| mandate_matters).map(|mandate| mandate.expires_at)
+    }
+
     /// In what `purchase` is not the one that was declared: `issuer`, `merchant`, `currency`, `line_items` or `amount`.
     /// `None` if it is, within the tolerance, or if nothing was declared.
     #[must_use]
@@ -494,6 +579,68 @@ pub struct Failure {
     pub code: String,
     /// One sentence for a person.
     pub message: String,
+    /// The HTTP status of a merchant's refusal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+}
+
+/// What came of revoking the grant behind a mandate (RFC 7009).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+#[expect(clippy::exhaustive_enums, reason = "confirmed or not")]
+pub enum Revocation {
+    /// The authorization server confirmed it: nothing more can be charged.
+    Confirmed {
+        /// When.
+        at: UnixSeconds,
+    },
+    /// It was tried, and no confirmation came. The mandate ends by itself when it expires.
+    Unconfirmed {
+        /// When.
+        at: UnixSeconds,
+    },
+}
+
+/// A decision about an outcome that the merchant did not tell.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Resolution {
+    /// Whether it was paid.
+    pub paid: bool,
+    /// Who says so.
+    pub by: ResolvedBy,
+    /// When it was recorded.
+    pub at: UnixSeconds,
+    /// The merchant's id of the payment, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payment_intent_id: Option<String>,
+}
+
+/// Who resolved an outcome.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ResolvedBy {
+    /// A person, proved by the passphrase.
+    Person {
+        /// The account that ran the command.
+        name: String,
+        /// Why, in their words.
+        reason: String,
+    },
+    /// The principal's audit chain, its signed head verified.
+    AuditChain {
+        /// The number of the entry that decided.
+        seq: u64,
+        /// Its hash.
+        entry_hash: String,
+    },
+}
+
+/// For `skip_serializing_if`, which wants a reference.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_zero(minor: &u64) -> bool {
+    *minor == 0
 }
 
 #[cfg(test)]
@@ -501,7 +648,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_leaves_a_final_state() {
+    fn nothing_but_a_resolution_leaves_a_final_state() {
         let steps = [
             Step::OffersVerified,
             Step::ItemPicked,
@@ -515,12 +662,23 @@ mod tests {
             Step::Settle,
             Step::Refuse,
             Step::LoseAnswer,
+            Step::GiveUp,
             Step::Expire,
             Step::Cancel,
         ];
         for state in State::ALL {
             let leads_on = steps.iter().any(|step| state.after(*step).is_some());
             assert_eq!(leads_on, !state.is_final(), "{state}");
+        }
+    }
+
+    #[test]
+    fn only_what_may_have_been_paid_is_resolved() {
+        let open = [State::Charging, State::Unknown, State::Unresolved, State::Failed];
+        for state in State::ALL {
+            let resolves = open.contains(&state);
+            assert_eq!(state.after(Step::ResolvePaid), resolves.then_some(State::Settled), "{state}");
+            assert_eq!(state.after(Step::ResolveNotPaid), resolves.then_some(State::Failed), "{state}");
         }
     }
 

@@ -28,9 +28,11 @@ use self::row::covers;
 use self::store::{Failed, Store, Tx};
 pub use self::verify::{Broken, Proof};
 use crate::error::LedgerError;
-use crate::intent::{Approval, ApprovalTerms, Declaration, Intent, IntentId, State, Step};
+use crate::intent::{
+    Approval, ApprovalTerms, Declaration, Failure, Intent, IntentId, Resolution, ResolvedBy, State, Step,
+};
 use crate::policy::{Evaluation, Policy, Verdict};
-use crate::purchase::{Purchase, PurchaseKind};
+use crate::purchase::{Purchase, PurchaseKind, check_amount};
 
 /// The ledger of one data directory. A clone is the same ledger.
 ///
@@ -56,12 +58,30 @@ pub enum Begun {
     Resume(Claim),
     /// It was paid within the replay window: answer that again.
     Replay(Intent),
+    /// A mandate was presented for it, and it is over without a settlement that the merchant told: refused, never answered,
+    /// or resolved by a person or the audit chain. Answer what is recorded; a second mandate could pay for it twice.
+    Recorded(Intent),
     /// Another process or task is at it.
     InProgress(Intent),
     /// A human was asked and has not answered.
     AwaitingApproval(Intent),
     /// The policy, or a freeze, says no.
     Denied(Denial),
+}
+
+/// What became of a purchase, by somebody else's word than the merchant's answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "paid or not")]
+pub enum ResolutionVerdict {
+    /// It was paid.
+    Paid {
+        /// What was paid, in minor units, where that is known.
+        amount_minor: Option<u64>,
+        /// The merchant's id of the payment, where that is known.
+        payment_intent_id: Option<String>,
+    },
+    /// It was not paid, and cannot be any more.
+    NotPaid,
 }
 
 /// A purchase that may not be made.
@@ -145,7 +165,7 @@ impl Ledger {
     /// # Errors
     ///
     /// - [`LedgerError::NoSuchIntent`] if there is none.
-    /// - [`LedgerError::IllegalStep`] if it is final and not settled, or declared and not made yet.
+    /// - [`LedgerError::IllegalStep`] if it is final and was never presented, or declared and not made yet.
     /// - Any of the errors of opening and writing the file.
     pub fn resume(&self, id: &IntentId, policy: Option<&Policy>) -> Result<Begun, LedgerError> {
         let mut retired = Vec::new();
@@ -153,6 +173,9 @@ impl Ledger {
             policy.map_or(Ok(()), |policy| tx.adopt(policy))?;
             let intent = tx.load(id)?;
             let from = intent.state;
+            if intent.is_recorded_outcome() {
+                return Ok(Begun::Recorded(intent));
+            }
             if from == State::Settled {
                 return Ok(Begun::Replay(intent));
             }
@@ -186,7 +209,7 @@ impl Ledger {
         self.store.read(|tx| tx.load(id))
     }
 
-    /// The newest intent, open or settled, that holds a mandate of `issuer` for `merchant`.
+    /// The newest intent, open or presented, that holds a mandate of `issuer` for `merchant`.
     ///
     /// # Errors
     ///
@@ -220,7 +243,7 @@ impl Ledger {
             .read(|tx| tx.one("SELECT body FROM intents WHERE declared = ?1 ORDER BY seq DESC LIMIT 1", [reference]))
     }
 
-    /// Expires what was never presented and has had its time, as every [`Ledger::begin`] does: for a list of what is open
+    /// Ends what has had its time, as every [`Ledger::begin`] does: for a list of what is open
     /// that shall be true now.
     ///
     /// # Errors
@@ -384,6 +407,70 @@ impl Ledger {
         Ok(intent)
     }
 
+    /// Records what came of revoking the grant behind the mandate of `id`. Once that is confirmed, what is left of the cap of
+    /// a settled mandate no longer counts; a refused one goes on counting, since only its merchant says that it was not
+    /// charged.
+    ///
+    /// # Errors
+    ///
+    /// - [`LedgerError::NoSuchIntent`] if there is none.
+    /// - Any of the errors of opening and writing the file.
+    pub fn grant_revoked(&self, id: &IntentId, confirmed: bool) -> Result<Intent, LedgerError> {
+        self.store.write(|tx| tx.grant_revoked(id, confirmed))
+    }
+
+    /// Records what became of a purchase whose merchant did not tell it credibly: one in flight, one whose mandate ended
+    /// without a verdict, or one that was refused after its mandate had been presented. `amount_minor` is what was paid,
+    /// where that is known; else the amount of the purchase counts.
+    ///
+    /// The caller has verified who says so.
+    ///
+    /// # Errors
+    ///
+    /// - [`LedgerError::NoSuchIntent`] if there is none.
+    /// - [`LedgerError::InProgress`] if it is being driven.
+    /// - [`LedgerError::NothingToResolve`] if it was never presented, or its outcome is known.
+    /// - [`LedgerError::Invalid`] for an amount of 0, or one beyond what the ledger takes.
+    /// - Any of the errors of opening and writing the file.
+    pub fn resolve(&self, id: &IntentId, verdict: &ResolutionVerdict, by: ResolvedBy) -> Result<Intent, LedgerError> {
+        let (intent, lock) = self.store.write(|tx| {
+            let mut intent = tx.load(id)?;
+            let lock = Lock::take(tx.dir, id)?.ok_or_else(|| LedgerError::InProgress(id.clone()))?;
+            if !intent.was_presented() || !intent.may_have_been_paid() {
+                return Err(LedgerError::NothingToResolve { id: id.clone(), state: intent.state }.into());
+            }
+            tx.release(&mut intent)?;
+            tx.count_unresolved(&mut intent, 0)?;
+            let presented_at = intent.presented_at.unwrap_or(intent.updated_at);
+            let (step, payment_intent_id) = match verdict {
+                ResolutionVerdict::Paid { amount_minor, payment_intent_id } => {
+                    if let Some(amount_minor) = *amount_minor {
+                        check_amount(amount_minor).map_err(LedgerError::from)?;
+                        intent.amount_minor = amount_minor;
+                    }
+                    tx.settle_at(&mut intent, presented_at)?;
+                    intent.failure = None;
+                    (Step::ResolvePaid, payment_intent_id.clone())
+                }
+                ResolutionVerdict::NotPaid => {
+                    intent.failure.get_or_insert_with(|| Failure {
+                        code: "not_paid".to_owned(),
+                        message: "it was found not to have been paid".to_owned(),
+                        status: None,
+                    });
+                    (Step::ResolveNotPaid, None)
+                }
+            };
+            let paid = step == Step::ResolvePaid;
+            let detail = json!({"paid": paid, "by": by, "payment_intent_id": payment_intent_id});
+            intent.resolution = Some(Resolution { paid, by, at: tx.now, payment_intent_id });
+            tx.step(&mut intent, step, detail)?;
+            Ok((intent, lock))
+        })?;
+        lock.retire();
+        Ok(intent)
+    }
+
     /// A new intent for `purchase`.
     fn start(&self, tx: &Tx<'_>, purchase: &Purchase, policy: Option<&Policy>) -> Result<Begun, Failed> {
         let mut intent = tx.intent_of(purchase, policy);
@@ -414,11 +501,12 @@ impl Ledger {
         policy: Option<&Policy>,
         retired: &mut Vec<Lock>,
     ) -> Result<Option<Begun>, Failed> {
-        if intent.state == State::Settled {
+        if intent.state.is_final() {
             // The presentation of one mandate under one key is one payment for ever.
             let repeats = tx.is_replayed(&intent, policy)
                 || purchase.is_some_and(|purchase| purchase.kind == PurchaseKind::Verify);
-            return Ok(repeats.then_some(Begun::Replay(intent)));
+            let recorded = intent.is_recorded_outcome();
+            return Ok(repeats.then(|| if recorded { Begun::Recorded(intent) } else { Begun::Replay(intent) }));
         }
         let Some(lock) = Lock::take(tx.dir, &intent.id)? else {
             return Ok(Some(Begun::InProgress(intent)));

@@ -24,9 +24,9 @@
 //! };
 //!
 //! let Begun::New(mut claim) = ledger.begin(&buy(12_99)?, Some(&policy))? else { panic!("it is new and allowed") };
-//! assert_eq!(claim.offers_verified(Offers::Verified { digest: "of the offers" })?, Next::Authorize);
+//! assert_eq!(claim.offers_verified(Offers::Verified { digest: "of the offers" })?, Next::Go);
 //! let mandate = Mandate { mandate_id: "m1".into(), cap_minor: 12_99, expires_at: 1_790_000_900 };
-//! claim.mandate_held(mandate, "sd-jwt~disclosure~")?;
+//! assert_eq!(claim.mandate_held(mandate, "sd-jwt~disclosure~", Some(&policy))?, Next::Go);
 //! claim.presenting("sd-jwt~disclosure~kb-jwt")?;
 //! claim.settled(&Settlement { payment_intent_id: "pi_1".into(), ..Settlement::default() })?;
 //!
@@ -52,11 +52,11 @@ mod purchase;
 pub use error::LedgerError;
 pub use intent::{
     Approval, ApprovalTerms, Consent, Declaration, Failure, Intent, IntentId, InvalidIntentId, Mandate, ReceiptVerdict,
-    Settlement, State, Step,
+    Resolution, ResolvedBy, Revocation, Settlement, State, Step,
 };
 pub use ledger::{
     Artefact, Begun, Broken, Budget, Claim, DeclarationTerms, Declared, Denial, Entry, Filter, Head, Ledger, Next,
-    Offers, Page, Proof, RaisedAlert,
+    Offers, Page, Proof, RaisedAlert, ResolutionVerdict,
 };
 pub use money::{Currency, MAX_AMOUNT_MINOR, UnknownCurrency};
 pub use policy::{

@@ -72,9 +72,9 @@ fn a_ledger_of_a_newer_version_is_left_alone() {
     sql.pragma_update(None, "user_version", 99).unwrap();
     assert!(matches!(
         bench.reopened().begin(&purchase(1, "a"), None),
-        Err(LedgerError::NewerVersion { found: 99, supported: 1, .. })
+        Err(LedgerError::NewerVersion { found: 99, supported: 2, .. })
     ));
-    sql.pragma_update(None, "user_version", 1).unwrap();
+    sql.pragma_update(None, "user_version", 2).unwrap();
     assert!(matches!(bench.reopened().begin(&purchase(1, "a"), None).unwrap(), Begun::Replay(_)));
 }
 

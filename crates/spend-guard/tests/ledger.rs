@@ -189,7 +189,7 @@ fn steps_out_of_order_are_refused_by_name_and_change_nothing() {
     assert_eq!(bench.ledger.intent(&before.id).unwrap(), before);
     authorize(&mut claim);
     claim.presenting("p").unwrap();
-    illegal(claim.mandate_held(mandate("m2"), "x~"), (State::Charging, Step::MandateHeld));
+    illegal(claim.mandate_held(mandate("m2"), "x~", None).map(|_| ()), (State::Charging, Step::MandateHeld));
     claim.settled(&settlement()).unwrap();
     illegal(claim.refused("a", "b"), (State::Settled, Step::Refuse));
     illegal(claim.presenting("p"), (State::Settled, Step::Presenting));
@@ -201,7 +201,7 @@ fn a_mandate_that_ran_out_unpresented_is_replaced() {
     let bench = bench();
     let mut claim = claim(bench.ledger.begin(&purchase(500, "a"), None).unwrap());
     authorize(&mut claim);
-    claim.mandate_held(mandate("second"), "second~").unwrap();
+    claim.mandate_held(mandate("second"), "second~", None).unwrap();
     assert_eq!(claim.intent().mandate.as_ref().unwrap().mandate_id, "second");
     assert_eq!(bench.ledger.artefact(&claim.intent().id, Artefact::Mandate).unwrap().unwrap(), "second~");
     let (issuer, merchant) = (claim.intent().issuer.clone(), claim.intent().merchant.clone());
@@ -251,7 +251,7 @@ fn a_cheapest_purchase_without_its_item_is_never_presented() {
     };
     let mut claim = claim(bench.ledger.begin(&Purchase::cheapest(ISSUER, terms, key()).unwrap(), None).unwrap());
     assert!(matches!(
-        claim.mandate_held(mandate("m"), "x~"),
+        claim.mandate_held(mandate("m"), "x~", None),
         Err(LedgerError::IllegalStep { step: Step::MandateHeld, .. })
     ));
 }
@@ -303,9 +303,10 @@ fn what_was_never_presented_gives_its_money_back_in_time() {
     bench.clock.advance(3600);
     drop(bench.ledger.begin(&purchase(1, "other"), None).unwrap());
     assert_eq!(bench.ledger.intent(&abandoned).unwrap().state, State::Expired);
-    // One that is still being driven is left alone, and one that may have been paid never expires.
+    // One that is still being driven is left alone, and one that may have been paid never expires: its mandate has.
     assert_eq!(bench.ledger.intent(&driven.intent().id).unwrap().state, State::Created);
-    assert_eq!(bench.ledger.intent(&lost_id).unwrap().state, State::Charging);
+    let lost = bench.ledger.intent(&lost_id).unwrap();
+    assert_eq!((lost.state, lost.reserved, lost.unresolved_minor), (State::Unresolved, false, 500));
     authorize(&mut driven);
     assert!(bench.ledger.verify(None).unwrap().is_ok());
 }

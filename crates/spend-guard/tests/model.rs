@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use common::{authorize, bench, mandate, purchase, settlement};
 use proptest::prelude::*;
-use spend_guard::{Approval, Begun, Claim, Intent, IntentId, LedgerError, Offers, Policy, State, Verdict};
+use spend_guard::{Approval, Begun, Claim, Intent, IntentId, LedgerError, Mandate, Offers, Policy, State, Verdict};
 
 /// What can be tried on one of three purchases.
 #[derive(Clone, Copy, Debug)]
@@ -29,16 +29,17 @@ enum Try {
 }
 
 /// The model: which state each attempt leads to, written down a second time as the documentation has it.
-fn lead(state: State, attempt: Try) -> Option<State> {
+fn lead(state: State, attempt: Try, holds_mandate: bool) -> Option<State> {
     use State::{
         Approved, Authorized, AwaitingApproval, Canceled, Charging, Created, Failed, Rejected, Settled, Unknown,
     };
     match attempt {
         Try::Offers => [Created, Approved, Authorized].contains(&state).then_some(state),
-        Try::Ask => (state == Created).then_some(AwaitingApproval),
+        Try::Ask => [Created, Authorized].contains(&state).then_some(AwaitingApproval),
         Try::Approve => (state == AwaitingApproval).then_some(Approved),
         Try::Reject => [Created, AwaitingApproval, Approved, Authorized].contains(&state).then_some(Rejected),
         Try::Hold => [Created, Approved, Authorized].contains(&state).then_some(Authorized),
+        Try::Present if state == Approved => holds_mandate.then_some(Charging),
         Try::Present => [Authorized, Charging, Unknown].contains(&state).then_some(Charging),
         Try::Settle => [Charging, Unknown].contains(&state).then_some(Settled),
         Try::Lose => [Charging, Unknown].contains(&state).then_some(Unknown),
@@ -72,6 +73,8 @@ struct One {
     claim: Option<Claim>,
     /// The newest intent, as the model sees it.
     known: Option<(IntentId, State)>,
+    holds_mandate: bool,
+    was_presented: bool,
     settled: u32,
 }
 
@@ -94,6 +97,9 @@ proptest! {
                 match (begun, &one.known, &one.claim) {
                     (Begun::InProgress(intent), Some((id, _)), Some(_)) => prop_assert_eq!(&intent.id, id),
                     (Begun::Replay(intent), Some((id, State::Settled)), None) => prop_assert_eq!(&intent.id, id),
+                    (Begun::Recorded(intent), Some((id, State::Failed)), None) if one.was_presented => {
+                        prop_assert_eq!(&intent.id, id);
+                    }
                     (Begun::AwaitingApproval(intent), Some((id, State::AwaitingApproval)), None) => prop_assert_eq!(&intent.id, id),
                     (Begun::Resume(claim), Some((id, state)), None) => {
                         prop_assert!(!state.is_final());
@@ -102,7 +108,9 @@ proptest! {
                     }
                     (Begun::New(claim), known, None) => {
                         prop_assert!(known.as_ref().is_none_or(|(_, state)| state.is_final() && *state != State::Settled));
+                        prop_assert!(!one.was_presented, "a second mandate for one purchase");
                         one.known = Some((claim.intent().id.clone(), State::Created));
+                        one.holds_mandate = false;
                         one.claim = Some(claim);
                     }
                     (begun, known, claim) => prop_assert!(false, "{:?} {:?} {:?}", begun, known, claim),
@@ -132,7 +140,10 @@ proptest! {
                     let Some(claim) = &mut one.claim else { continue };
                     match attempt {
                         Try::Offers => claim.offers_verified(Offers::Verified { digest: "d" }).map(|_| ()),
-                        Try::Hold => claim.mandate_held(mandate(&format!("m{id}")), "x~"),
+                        Try::Hold => {
+                            let mandate = Mandate { expires_at: common::START + 100_000, ..mandate(&format!("m{id}")) };
+                            claim.mandate_held(mandate, "x~", None).map(|_| ())
+                        }
                         Try::Present => claim.presenting("p"),
                         Try::Settle => claim.settled(&settlement()),
                         Try::Refuse => claim.refused("c", "m"),
@@ -141,8 +152,10 @@ proptest! {
                     }
                 }
             };
-            match (outcome, lead(state, attempt)) {
+            match (outcome, lead(state, attempt, one.holds_mandate)) {
                 (Ok(()), Some(next)) => {
+                    one.holds_mandate |= matches!(attempt, Try::Hold);
+                    one.was_presented |= matches!(attempt, Try::Present);
                     one.known = Some((id, next));
                     if next.is_final() {
                         one.claim = None;
@@ -213,6 +226,11 @@ proptest! {
         let budgets = [("hour", 3600, 100_00), ("day", 86_400, 200_00), ("week", 7 * 86_400, 500_00), ("month", 31 * 86_400, 1000_00)];
         let (mut time, mut clock) = (common::START, common::START);
         let mut settled: Vec<(i64, u64)> = Vec::new();
+        // Refused by the merchant after it got the mandate, which is only its word.
+        let mut refused: Vec<(i64, u64)> = Vec::new();
+        let sum = |list: &[(i64, u64)], now: i64, seconds: i64| -> u64 {
+            list.iter().filter(|(at, _)| now - at <= seconds).map(|(_, amount)| amount).sum()
+        };
         let mut in_flight: Vec<(Claim, u64)> = Vec::new();
         for (n, event) in events.into_iter().enumerate() {
             match event {
@@ -224,7 +242,7 @@ proptest! {
                     time = time.max(clock);
                     let held: u64 = in_flight.iter().map(|(_, amount)| amount).sum();
                     let fits = budgets.iter().all(|(_, seconds, limit)| {
-                        let spent: u64 = settled.iter().filter(|(at, _)| time - at <= *seconds).map(|(_, amount)| amount).sum();
+                        let spent = sum(&settled, time, *seconds) + sum(&refused, time, *seconds);
                         spent + held + amount <= *limit
                     });
                     let purchase = purchase(amount, &n.to_string());
@@ -238,7 +256,7 @@ proptest! {
                             claim.presenting("p").unwrap();
                             match fate {
                                 Fate::Settled => { claim.settled(&settlement()).unwrap(); settled.push((time, amount)); }
-                                Fate::Refused => claim.refused("c", "m").unwrap(),
+                                Fate::Refused => { claim.refused("c", "m").unwrap(); refused.push((time, amount)); }
                                 Fate::InFlight => { claim.unknown("c", "m").unwrap(); in_flight.push((claim, amount)); }
                             }
                         }
@@ -257,6 +275,7 @@ proptest! {
                         settled.push((time, amount));
                     } else {
                         claim.refused("c", "m").unwrap();
+                        refused.push((time, amount));
                     }
                 }
             }
@@ -264,9 +283,10 @@ proptest! {
             let held: u64 = in_flight.iter().map(|(_, amount)| amount).sum();
             for budget in bench.ledger.budgets(&policy).unwrap().iter().filter(|budget| budget.currency.code() == "EUR") {
                 let (_, seconds, limit) = budgets.iter().find(|(window, ..)| *window == budget.window).unwrap();
-                let spent: u64 = settled.iter().filter(|(at, _)| now - at <= *seconds).map(|(_, amount)| amount).sum();
-                prop_assert_eq!((budget.settled_minor, budget.reserved_minor), (spent, held));
-                prop_assert_eq!(budget.left_minor, limit.saturating_sub(spent + held));
+                let (spent, unresolved) = (sum(&settled, now, *seconds), sum(&refused, now, *seconds));
+                let counted = (budget.settled_minor, budget.reserved_minor, budget.unresolved_minor);
+                prop_assert_eq!(counted, (spent, held, unresolved));
+                prop_assert_eq!(budget.left_minor, limit.saturating_sub(spent + held + unresolved));
             }
         }
         prop_assert!(bench.ledger.verify(None).unwrap().is_ok());

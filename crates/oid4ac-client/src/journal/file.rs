@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use super::{Journal, JournalError, Progress, Step};
+use super::{Journal, JournalError, Proceed, Progress, Step};
 use crate::IdempotencyKey;
 use crate::store::PrivateDir;
 
@@ -53,13 +53,14 @@ impl Journal for FileJournal {
         Ok(progress)
     }
 
-    fn record(&self, step: Step) -> Result<(), JournalError> {
+    fn record(&self, step: Step) -> Result<Proceed, JournalError> {
         let _one = self.write.lock().unwrap_or_else(PoisonError::into_inner);
         let mut content = self.read()?;
         serde_json::to_writer(&mut content, &step)
             .map_err(|error| JournalError::new("a step has no JSON form", error))?;
         content.push(b'\n');
         // A journal has a handful of lines: replacing the file whole also mends a line cut short.
-        self.dir.write(&self.name, &content).map_err(|error| JournalError::new("a step could not be kept", error))
+        self.dir.write(&self.name, &content).map_err(|error| JournalError::new("a step could not be kept", error))?;
+        Ok(Proceed::On)
     }
 }

@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::{
-    KeyPair, PendingAuthorization, PrivateDir, Problem, Registration, RegistrationAccess, SessionLock, Store,
-    StoreError, WalletSession,
+    GrantToken, KeyPair, PendingAuthorization, PrivateDir, Problem, Registration, RegistrationAccess, SessionLock,
+    Store, StoreError, WalletSession,
 };
 use crate::secret::{AccessToken, CodeVerifier, RefreshToken, SecretText, State};
 use crate::{Consent, Origin};
@@ -203,6 +203,28 @@ impl Store for FileStore {
         })
     }
 
+    fn grant(&self, purchase: &str) -> Result<Option<GrantToken>, StoreError> {
+        let mut session = Session::read(&self.dir()?)?;
+        Ok(session.grants.remove(purchase).map(GrantWire::into_grant))
+    }
+
+    fn set_grant(&self, purchase: &str, grant: Option<&GrantToken>) -> Result<(), StoreError> {
+        if grant.is_none() && !Session::read(&self.dir()?)?.grants.contains_key(purchase) {
+            return Ok(());
+        }
+        self.change_session(|session| {
+            match grant {
+                Some(grant) => {
+                    // A mandate that has ended by itself needs no revocation.
+                    let long_ago = grant.mandate_expires_at - KEEP_PENDING_SECONDS;
+                    session.grants.retain(|_, other| other.mandate_expires_at > long_ago);
+                    session.grants.insert(purchase.to_owned(), GrantWire::from(grant))
+                }
+                None => session.grants.remove(purchase),
+            };
+        })
+    }
+
     fn session(&self, scope: &str) -> Result<Option<WalletSession>, StoreError> {
         let mut session = Session::read(&self.dir()?)?;
         Ok(session.tokens.remove(scope).map(TokensWire::into_session))
@@ -276,6 +298,8 @@ struct Session {
     registration: Option<AccessWire>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pending: BTreeMap<String, PendingWire>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    grants: BTreeMap<String, GrantWire>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     tokens: BTreeMap<String, TokensWire>,
 }
@@ -357,6 +381,40 @@ impl Drop for PendingWire {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+struct GrantWire {
+    token: String,
+    is_refresh_token: bool,
+    mandate_expires_at: i64,
+}
+
+impl GrantWire {
+    fn into_grant(mut self) -> GrantToken {
+        GrantToken {
+            token: SecretText::new(std::mem::take(&mut self.token)),
+            hint: if self.is_refresh_token { REFRESH_TOKEN } else { ACCESS_TOKEN },
+            mandate_expires_at: self.mandate_expires_at,
+        }
+    }
+}
+
+impl From<&GrantToken> for GrantWire {
+    fn from(grant: &GrantToken) -> Self {
+        Self {
+            token: grant.token.expose().to_owned(),
+            is_refresh_token: grant.hint == REFRESH_TOKEN,
+            mandate_expires_at: grant.mandate_expires_at,
+        }
+    }
+}
+
+impl Drop for GrantWire {
+    fn drop(&mut self) {
+        self.token.zeroize();
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct TokensWire {
     access_token: String,
     expires_at: i64,
@@ -421,6 +479,8 @@ fn where_in_file(error: &serde_json::Error) -> String {
     format!("{kind}, line {} column {}", error.line(), error.column())
 }
 
+const REFRESH_TOKEN: &str = "refresh_token";
+const ACCESS_TOKEN: &str = "access_token";
 const KEYS: &str = "keys.json";
 const NEXT_KEYS: &str = "keys.json.new";
 const CLIENT: &str = "client.json";

@@ -2,8 +2,10 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use oid4ac_client::{Error, Evidence, IdempotencyKey, Journal, JournalError, Progress, Step, Verdict};
-use spend_guard::{Artefact, Claim, Intent, Ledger, LedgerError, Mandate, Next, Offers, ReceiptVerdict, Settlement};
+use oid4ac_client::{Error, Evidence, IdempotencyKey, Journal, JournalError, Proceed, Progress, Step, Verdict};
+use spend_guard::{
+    Artefact, Claim, Intent, Ledger, LedgerError, Mandate, Next, Offers, Policy, ReceiptVerdict, Settlement,
+};
 
 use super::Signatures;
 
@@ -12,13 +14,10 @@ use super::Signatures;
 /// What the client has to know again is kept as it wrote it; what the guard counts by goes through the [`Claim`].
 pub(crate) struct IntentJournal<'a> {
     ledger: &'a Ledger,
+    /// Asked again once the cap of the mandate is known.
+    policy: &'a Policy,
     intent: Mutex<Held>,
 }
-
-/// Why the journal stops a purchase that is sound: a human has to agree before the authorization server is asked.
-#[derive(Debug, thiserror::Error)]
-#[error("a human has to approve first")]
-pub(super) struct AskHuman;
 
 enum Held {
     /// This call drives it.
@@ -28,12 +27,12 @@ enum Held {
 }
 
 impl<'a> IntentJournal<'a> {
-    pub(super) fn driving(ledger: &'a Ledger, claim: Claim) -> Self {
-        Self { ledger, intent: Mutex::new(Held::Claim(Box::new(claim))) }
+    pub(super) fn driving(ledger: &'a Ledger, policy: &'a Policy, claim: Claim) -> Self {
+        Self { ledger, policy, intent: Mutex::new(Held::Claim(Box::new(claim))) }
     }
 
-    pub(super) fn settled(ledger: &'a Ledger, intent: Intent) -> Self {
-        Self { ledger, intent: Mutex::new(Held::Settled(Box::new(intent))) }
+    pub(super) fn settled(ledger: &'a Ledger, policy: &'a Policy, intent: Intent) -> Self {
+        Self { ledger, policy, intent: Mutex::new(Held::Settled(Box::new(intent))) }
     }
 
     pub(super) fn intent(&self) -> Intent {
@@ -77,7 +76,7 @@ impl<'a> IntentJournal<'a> {
         self.intent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(claim: &mut Claim, step: &Step) -> Result<(), JournalError> {
+    fn write(claim: &mut Claim, policy: &Policy, step: &Step) -> Result<Proceed, JournalError> {
         let failed = |error: LedgerError| JournalError::new("the ledger cannot be written", error);
         if is_kept(step) {
             let text = serde_json::to_string(step).map_err(|error| JournalError::new("a step is no JSON", error))?;
@@ -89,10 +88,7 @@ impl<'a> IntentJournal<'a> {
                     Some(digest) if offers.are_verified() => Offers::Verified { digest },
                     digest => Offers::Missing { digest: digest.as_deref() },
                 };
-                match claim.offers_verified(offers).map_err(failed)? {
-                    Next::Authorize => Ok(()),
-                    Next::AskHuman => Err(JournalError::new("a human has to approve first", AskHuman)),
-                }
+                return claim.offers_verified(offers).map(proceed).map_err(failed);
             }
             Step::ConsentPending(consent) => claim.consent_pending(&consent.url, consent.expires_at).map_err(failed),
             Step::Declined => claim.refused("declined", "no mandate was issued").map_err(failed),
@@ -102,17 +98,27 @@ impl<'a> IntentJournal<'a> {
                     cap_minor: held.cap_minor,
                     expires_at: held.expires_at,
                 };
-                claim.mandate_held(mandate, &held.sd_jwt).map_err(failed)
+                return claim.mandate_held(mandate, &held.sd_jwt, Some(policy)).map(proceed).map_err(failed);
             }
             Step::Presenting { presentation } => claim.presenting(presentation).map_err(failed),
             Step::Settled(settlement) => claim.settled(&guards(settlement)).map_err(failed),
             Step::Refused { status, code } => {
                 let message = format!("the merchant answered {status} {code}");
-                claim.refused(code, &message).map_err(failed)
+                claim.refused_by_merchant(*status, code, &message).map_err(failed)
             }
+            Step::GrantRevoked { confirmed } => claim.grant_revoked(*confirmed).map_err(failed),
             Step::Unknown { reason } => claim.unknown(reason, "the merchant's answer was not received").map_err(failed),
             _ => Err(JournalError::new("a step of this kind is not known", "unknown step")),
-        }
+        }?;
+        Ok(Proceed::On)
+    }
+}
+
+fn proceed(next: Next) -> Proceed {
+    match next {
+        Next::Go => Proceed::On,
+        Next::AskHuman => Proceed::Wait,
+        Next::Refused => Proceed::Stop,
     }
 }
 
@@ -131,10 +137,15 @@ impl Journal for IntentJournal<'_> {
         Ok(progress)
     }
 
-    fn record(&self, step: Step) -> Result<(), JournalError> {
-        match &mut *self.lock() {
-            Held::Claim(claim) => Self::write(claim, &step),
-            Held::Settled(_) => Err(JournalError::new("the intent is settled", "settled")),
+    fn record(&self, step: Step) -> Result<Proceed, JournalError> {
+        match (&mut *self.lock(), step) {
+            (Held::Claim(claim), step) => Self::write(claim, self.policy, &step),
+            (Held::Settled(intent), Step::GrantRevoked { confirmed }) => {
+                let revoked = self.ledger.grant_revoked(&intent.id, confirmed);
+                **intent = revoked.map_err(|error| JournalError::new("the ledger cannot be written", error))?;
+                Ok(Proceed::On)
+            }
+            (Held::Settled(_), _) => Err(JournalError::new("the intent is settled", "settled")),
         }
     }
 

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use spend_guard::Intent;
 
 use crate::approval;
-use crate::purchase::{Answer, NEXT_IN_FLIGHT, Place, Signatures};
+use crate::purchase::{Answer, NEXT_AFTER_PRESENTED, NEXT_IN_FLIGHT, Place, Signatures};
 
 /// Structured content, the same as text, and one sentence for a person.
 pub(crate) fn success(structured: Value, sentence: String, signatures: Option<&Signatures>) -> CallToolResult {
@@ -63,6 +63,22 @@ pub(super) fn told(answer: &Answer, settlement: impl Fn(&Payment) -> Value) -> T
                 intent.merchant,
                 amount(intent),
                 in_flight.last,
+            );
+            Told { output: with_intent(output, intent), sentence, signatures: None }
+        }
+        Answer::Unresolved { intent, replayed } => {
+            let mandate_id = intent.mandate.as_ref().map(|mandate| mandate.mandate_id.as_str());
+            let output = json!({
+                "status": "unknown",
+                "mandate_id": mandate_id,
+                "replayed": replayed,
+                "next_step": NEXT_AFTER_PRESENTED,
+            });
+            let sentence = format!(
+                "The payment of {} to {} may have been made: its mandate was presented and ended without an answer. It counts \
+                 as spent until a person or the audit chain says otherwise. {NEXT_AFTER_PRESENTED}",
+                amount(intent),
+                intent.merchant,
             );
             Told { output: with_intent(output, intent), sentence, signatures: None }
         }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use oid4ac_client::{
     Client, Currency, Error, FileStore, IdempotencyKey, Journal, JournalError, LineItem, LocalError, Money, Order,
-    Progress, Step, SystemRng,
+    Proceed, Progress, Step, SystemRng,
 };
 
 use super::{CALLBACK, World};
@@ -18,8 +18,8 @@ impl Journal for Unsent {
         Ok(Progress::default())
     }
 
-    fn record(&self, step: Step) -> Result<(), JournalError> {
-        let Step::Presenting { presentation } = step else { return Ok(()) };
+    fn record(&self, step: Step) -> Result<Proceed, JournalError> {
+        let Step::Presenting { presentation } = step else { return Ok(Proceed::On) };
         *self.0.lock().unwrap() = Some(presentation);
         Err(JournalError::new("not to be presented", "by this test"))
     }

@@ -43,14 +43,17 @@ pub enum Offers<'a> {
     },
 }
 
-/// What comes next for an intent whose offers are known.
+/// What comes next for an intent whose offers, or whose mandate's cap, are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "a caller must handle both")]
+#[expect(clippy::exhaustive_enums, reason = "a caller must handle each")]
 pub enum Next {
-    /// Ask the authorization server.
-    Authorize,
+    /// Go on: ask the authorization server, or present the mandate.
+    Go,
     /// Ask the human first: [`Claim::await_approval`].
     AskHuman,
+    /// The policy does not allow what the mandate's cap would let the merchant take: the intent has failed. Revoke the
+    /// grant, and present nothing.
+    Refused,
 }
 
 impl fmt::Debug for Claim {
@@ -162,7 +165,7 @@ impl Claim {
             Ok(json!({"offer_verified": verified, "offer_digest": digest}))
         })?;
         Ok(match self.intent.approval {
-            Approval::NotNeeded | Approval::Given { .. } => Next::Authorize,
+            Approval::NotNeeded | Approval::Given { .. } => Next::Go,
             Approval::Needed { .. } | Approval::Requested { .. } | Approval::Refused { .. } => Next::AskHuman,
         })
     }
@@ -172,7 +175,7 @@ impl Claim {
     ///
     /// # Errors
     ///
-    /// - [`LedgerError::IllegalStep`] if the intent is not `created`.
+    /// - [`LedgerError::IllegalStep`] if the intent is neither `created` nor `authorized`.
     /// - Any of the errors of writing the file.
     pub fn await_approval(mut self, shown: Vec<(String, String)>) -> Result<Intent, LedgerError> {
         let seconds = i64::from(self.approval_seconds);
@@ -192,7 +195,7 @@ impl Claim {
     /// - Any of the errors of writing the file.
     pub fn consent_pending(&mut self, url: &str, expires_at: UnixSeconds) -> Result<(), LedgerError> {
         self.record(Step::ConsentPending, |tx, intent| {
-            intent.clone().use_approval(tx.now)?;
+            intent.clone().use_approval_for(tx.now, intent.amount_minor)?;
             intent.consent = Some(Consent { url: url.to_owned(), expires_at });
             intent.expires_at = intent.expires_at.max(expires_at);
             Ok(json!({"expires_at": expires_at}))
@@ -201,7 +204,9 @@ impl Claim {
 
     /// A verified mandate is held. `sd_jwt` is kept with its disclosures.
     ///
-    /// This uses up the human's approval, where one was needed.
+    /// A merchant can charge up to the cap, so the cap takes the place of the amount: it is held back, and where it is more
+    /// than the amount, the policy is asked about it. This uses up the human's approval, where one was needed and the cap is
+    /// not above what they agreed to.
     ///
     /// # Errors
     ///
@@ -209,18 +214,63 @@ impl Claim {
     ///   approval is missing, too old, or for something else.
     /// - [`LedgerError::IllegalStep`] if nothing is reserved, or a presentation was sent.
     /// - Any of the errors of writing the file.
-    pub fn mandate_held(&mut self, mandate: Mandate, sd_jwt: &str) -> Result<(), LedgerError> {
-        self.record(Step::MandateHeld, |tx, intent| {
-            if !intent.reserved {
+    pub fn mandate_held(
+        &mut self,
+        mandate: Mandate,
+        sd_jwt: &str,
+        policy: Option<&Policy>,
+    ) -> Result<Next, LedgerError> {
+        let mut next = Next::Go;
+        self.record_as(|tx, intent| {
+            if !intent.reserved || intent.state.after(Step::MandateHeld).is_none() {
                 return Err(illegal(intent, Step::MandateHeld).into());
             }
-            intent.use_approval(tx.now)?;
+            // What was agreed to is the purchase; whether that covers the cap too is the policy's question below.
+            if intent.mandate.is_none() || mandate.cap_minor <= intent.amount_minor {
+                intent.use_approval_for(tx.now, intent.amount_minor)?;
+            }
             intent.consent = None;
             tx.attach(&intent.id, Artefact::Mandate, sd_jwt)?;
-            let detail = json!({"mandate_id": mandate.mandate_id, "cap_minor": mandate.cap_minor});
+            let (cap_minor, above) = (mandate.cap_minor, mandate.cap_minor > intent.amount_minor);
+            let detail = json!({"mandate_id": mandate.mandate_id, "cap_minor": cap_minor});
             intent.mandate = Some(mandate);
-            Ok(detail)
-        })
+            if above {
+                let evaluation = tx.evaluate(intent, policy)?;
+                let (asked, covered) = match &intent.approval {
+                    Approval::Given { terms, .. } => (true, terms.amount_minor >= cap_minor),
+                    _ => (false, false),
+                };
+                match evaluation.verdict {
+                    Verdict::Deny => {
+                        let finding = evaluation.failure().map(|failure| failure.message).unwrap_or_default();
+                        intent.failure = Some(Failure {
+                            code: CAP_NOT_ALLOWED.to_owned(),
+                            message: format!(
+                                "the mandate allows up to {}, and the policy does not: {finding}",
+                                intent.currency.format(cap_minor)
+                            ),
+                            status: None,
+                        });
+                        next = Next::Refused;
+                        return Ok((Step::Refuse, json!({"cap_minor": cap_minor, "findings": evaluation.findings})));
+                    }
+                    // They agreed to the amount, and were not shown a cap above it.
+                    verdict if !covered && (asked || verdict == Verdict::Approve) => {
+                        let mut reasons = vec![CAP_ABOVE_AMOUNT.to_owned()];
+                        if let Approval::Needed { reasons: rules } = evaluation.approval() {
+                            reasons.extend(rules);
+                        }
+                        intent.approval = Approval::Needed { reasons };
+                        next = Next::AskHuman;
+                    }
+                    Verdict::Allow | Verdict::Approve => {}
+                }
+            }
+            let at_stake = intent.at_stake_minor();
+            tx.hold(intent, at_stake)?;
+            Ok((Step::MandateHeld, detail))
+        })?;
+        Ok(next)
     }
 
     /// The next octets sent are this presentation: from here on money may move.
@@ -228,6 +278,8 @@ impl Claim {
     /// # Errors
     ///
     /// - [`LedgerError::Frozen`] if payments were frozen since the intent was claimed.
+    /// - [`LedgerError::ApprovalMissing`], [`LedgerError::ApprovalExpired`], [`LedgerError::ApprovalMismatch`] if a human had
+    ///   to agree to the mandate's cap first.
     /// - [`LedgerError::IllegalStep`] if no mandate is held, or the intent is final.
     /// - Any of the errors of writing the file.
     pub fn presenting(&mut self, presentation: &str) -> Result<(), LedgerError> {
@@ -236,8 +288,12 @@ impl Claim {
                 return Err(illegal(intent, Step::Presenting).into());
             }
             if tx.is_frozen()? {
-                return Err(LedgerError::Frozen(intent.id.clone()).into());
+                return Err(LedgerError::Frozen { id: intent.id.clone(), presented: intent.was_presented() }.into());
             }
+            if !intent.was_presented() {
+                intent.use_approval_for(tx.now, intent.at_stake_minor())?;
+            }
+            intent.presented_at = Some(tx.now);
             intent.attempts = intent.attempts.saturating_add(1);
             tx.attach(&intent.id, Artefact::Presentation, presentation)?;
             Ok(json!({"attempt": intent.attempts}))
@@ -261,24 +317,53 @@ impl Claim {
         })
     }
 
-    /// A definite no, by us, the authorization server or the merchant: nothing was paid, and nothing will be. Final.
+    /// A definite no, by us, the authorization server or the merchant. Final. If a mandate was presented before, what it
+    /// could have paid goes on counting: the refusal is the merchant's word alone.
     ///
     /// # Errors
     ///
     /// - [`LedgerError::IllegalStep`] if the intent is final.
     /// - Any of the errors of writing the file.
     pub fn refused(&mut self, code: &str, message: &str) -> Result<(), LedgerError> {
-        self.fail(Step::Refuse, code, message)
+        self.fail(Step::Refuse, code, message, None)
     }
 
-    /// A presentation was sent and no verdict came: the money stays reserved until one does.
+    /// A merchant's refusal, with the HTTP status it came with. As [`Claim::refused`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Claim::refused`].
+    pub fn refused_by_merchant(&mut self, status: u16, code: &str, message: &str) -> Result<(), LedgerError> {
+        self.fail(Step::Refuse, code, message, Some(status))
+    }
+
+    /// A presentation was sent and no verdict came: the money stays reserved while the mandate lives. If it has ended, the
+    /// intent is [`Unresolved`](crate::State::Unresolved).
     ///
     /// # Errors
     ///
     /// - [`LedgerError::IllegalStep`] if nothing was presented, or the intent is final.
     /// - Any of the errors of writing the file: the intent is then still `charging`, which is reconciled the same way.
     pub fn unknown(&mut self, code: &str, message: &str) -> Result<(), LedgerError> {
-        self.fail(Step::LoseAnswer, code, message)
+        self.record_as(|tx, intent| {
+            let has_ended = intent.mandate.is_some() && !intent.mandate_lives(tx.now);
+            let step = if has_ended { Step::GiveUp } else { Step::LoseAnswer };
+            if intent.state.after(step).is_none() {
+                return Err(illegal(intent, step).into());
+            }
+            intent.failure = Some(Failure { code: code.to_owned(), message: message.to_owned(), status: None });
+            Ok((step, json!({"code": code})))
+        })
+    }
+
+    /// The grant behind the mandate was revoked, or it was tried. As [`Ledger::grant_revoked`](crate::Ledger::grant_revoked).
+    ///
+    /// # Errors
+    ///
+    /// - Any of the errors of writing the file.
+    pub fn grant_revoked(&mut self, confirmed: bool) -> Result<(), LedgerError> {
+        self.intent = self.store.write(|tx| tx.grant_revoked(&self.intent.id, confirmed))?;
+        Ok(())
     }
 
     /// Keeps `content` with the intent in the transaction of the next step: a crash leaves both or neither. If the step
@@ -308,10 +393,10 @@ impl Claim {
         &self.evaluation
     }
 
-    fn fail(&mut self, step: Step, code: &str, message: &str) -> Result<(), LedgerError> {
+    fn fail(&mut self, step: Step, code: &str, message: &str, status: Option<u16>) -> Result<(), LedgerError> {
         self.record(step, |_, intent| {
-            intent.failure = Some(Failure { code: code.to_owned(), message: message.to_owned() });
-            Ok(json!({"code": code}))
+            intent.failure = Some(Failure { code: code.to_owned(), message: message.to_owned(), status });
+            Ok(json!({"code": code, "status": status}))
         })
     }
 
@@ -321,13 +406,23 @@ impl Claim {
         step: Step,
         change: impl FnOnce(&Tx<'_>, &mut Intent) -> Result<Value, Failed>,
     ) -> Result<(), LedgerError> {
+        self.record_as(|tx, intent| {
+            if intent.state.after(step).is_none() {
+                return Err(illegal(intent, step).into());
+            }
+            Ok((step, change(tx, intent)?))
+        })
+    }
+
+    /// Takes the step that `change` decides on, with what it makes of the intent.
+    fn record_as(
+        &mut self,
+        change: impl FnOnce(&Tx<'_>, &mut Intent) -> Result<(Step, Value), Failed>,
+    ) -> Result<(), LedgerError> {
         let kept = std::mem::take(&mut self.with_next_step);
         self.intent = self.store.write(|tx| {
             let mut intent = tx.load(&self.intent.id)?;
-            if intent.state.after(step).is_none() {
-                return Err(illegal(&intent, step).into());
-            }
-            let detail = change(tx, &mut intent)?;
+            let (step, detail) = change(tx, &mut intent)?;
             for (kind, content) in &kept {
                 tx.attach(&intent.id, *kind, content)?;
             }
@@ -352,3 +447,5 @@ fn illegal(intent: &Intent, step: Step) -> LedgerError {
 }
 
 const OFFER_MISSING: &str = "offer_missing";
+const CAP_NOT_ALLOWED: &str = "cap_not_allowed";
+const CAP_ABOVE_AMOUNT: &str = "cap_above_amount";

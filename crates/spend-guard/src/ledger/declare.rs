@@ -79,7 +79,7 @@ impl Ledger {
             }
             // What was paid a moment ago, or is being paid, cannot be declared to be paid again.
             if let Some(known) = tx.repeated(purchase)?
-                && (known.state != State::Settled || tx.is_replayed(&known, policy))
+                && (!known.state.is_final() || tx.is_replayed(&known, policy))
             {
                 return Ok(Declared::Known(known));
             }

@@ -26,6 +26,8 @@ pub struct Budget {
     pub settled_minor: u64,
     /// What is held back, whenever that began.
     pub reserved_minor: u64,
+    /// What may have been paid within the window: presented, and refused or never answered.
+    pub unresolved_minor: u64,
     /// What can still be spent.
     pub left_minor: u64,
 }
@@ -118,7 +120,8 @@ impl Ledger {
                         limit_minor,
                         settled_minor: sum.settled_minor,
                         reserved_minor: sum.reserved_minor,
-                        left_minor: limit_minor.saturating_sub(sum.settled_minor.saturating_add(sum.reserved_minor)),
+                        unresolved_minor: sum.unresolved_minor,
+                        left_minor: limit_minor.saturating_sub(sum.counted_minor()),
                     });
                 }
             }
@@ -158,8 +161,9 @@ impl Tx<'_> {
             mcc: intent.mcc.as_deref().unwrap_or_default(),
             agent: intent.agent.as_deref().unwrap_or_default(),
             currency: intent.currency,
-            amount_minor: (!is_open_ended).then_some(intent.amount_minor),
-            own_minor: if intent.reserved { intent.amount_minor } else { 0 },
+            // Whoever holds the presentation can charge up to the cap.
+            amount_minor: (!is_open_ended).then_some(intent.at_stake_minor()),
+            own_minor: intent.held_back_minor(),
         };
         let mut evaluation = policy.evaluate(&request, self)?;
         if intent.state == State::Authorized

@@ -8,7 +8,7 @@ use super::lock::Lock;
 use super::store::{Failed, Tx};
 use super::{Artefact, DEFAULT_INTENT_SECONDS, DEFAULT_REPLAY_SECONDS, chain};
 use crate::error::LedgerError;
-use crate::intent::{Approval, ApprovalTerms, Failure, Intent, IntentId, State, Step};
+use crate::intent::{Approval, ApprovalTerms, Failure, Intent, IntentId, Revocation, State, Step};
 use crate::money::Currency;
 use crate::policy::{Evaluation, Policy, Verdict};
 use crate::purchase::Purchase;
@@ -35,6 +35,8 @@ impl Tx<'_> {
             updated_at: self.now,
             expires_at: self.now + intent_seconds(policy),
             reserved: false,
+            reserved_minor: None,
+            unresolved_minor: 0,
             declaration: None,
             approval: Approval::NotNeeded,
             ticket: None,
@@ -43,14 +45,17 @@ impl Tx<'_> {
             consent: None,
             mandate: purchase.mandate.clone(),
             attempts: 0,
+            presented_at: None,
+            revocation: None,
+            resolution: None,
             settlement: None,
             failure: None,
             settled_at: None,
         }
     }
 
-    /// The newest intent of the same identity, if it is open or settled. A mandate that this ledger already holds is the
-    /// same purchase, and is never presented under another key: the merchant would charge it again.
+    /// The newest intent of the same identity, if it is open or a mandate was presented for it. A mandate that this ledger
+    /// already holds is the same purchase, and is never presented under another key: the merchant would charge it again.
     pub(crate) fn repeated(&self, purchase: &Purchase) -> Result<Option<Intent>, Failed> {
         if let Some(mandate) = &purchase.mandate {
             let held = self.held(&purchase.issuer, &purchase.merchant, &mandate.mandate_id)?;
@@ -68,39 +73,39 @@ impl Tx<'_> {
             "SELECT body FROM intents WHERE identity = ?1 ORDER BY seq DESC LIMIT 1",
             [purchase.identity.as_str()],
         )?;
-        Ok(newest.filter(|intent| !intent.state.is_final() || intent.state == State::Settled))
+        Ok(newest.filter(may_be_repeated))
     }
 
-    /// The newest intent, open or settled, that holds this mandate. Two servers may give their mandates one name.
+    /// The newest intent, open or presented, that holds this mandate. Two servers may give their mandates one name.
     pub(crate) fn held(&self, issuer: &str, merchant: &str, mandate_id: &str) -> Result<Option<Intent>, Failed> {
         let mut statement =
             self.sql.prepare_cached("SELECT body FROM intents WHERE mandate_id = ?1 ORDER BY seq DESC")?;
         let mut rows = statement.query([mandate_id])?;
         while let Some(row) = rows.next()? {
             let intent = self.parse(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)?;
-            let counts = !intent.state.is_final() || intent.state == State::Settled;
-            if counts && intent.issuer == issuer && intent.merchant == merchant {
+            if may_be_repeated(&intent) && intent.issuer == issuer && intent.merchant == merchant {
                 return Ok(Some(intent));
             }
         }
         Ok(None)
     }
 
-    /// An open or settled intent with this idempotency key.
+    /// An intent, open or presented, with this idempotency key.
     fn by_key(&self, key: &str) -> Result<Option<Intent>, Failed> {
         let newest =
             self.one("SELECT body FROM intents WHERE idempotency_key = ?1 ORDER BY seq DESC LIMIT 1", [key])?;
-        Ok(newest.filter(|intent| !intent.state.is_final() || intent.state == State::Settled))
+        Ok(newest.filter(may_be_repeated))
     }
 
-    /// Whether a settled intent is still answered again instead of made again.
+    /// Whether an intent that is over is still answered again instead of made again.
     pub(crate) fn is_replayed(&self, intent: &Intent, policy: Option<&Policy>) -> bool {
         let replay_seconds = policy.map_or(DEFAULT_REPLAY_SECONDS, |policy| policy.rules().replay_seconds);
         self.now - intent.settled_at.unwrap_or(intent.updated_at) <= i64::from(replay_seconds)
     }
 
-    /// Expires what was never presented and has had its time, unless it is being driven. A few at a time: the rest holds
-    /// its reservation a little longer, which errs on the safe side.
+    /// Ends what has had its time, unless it is being driven: what was never presented expires, what was presented and never
+    /// answered may have been paid, and what is left of a settled mandate's cap is given back. A few at a time: the rest
+    /// holds its reservation a little longer, which errs on the safe side.
     pub(crate) fn expire_others(&self, but: Option<&IntentId>, retired: &mut Vec<Lock>) -> Result<(), Failed> {
         let mut statement =
             self.sql.prepare_cached("SELECT body FROM intents WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2")?;
@@ -113,7 +118,14 @@ impl Tx<'_> {
             if but != Some(&intent.id)
                 && let Some(lock) = Lock::take(self.dir, &intent.id)?
             {
-                self.step(&mut intent, Step::Expire, Value::Null)?;
+                if intent.state.is_in_flight() {
+                    self.step(&mut intent, Step::GiveUp, Value::Null)?;
+                } else if intent.state.is_final() {
+                    self.release(&mut intent)?;
+                    self.write_row(&intent, "cap_released", json!({"state": intent.state}))?;
+                } else {
+                    self.step(&mut intent, Step::Expire, Value::Null)?;
+                }
                 retired.push(lock);
             }
         }
@@ -150,11 +162,18 @@ impl Tx<'_> {
             return Err(LedgerError::IllegalStep { id: intent.id.clone(), from, step }.into());
         };
         intent.state = state;
-        if state == State::Settled {
-            intent.settled_at = Some(self.now);
-            self.spend(intent)?;
-        } else if state.is_final() {
-            self.release(intent)?;
+        match (state, step) {
+            // Counted where the resolution says, by the caller.
+            (_, Step::ResolvePaid | Step::ResolveNotPaid) => {}
+            (State::Settled, _) => self.spend(intent)?,
+            // No word of the merchant's gives back what it was enabled to take.
+            (State::Failed | State::Unresolved, _) if intent.was_presented() => {
+                let at_stake = intent.held_back_minor();
+                self.release(intent)?;
+                self.count_unresolved(intent, at_stake)?;
+            }
+            _ if state.is_final() => self.release(intent)?,
+            _ => {}
         }
         intent.updated_at = self.now;
         let mut entry = json!({"from": from, "state": state});
@@ -162,6 +181,20 @@ impl Tx<'_> {
             entry.extend(detail);
         }
         self.write_row(intent, step.as_str(), entry)
+    }
+
+    /// Records what came of revoking the grant behind the mandate of `id`.
+    pub(crate) fn grant_revoked(&self, id: &IntentId, confirmed: bool) -> Result<Intent, Failed> {
+        let mut intent = self.load(id)?;
+        intent.revocation = Some(match confirmed {
+            true => Revocation::Confirmed { at: self.now },
+            false => Revocation::Unconfirmed { at: self.now },
+        });
+        if confirmed && intent.state.is_final() {
+            self.release(&mut intent)?;
+        }
+        self.write_row(&intent, "grant_revoked", json!({"state": intent.state, "confirmed": confirmed}))?;
+        Ok(intent)
     }
 
     /// Brings an intent that is gone on with up to date with purchase and policy, and stores it if that changed it.
@@ -202,7 +235,6 @@ impl Tx<'_> {
 
     pub(crate) fn write_row(&self, intent: &Intent, event: &str, detail: Value) -> Result<(), Failed> {
         let body = serde_json::to_string(intent).map_err(|error| self.corrupt(error.to_string()))?;
-        let releasable = intent.state.after(Step::Expire).is_some();
         self.sql
             .prepare_cached(
                 "INSERT INTO intents (id, identity, state, open, merchant, declared, mandate_id, idempotency_key, expires_at, body)
@@ -219,7 +251,7 @@ impl Tx<'_> {
                 intent.declaration.as_ref().map(|declaration| &declaration.reference),
                 intent.mandate.as_ref().map(|mandate| &mandate.mandate_id),
                 intent.idempotency_key,
-                releasable.then_some(intent.expires_at),
+                intent.lapses_at(),
                 body,
             ])?;
         self.append(event, Some((&intent.id, Some(&body))), detail)
@@ -229,7 +261,7 @@ impl Tx<'_> {
 impl Intent {
     /// Asks the human about it, until `expires_at`, or as long as a declaration stands.
     pub(crate) fn ask(&mut self, shown: Vec<(String, String)>, mut expires_at: UnixSeconds) {
-        let mut amount_minor = self.amount_minor;
+        let mut amount_minor = self.at_stake_minor();
         match &self.declaration {
             Some(declaration) if !declaration.used => {
                 amount_minor = amount_minor.saturating_add(declaration.tolerance_minor);
@@ -273,15 +305,15 @@ impl Intent {
         Ok(())
     }
 
-    /// Uses the approval, where one is wanted: once, in time, and for what it was given.
-    pub(crate) fn use_approval(&mut self, now: UnixSeconds) -> Result<(), LedgerError> {
+    /// Uses the approval for this much, where one is needed: once, in time, and for what it was given.
+    pub(crate) fn use_approval_for(&mut self, now: UnixSeconds, minor: u64) -> Result<(), LedgerError> {
         match &mut self.approval {
             Approval::NotNeeded => Ok(()),
             Approval::Given { terms, used, .. } => {
                 if !*used && terms.expires_at <= now {
                     return Err(LedgerError::ApprovalExpired(self.id.clone()));
                 }
-                covers(&self.id, terms, &self.merchant, self.currency, self.amount_minor)?;
+                covers(&self.id, terms, &self.merchant, self.currency, minor)?;
                 *used = true;
                 Ok(())
             }
@@ -290,6 +322,11 @@ impl Intent {
             }
         }
     }
+}
+
+/// Whether a call that repeats the intent goes on with it or gets its record, instead of making a purchase of its own.
+fn may_be_repeated(intent: &Intent) -> bool {
+    !intent.state.is_final() || intent.state == State::Settled || intent.was_presented()
 }
 
 /// Whether `terms` allow this payment: the same merchant and currency, and no more money.
@@ -316,7 +353,7 @@ impl Evaluation {
     /// The first rule that denies, as the reason of a failed intent.
     pub(crate) fn failure(&self) -> Option<Failure> {
         let finding = self.findings.iter().find(|finding| finding.verdict == Verdict::Deny)?;
-        Some(Failure { code: finding.code.clone(), message: finding.message.clone() })
+        Some(Failure { code: finding.code.clone(), message: finding.message.clone(), status: None })
     }
 
     /// Whether a human must be asked, and why.

@@ -1,4 +1,4 @@
-//! Running totals: what was settled, reserved and begun, per currency and per kind of spending.
+//! Running totals: what was settled, reserved, begun and may have been paid, per currency and per kind of spending.
 
 use jose::UnixSeconds;
 use rusqlite::{OptionalExtension as _, Row, params};
@@ -25,50 +25,95 @@ struct Totals {
     settled_minor: i64,
     settled_count: i64,
     begun_count: i64,
+    unresolved_minor: i64,
+}
+
+impl Totals {
+    fn less(&self, before: &Self) -> Self {
+        Self {
+            settled_minor: self.settled_minor - before.settled_minor,
+            settled_count: self.settled_count - before.settled_count,
+            begun_count: self.begun_count - before.begun_count,
+            unresolved_minor: self.unresolved_minor - before.unresolved_minor,
+        }
+    }
 }
 
 impl Tx<'_> {
     /// Holds the intent's amount back, and counts it as begun.
     pub(crate) fn reserve(&self, intent: &mut Intent) -> Result<(), Failed> {
         let amount = minor(intent.amount_minor)?;
-        self.change(intent, |series| {
-            series.reserved_minor = series.reserved_minor.checked_add(amount)?;
+        self.change(intent, self.now, |series| {
+            series.hold(amount)?;
             series.totals.begun_count = series.totals.begun_count.checked_add(1)?;
-            // Settling must never fail, so the room for it is made sure of here.
-            series.totals.settled_minor.checked_add(series.reserved_minor).map(|_| ())
+            Some(())
         })?;
-        intent.reserved = true;
+        (intent.reserved, intent.reserved_minor) = (true, None);
+        Ok(())
+    }
+
+    /// Holds `held_minor` back in place of what is held back now.
+    pub(crate) fn hold(&self, intent: &mut Intent, held_minor: u64) -> Result<(), Failed> {
+        let before = intent.held_back_minor();
+        if before != held_minor {
+            let (before, after) = (minor(before)?, minor(held_minor)?);
+            self.change(intent, self.now, |series| series.hold(after.checked_sub(before)?))?;
+        }
+        intent.reserved = held_minor > 0;
+        intent.reserved_minor = (intent.reserved && held_minor != intent.amount_minor).then_some(held_minor);
         Ok(())
     }
 
     /// Gives a reservation back, where there is one.
     pub(crate) fn release(&self, intent: &mut Intent) -> Result<(), Failed> {
-        if intent.reserved {
-            let amount = minor(intent.amount_minor)?;
-            self.change(intent, |series| {
-                series.reserved_minor = series.reserved_minor.checked_sub(amount)?;
-                Some(())
-            })?;
-            intent.reserved = false;
-        }
-        Ok(())
+        self.hold(intent, 0)
     }
 
-    /// Turns a reservation into money spent now.
+    /// Turns a reservation into money spent now. What is left of a mandate's cap stays held back while it can still be
+    /// charged.
     pub(crate) fn spend(&self, intent: &mut Intent) -> Result<(), Failed> {
+        let rest = match intent.mandate_lives(self.now) {
+            true => intent.held_back_minor().saturating_sub(intent.amount_minor),
+            false => 0,
+        };
+        self.hold(intent, rest)?;
+        self.settle_at(intent, self.now)
+    }
+
+    /// Counts the amount as spent at the second `at`.
+    pub(crate) fn settle_at(&self, intent: &mut Intent, at: UnixSeconds) -> Result<(), Failed> {
         let amount = minor(intent.amount_minor)?;
-        self.change(intent, |series| {
-            series.reserved_minor = series.reserved_minor.checked_sub(amount)?;
+        self.change(intent, at, |series| {
             series.totals.settled_minor = series.totals.settled_minor.checked_add(amount)?;
             series.totals.settled_count = series.totals.settled_count.checked_add(1)?;
             Some(())
         })?;
-        intent.reserved = false;
+        intent.settled_at = Some(at);
         Ok(())
     }
 
-    /// Changes the series of the whole currency, and the one of exactly this kind of spending.
-    fn change(&self, intent: &Intent, change: impl Fn(&mut Series) -> Option<()>) -> Result<(), Failed> {
+    /// Counts `unresolved_minor` as what may have been spent when the mandate was presented, in place of what counts so now.
+    pub(crate) fn count_unresolved(&self, intent: &mut Intent, unresolved_minor: u64) -> Result<(), Failed> {
+        let change = minor(unresolved_minor)?.checked_sub(minor(intent.unresolved_minor)?);
+        let change = change.ok_or(LedgerError::SumsExhausted)?;
+        if change != 0 {
+            let at = *intent.presented_at.get_or_insert(intent.updated_at);
+            self.change(intent, at, |series| {
+                series.totals.unresolved_minor = series.totals.unresolved_minor.checked_add(change)?;
+                Some(())
+            })?;
+            intent.unresolved_minor = unresolved_minor;
+        }
+        Ok(())
+    }
+
+    /// Changes, as of the second `at`, the series of the whole currency, and the one of exactly this kind of spending.
+    fn change(
+        &self,
+        intent: &Intent,
+        at: UnixSeconds,
+        change: impl Fn(&mut Series) -> Option<()>,
+    ) -> Result<(), Failed> {
         for key in series_keys(intent) {
             let before = match self.series(key)? {
                 Some(series) => series,
@@ -88,24 +133,46 @@ impl Tx<'_> {
             if reserved_minor < 0 {
                 return Err(self.corrupt("a reservation is missing from its sum"));
             }
-            let Totals { settled_minor, settled_count, begun_count } = totals;
-            let newest_at = if totals == before.totals { before.newest_at } else { self.now };
+            let Totals { settled_minor, settled_count, begun_count, unresolved_minor } = totals;
+            let newest_at = if totals == before.totals { before.newest_at } else { before.newest_at.max(at) };
             self.sql
                 .prepare_cached(
                     "UPDATE series SET reserved_minor = ?2, settled_minor = ?3, settled_count = ?4, begun_count = ?5,
-                     newest_at = ?6 WHERE id = ?1",
+                     newest_at = ?6, unresolved_minor = ?7 WHERE id = ?1",
                 )?
-                .execute([id, reserved_minor, settled_minor, settled_count, begun_count, newest_at])?;
-            if totals != before.totals {
-                self.sql.prepare_cached("INSERT OR REPLACE INTO totals VALUES (?1, ?2, ?3, ?4, ?5)")?.execute([
+                .execute([
                     id,
-                    self.now,
+                    reserved_minor,
                     settled_minor,
                     settled_count,
                     begun_count,
+                    newest_at,
+                    unresolved_minor,
                 ])?;
+            if totals != before.totals {
+                self.change_totals(id, at, &totals.less(&before.totals))?;
             }
         }
+        Ok(())
+    }
+
+    /// Adds `change` to how the series stood at the end of the second `at` and of every later one.
+    fn change_totals(&self, series: i64, at: UnixSeconds, change: &Totals) -> Result<(), Failed> {
+        let before = self.totals_before(series, at.saturating_add(1))?;
+        let Totals { settled_minor, settled_count, begun_count, unresolved_minor } = before;
+        self.sql
+            .prepare_cached(
+                "INSERT OR IGNORE INTO totals (series, at, settled_minor, settled_count, begun_count, unresolved_minor)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute([series, at, settled_minor, settled_count, begun_count, unresolved_minor])?;
+        let Totals { settled_minor, settled_count, begun_count, unresolved_minor } = *change;
+        self.sql
+            .prepare_cached(
+                "UPDATE totals SET settled_minor = settled_minor + ?3, settled_count = settled_count + ?4,
+                 begun_count = begun_count + ?5, unresolved_minor = unresolved_minor + ?6 WHERE series = ?1 AND at >= ?2",
+            )?
+            .execute([series, at, settled_minor, settled_count, begun_count, unresolved_minor])?;
         Ok(())
     }
 
@@ -113,7 +180,7 @@ impl Tx<'_> {
         Ok(self
             .sql
             .prepare_cached(
-                "SELECT id, reserved_minor, settled_minor, settled_count, begun_count, newest_at FROM series
+                "SELECT id, reserved_minor, settled_minor, settled_count, begun_count, newest_at, unresolved_minor FROM series
                  WHERE currency = ?1 AND merchant = ?2 AND category = ?3 AND mcc = ?4 AND agent = ?5",
             )?
             .query_row(key, Series::read)
@@ -130,11 +197,16 @@ impl Tx<'_> {
         Ok(self
             .sql
             .prepare_cached(
-                "SELECT settled_minor, settled_count, begun_count FROM totals WHERE series = ?1 AND at < ?2
-                 ORDER BY at DESC LIMIT 1",
+                "SELECT settled_minor, settled_count, begun_count, unresolved_minor FROM totals
+                 WHERE series = ?1 AND at < ?2 ORDER BY at DESC LIMIT 1",
             )?
             .query_row([series, since], |row| {
-                Ok(Totals { settled_minor: row.get(0)?, settled_count: row.get(1)?, begun_count: row.get(2)? })
+                Ok(Totals {
+                    settled_minor: row.get(0)?,
+                    settled_count: row.get(1)?,
+                    begun_count: row.get(2)?,
+                    unresolved_minor: row.get(3)?,
+                })
             })
             .optional()?
             .unwrap_or_default())
@@ -146,10 +218,11 @@ impl Tx<'_> {
         let part = |after: i64, before: i64| {
             u64::try_from(after - before).map_err(|_| self.corrupt("a running total went down"))
         };
-        let Totals { settled_minor, settled_count, begun_count } = series.totals;
+        let Totals { settled_minor, settled_count, begun_count, unresolved_minor } = series.totals;
         sum.settled_minor = sum.settled_minor.saturating_add(part(settled_minor, before.settled_minor)?);
         sum.settled_count = sum.settled_count.saturating_add(part(settled_count, before.settled_count)?);
         sum.begun_count = sum.begun_count.saturating_add(part(begun_count, before.begun_count)?);
+        sum.unresolved_minor = sum.unresolved_minor.saturating_add(part(unresolved_minor, before.unresolved_minor)?);
         sum.reserved_minor = sum.reserved_minor.saturating_add(part(series.reserved_minor, 0)?);
         Ok(())
     }
@@ -178,14 +251,14 @@ impl Sums for Tx<'_> {
             return Ok(sum);
         }
         let mut statement = self.sql.prepare_cached(
-            "SELECT id, reserved_minor, settled_minor, settled_count, begun_count, newest_at, merchant, category, mcc, agent
-             FROM series WHERE currency = ?1 AND merchant <> '' AND merchant >= ?2 AND merchant < ?3",
+            "SELECT id, reserved_minor, settled_minor, settled_count, begun_count, newest_at, unresolved_minor,
+             merchant, category, mcc, agent FROM series WHERE currency = ?1 AND merchant <> '' AND merchant >= ?2 AND merchant < ?3",
         )?;
         let (first, last) = scope.merchant_range();
         let mut rows = statement.query(params![currency.code(), first, last])?;
         while let Some(row) = rows.next()? {
             let text = |index| row.get_ref(index)?.as_str().map_err(rusqlite::Error::from);
-            if scope.covers(text(6)?, text(7)?, text(8)?, text(9)?) {
+            if scope.covers(text(7)?, text(8)?, text(9)?, text(10)?) {
                 self.add_window(&mut sum, &Series::read(row)?, since)?;
             }
         }
@@ -194,8 +267,20 @@ impl Sums for Tx<'_> {
 }
 
 impl Series {
+    /// Holds back `change_minor` more. Settling must never fail, so the room for it is made sure of here.
+    fn hold(&mut self, change_minor: i64) -> Option<()> {
+        self.reserved_minor = self.reserved_minor.checked_add(change_minor)?;
+        let spent = self.totals.settled_minor.checked_add(self.totals.unresolved_minor)?;
+        spent.checked_add(self.reserved_minor).map(|_| ())
+    }
+
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let totals = Totals { settled_minor: row.get(2)?, settled_count: row.get(3)?, begun_count: row.get(4)? };
+        let totals = Totals {
+            settled_minor: row.get(2)?,
+            settled_count: row.get(3)?,
+            begun_count: row.get(4)?,
+            unresolved_minor: row.get(6)?,
+        };
         Ok(Self { id: row.get(0)?, reserved_minor: row.get(1)?, totals, newest_at: row.get(5)? })
     }
 }

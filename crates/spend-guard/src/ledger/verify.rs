@@ -10,7 +10,7 @@ use super::store::{Failed, Tx};
 use super::totals::series_keys;
 use super::{Artefact, Ledger};
 use crate::error::LedgerError;
-use crate::intent::{Intent, IntentId, State, Step};
+use crate::intent::{Intent, IntentId};
 
 /// A ledger that was found whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -61,7 +61,7 @@ pub enum Broken {
     Totals {
         /// The number of the series.
         series: i64,
-        /// `row`, `reserved_minor`, `settled_minor`, `settled_count`, `totals`.
+        /// `row`, `reserved_minor`, `settled_minor`, `settled_count`, `unresolved_minor`, `totals`.
         what: &'static str,
     },
 }
@@ -231,7 +231,6 @@ impl Tx<'_> {
             let same = |index: usize, wanted: Option<&str>| {
                 row.get_ref(index).is_ok_and(|column| column.as_str_or_null() == Ok(wanted))
             };
-            let releasable = intent.state.after(Step::Expire).is_some();
             let is_told = same(2, Some(intent.identity.as_str()))
                 && same(3, Some(intent.state.as_str()))
                 && row.get(4) == Ok(!intent.state.is_final())
@@ -239,20 +238,23 @@ impl Tx<'_> {
                 && same(6, intent.declaration.as_ref().map(|declaration| declaration.reference.as_str()))
                 && same(7, intent.mandate.as_ref().map(|mandate| mandate.mandate_id.as_str()))
                 && same(8, Some(&intent.idempotency_key))
-                && row.get(9) == Ok(releasable.then_some(intent.expires_at));
+                && row.get(9) == Ok(intent.lapses_at());
             if !is_told || intent.id.as_str() != id {
                 return Err(Broken::Intent(id).into());
             }
             count += 1;
-            if !intent.reserved && intent.state != State::Settled {
+            if !intent.reserved && intent.settled_at.is_none() && intent.unresolved_minor == 0 {
                 continue;
             }
             for key in series_keys(&intent) {
                 let series = self.series_id(key)?.ok_or(Broken::Totals { series: 0, what: "row" })?;
                 let sums = sums.entry(series).or_default();
-                match intent.settled_at {
-                    Some(at) => sums.settled.push((at, intent.amount_minor)),
-                    None => sums.reserved = sums.reserved.saturating_add(intent.amount_minor),
+                sums.reserved = sums.reserved.saturating_add(intent.held_back_minor());
+                if let Some(at) = intent.settled_at {
+                    sums.settled.push((at, intent.amount_minor));
+                }
+                if intent.unresolved_minor > 0 {
+                    sums.unresolved.push((intent.presented_at.unwrap_or(intent.updated_at), intent.unresolved_minor));
                 }
             }
         }
@@ -262,21 +264,23 @@ impl Tx<'_> {
     fn verify_totals(&self, mut sums: HashMap<i64, Sums>) -> Result<(), Stop> {
         let mut series = self
             .sql
-            .prepare("SELECT id, reserved_minor, settled_minor, settled_count, begun_count, newest_at FROM series")?;
+            .prepare("SELECT id, reserved_minor, settled_minor, settled_count, begun_count, newest_at, unresolved_minor FROM series")?;
         let mut totals = self.sql.prepare(
-            "SELECT at, settled_minor, settled_count, begun_count FROM totals WHERE series = ?1 ORDER BY at",
+            "SELECT at, settled_minor, settled_count, begun_count, unresolved_minor FROM totals WHERE series = ?1 ORDER BY at",
         )?;
         let mut rows = series.query([])?;
         while let Some(row) = rows.next()? {
             let (series, reserved): (i64, i64) = (row.get(0)?, row.get(1)?);
-            let Sums { reserved: wanted, mut settled } = sums.remove(&series).unwrap_or_default();
+            let Sums { reserved: wanted, mut settled, mut unresolved } = sums.remove(&series).unwrap_or_default();
             let wrong = |what| Stop::from(Broken::Totals { series, what });
             if u64::try_from(reserved) != Ok(wanted) {
                 return Err(wrong("reserved_minor"));
             }
             settled.sort_unstable();
+            unresolved.sort_unstable();
             let mut settled = settled.into_iter().peekable();
-            let (mut minor, mut count, mut last) = (0u64, 0u64, [0; 4]);
+            let mut unresolved = unresolved.into_iter().peekable();
+            let (mut minor, mut count, mut open, mut last) = (0u64, 0u64, 0u64, [0; 5]);
             let mut rows = totals.query([series])?;
             while let Some(row) = rows.next()? {
                 let at: i64 = row.get(0)?;
@@ -284,16 +288,22 @@ impl Tx<'_> {
                     minor = minor.saturating_add(amount);
                     count += 1;
                 }
+                while let Some((_, amount)) = unresolved.next_if(|(presented_at, _)| *presented_at <= at) {
+                    open = open.saturating_add(amount);
+                }
+                if u64::try_from(row.get::<_, i64>(4)?) != Ok(open) {
+                    return Err(wrong("unresolved_minor"));
+                }
                 if u64::try_from(row.get::<_, i64>(1)?) != Ok(minor) {
                     return Err(wrong("settled_minor"));
                 }
                 if u64::try_from(row.get::<_, i64>(2)?) != Ok(count) {
                     return Err(wrong("settled_count"));
                 }
-                last = [row.get(1)?, row.get(2)?, row.get(3)?, at];
+                last = [row.get(1)?, row.get(2)?, row.get(3)?, at, row.get(4)?];
             }
-            let ends = [row.get::<_, i64>(2)?, row.get(3)?, row.get(4)?, row.get(5)?];
-            if settled.next().is_some() || last != ends {
+            let ends = [row.get::<_, i64>(2)?, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?];
+            if settled.next().is_some() || unresolved.next().is_some() || last != ends {
                 return Err(wrong("totals"));
             }
         }
@@ -309,4 +319,5 @@ impl Tx<'_> {
 struct Sums {
     reserved: u64,
     settled: Vec<(i64, u64)>,
+    unresolved: Vec<(i64, u64)>,
 }

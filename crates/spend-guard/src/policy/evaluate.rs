@@ -98,6 +98,15 @@ pub(crate) struct Sum {
     pub(crate) settled_count: u64,
     pub(crate) begun_count: u64,
     pub(crate) reserved_minor: u64,
+    /// What may have been paid within the window.
+    pub(crate) unresolved_minor: u64,
+}
+
+impl Sum {
+    /// All that counts against a budget.
+    pub(crate) fn counted_minor(&self) -> u64 {
+        self.settled_minor.saturating_add(self.unresolved_minor).saturating_add(self.reserved_minor)
+    }
 }
 
 /// Where the sums come from.
@@ -215,7 +224,7 @@ impl Policy {
         for (window, seconds, limit) in limits.map(Limits::budgets).into_iter().flatten() {
             let Some(limit) = limit else { continue };
             let sum = sums.sum(currency, &everything, sums.now().saturating_sub(seconds))?;
-            let before = sum.settled_minor.saturating_add(sum.reserved_minor);
+            let before = sum.counted_minor();
             let threshold = u128::from(limit) * u128::from(rules.alerts.budget_percent);
             let reaches = |minor: u64| u128::from(minor) * 100 >= threshold;
             if !reaches(before) && reaches(before.saturating_add(amount)) {
@@ -294,7 +303,7 @@ impl Findings {
         for (window, seconds, limit) in limits.budgets() {
             let Some(limit) = limit else { continue };
             let sum = sums.sum(request.currency, scope, sums.now().saturating_sub(seconds))?;
-            let others = sum.settled_minor.saturating_add(sum.reserved_minor.saturating_sub(request.own_minor));
+            let others = sum.counted_minor().saturating_sub(request.own_minor);
             let would_be = others.saturating_add(amount);
             if would_be > limit {
                 let currency = request.currency;

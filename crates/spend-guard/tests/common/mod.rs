@@ -95,13 +95,15 @@ pub(crate) fn claim(begun: Begun) -> Claim {
 }
 
 pub(crate) fn mandate(id: &str) -> Mandate {
-    Mandate { mandate_id: id.to_owned(), cap_minor: 1_000_000, expires_at: START + 900 }
+    Mandate { mandate_id: id.to_owned(), cap_minor: 1, expires_at: START + 900 }
 }
 
 pub(crate) fn authorize(claim: &mut Claim) {
     claim.offers_verified(Offers::Verified { digest: "digest" }).unwrap();
     let id = format!("mandate_{}", claim.intent().id);
-    claim.mandate_held(mandate(&id), "jwt~disclosure~").unwrap();
+    let (cap_minor, expires_at) = (claim.intent().amount_minor, claim.intent().updated_at + 900);
+    let mandate = Mandate { mandate_id: id, cap_minor, expires_at };
+    assert_eq!(claim.mandate_held(mandate, "jwt~disclosure~", None).unwrap(), spend_guard::Next::Go);
 }
 
 pub(crate) fn settlement() -> Settlement {
