@@ -2,7 +2,7 @@ use core::fmt;
 
 use jose::{InvalidJwk, JwsError, SignError};
 
-use crate::{InvalidMoney, InvalidUrl, JournalError, StoreError, TransportError};
+use crate::{InvalidMoney, InvalidUrl, JournalError, StoreError, TransportError, remote, untrusted};
 
 /// What went wrong, split by whose turn it is to mend it.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +54,7 @@ impl Error {
 
     /// A stable name for the failure, in snake case. `docs/errors.md` lists them.
     #[must_use]
-    pub fn code(&self) -> &str {
+    pub fn code(&self) -> &'static str {
         match self {
             Self::Misuse(misuse) => misuse.code(),
             Self::Local(LocalError::Store(_)) => "store_failed",
@@ -298,21 +298,47 @@ impl fmt::Display for Stage {
     }
 }
 
-/// An error answer (RFC 6749 §5.2 and the like). The code is kept only if it is made of printable ASCII and is at most
-/// 64 characters long; a description is kept cut to 200 characters without control characters, and is untrusted text.
+/// An error answer (RFC 6749 §5.2 and the like).
+///
+/// Its code counts only where the protocol lists it for the request. Any other, if it reads like a code at all, is kept as
+/// [`ServerError::untrusted_code`]; a description is kept cut to 200 characters without control characters. Both are a
+/// stranger's words, and no message has them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerError {
     stage: Stage,
     status: u16,
-    code: Option<String>,
+    code: RemoteCode,
     description: Option<String>,
+}
+
+/// The `error` member of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum RemoteCode {
+    /// One that the protocol lists for the request.
+    Listed(&'static str),
+    /// Another, where it reads like a code.
+    Unlisted(Option<String>),
+    /// There is none.
+    Absent,
 }
 
 impl ServerError {
     pub(crate) fn new(stage: Stage, status: u16, code: Option<&str>, description: Option<&str>) -> Self {
-        let code = code.filter(|code| (1..=64).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_graphic()));
-        let description = description.map(|text| crate::untrusted::clean(text, 200));
-        Self { stage, status, code: code.map(str::to_owned), description }
+        let code = match code {
+            None => RemoteCode::Absent,
+            Some(code) => match remote::listed(stage, code) {
+                Some(listed) => RemoteCode::Listed(listed),
+                None => RemoteCode::Unlisted(untrusted::code(code).map(str::to_owned)),
+            },
+        };
+        let description = description.map(|text| untrusted::clean(text, 200)).filter(|text| !text.is_empty());
+        Self { stage, status, code, description }
+    }
+
+    /// One whose [`Error::code`] was recorded.
+    pub(crate) fn recorded(stage: Stage, status: u16, code: &str) -> Self {
+        let code = remote::listed(stage, code).map_or(RemoteCode::Unlisted(None), RemoteCode::Listed);
+        Self { stage, status, code, description: None }
     }
 
     /// Which request was answered.
@@ -327,10 +353,23 @@ impl ServerError {
         self.status
     }
 
-    /// The `error` member of the body.
+    /// The `error` member of the body, if the protocol lists this code for the request.
     #[must_use]
-    pub fn error(&self) -> Option<&str> {
-        self.code.as_deref()
+    pub fn error(&self) -> Option<&'static str> {
+        match self.code {
+            RemoteCode::Listed(code) => Some(code),
+            RemoteCode::Unlisted(_) | RemoteCode::Absent => None,
+        }
+    }
+
+    /// The `error` member of the body where the protocol does not list it: at most 64 letters, digits, `.`, `_`, `:` and `-`
+    /// from a stranger.
+    #[must_use]
+    pub fn untrusted_code(&self) -> Option<&str> {
+        match &self.code {
+            RemoteCode::Unlisted(code) => code.as_deref(),
+            RemoteCode::Listed(_) | RemoteCode::Absent => None,
+        }
     }
 
     /// The `error_description` member: text from a stranger.
@@ -339,19 +378,25 @@ impl ServerError {
         self.description.as_deref()
     }
 
-    fn code(&self) -> &str {
-        self.code.as_deref().unwrap_or("server_error")
+    /// The listed code, else our own for a refusal.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self.code {
+            RemoteCode::Listed(code) => code,
+            RemoteCode::Unlisted(_) => remote::refused(self.stage),
+            RemoteCode::Absent => remote::NO_CODE,
+        }
     }
 
     fn is_retryable(&self) -> bool {
-        self.status >= 500 || self.status == 429 || self.code.as_deref() == Some("temporarily_unavailable")
+        self.status >= 500 || self.status == 429 || self.error() == Some("temporarily_unavailable")
     }
 }
 
 impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} failed: {}", self.stage, self.status)?;
-        match &self.code {
+        match self.error() {
             Some(code) => write!(f, " {code}"),
             None => Ok(()),
         }

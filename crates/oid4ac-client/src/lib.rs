@@ -76,6 +76,7 @@ mod presentation;
 mod presented;
 mod profile;
 mod registration;
+mod remote;
 mod secret;
 mod send;
 mod signed;
@@ -113,7 +114,7 @@ pub use store::{
     SessionLock, Store, StoreError, WalletSession,
 };
 pub use system::{SystemClock, SystemRng};
-pub use untrusted::clean;
+pub use untrusted::{clean, is_identifier};
 pub use wallet::{
     AgentRevocation, AuditEntry, AuditPage, AuditQuery, Cascade, ChainReport, Disputes, DsarAnswer, DsarRight,
     GivenToken, Granted, HeadVerdict, LoggedOut, PaymentRow, PaymentStatus, Payments, PrincipalToken,

@@ -117,7 +117,7 @@ impl Client {
                 }
                 Reading::Refused => {
                     let error = answer.server_error();
-                    let code = error.error().unwrap_or_default().to_owned();
+                    let code = error.code().to_owned();
                     journal.record(Step::Refused { status: error.status(), code })?;
                     return Err(error.into());
                 }

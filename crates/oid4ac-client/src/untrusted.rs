@@ -7,6 +7,18 @@ pub fn clean(text: &str, max_chars: usize) -> String {
     text.chars().filter(|c| !is_deceptive(*c)).take(max_chars).collect()
 }
 
+/// `text`, if it is made like a code: 1 to 64 characters of an identifier.
+pub(crate) fn code(text: &str) -> Option<&str> {
+    is_identifier(text).then_some(text).filter(|text| text.len() <= 64)
+}
+
+/// Whether `text` is made like an identifier: 1 to 128 ASCII letters, digits, `.`, `_`, `:` and `-`.
+#[must_use]
+pub fn is_identifier(text: &str) -> bool {
+    let belongs = |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'.' | b'_' | b':' | b'-');
+    (1..=128).contains(&text.len()) && text.bytes().all(belongs)
+}
+
 /// Whether a character is not seen, or changes how others are seen.
 pub(crate) fn is_deceptive(c: char) -> bool {
     c.is_control()

@@ -27,7 +27,7 @@ use self::journal::{AskHuman, IntentJournal};
 pub(crate) use self::signatures::Signatures;
 use crate::agent::Agent;
 use crate::approval;
-use crate::errors::Refusal;
+use crate::errors::{Code, Refusal};
 use crate::tools::Name;
 use crate::waiting::Waiting;
 
@@ -167,7 +167,7 @@ async fn attempt(call: &Call<'_>, policy: &Policy, reply: &mut Option<Reply>) ->
     };
     let was_in_flight = journal.intent().state.is_in_flight();
     let Some(key) = journal.idempotency_key() else {
-        return Err(with_intent(Refusal::new("ledger_failed", "the intent's idempotency key is damaged"), &journal));
+        return Err(with_intent(Refusal::new(Code::LedgerFailed, "the intent's idempotency key is damaged"), &journal));
     };
     match drive(call, &key, &journal, reply.take()).await {
         Ok(Driven::AskClient(question)) => Ok(Attempt::Ran(Ran::AskClient(question))),
@@ -184,14 +184,15 @@ async fn attempt(call: &Call<'_>, policy: &Policy, reply: &mut Option<Reply>) ->
         }
         Ok(Driven::To(Outcome::Declined)) => Err(with_intent(Refusal::declined(), &journal)),
         Ok(Driven::To(Outcome::ConsentExpired)) => {
-            let refusal = Refusal::new("consent_expired", "nobody decided in time; no money moved");
-            journal.close(refusal.code(), "nobody decided in time");
+            let refusal = Refusal::new(Code::ConsentExpired, "nobody decided in time; no money moved");
+            journal.close(refusal.code().as_str(), "nobody decided in time");
             Err(with_intent(refusal, &journal))
         }
         Ok(Driven::To(Outcome::Unknown(in_flight))) => unknown(call, &journal, in_flight).map(Attempt::from),
-        Ok(Driven::To(_)) => {
-            Err(with_intent(Refusal::new("unexpected_outcome", "the client gave an outcome not known here"), &journal))
-        }
+        Ok(Driven::To(_)) => Err(with_intent(
+            Refusal::new(Code::UnexpectedOutcome, "the client gave an outcome not known here"),
+            &journal,
+        )),
         Err(error) if said_by_journal::<AskHuman>(&error).is_some() => match journal.into_claim() {
             Some(claim) => put_question(claim, call, policy),
             None => Err(Refusal::from_client(call.tool, &error)),
@@ -329,8 +330,8 @@ fn denied(denial: &Denial) -> Refusal {
 pub(crate) fn stopped(evaluation: &Evaluation) -> Refusal {
     let finding = evaluation.findings.iter().find(|finding| finding.verdict == Verdict::Deny);
     let refusal = match finding {
-        Some(finding) => Refusal::new(&finding.code, &finding.message),
-        None => Refusal::new("payments_stopped", "payments are stopped on this machine"),
+        Some(finding) => Refusal::new(Code::of_finding(finding), &finding.message),
+        None => Refusal::new(Code::PaymentsStopped, "payments are stopped on this machine"),
     };
     refusal.with("findings", findings(evaluation))
 }
@@ -342,13 +343,13 @@ fn findings(evaluation: &Evaluation) -> Value {
 
 /// The human said no here.
 fn rejected(intent: &Intent) -> Refusal {
-    let refusal = Refusal::new("approval_rejected", "the person said no to this purchase; no money moved");
+    let refusal = Refusal::new(Code::ApprovalRejected, "the person said no to this purchase; no money moved");
     about(refusal, intent)
 }
 
 fn in_progress(intent: &Intent) -> Refusal {
     let refusal =
-        Refusal::new("intent_in_progress", "this purchase is being made by another call; it is not made twice");
+        Refusal::new(Code::IntentInProgress, "this purchase is being made by another call; it is not made twice");
     about(refusal.retryable(true), intent)
 }
 
@@ -356,7 +357,7 @@ fn in_progress(intent: &Intent) -> Refusal {
 pub(crate) fn other_key(intent: &Intent) -> Refusal {
     let sentence = "a mandate keeps the idempotency_key that it was first presented under, and the payment in context has \
                     this mandate or this key already; nothing was sent";
-    let refusal = about(Refusal::new("idempotency_conflict", sentence), intent);
+    let refusal = about(Refusal::new(Code::IdempotencyConflict, sentence), intent);
     let next_step = "Call again without idempotency_key: the one stored with the mandate is used.";
     refusal.with("sent", false).with("next_step", next_step)
 }
@@ -382,20 +383,20 @@ pub(crate) fn about(refusal: Refusal, intent: &Intent) -> Refusal {
 
 pub(crate) fn ledger_failed(error: &LedgerError) -> Refusal {
     let code = match error {
-        LedgerError::Invalid(_) => "invalid_arguments",
-        LedgerError::OtherKey { .. } => "idempotency_conflict",
-        LedgerError::Busy { .. } => "ledger_busy",
-        LedgerError::Frozen(_) => "frozen",
-        LedgerError::InProgress(_) => "intent_in_progress",
-        LedgerError::NoSuchIntent(_) => "no_such_intent",
-        LedgerError::IllegalStep { .. } => "illegal_step",
-        LedgerError::ApprovalMissing(_) => "approval_missing",
-        LedgerError::AlreadyApproved(_) => "already_approved",
-        LedgerError::ApprovalExpired(_) => "approval_expired",
-        LedgerError::ApprovalMismatch { .. } => "approval_mismatch",
-        LedgerError::TicketSpent(_) => "request_state_spent",
-        LedgerError::DeclarationMismatch { .. } => "declaration_mismatch",
-        _ => "ledger_failed",
+        LedgerError::Invalid(_) => Code::InvalidArguments,
+        LedgerError::OtherKey { .. } => Code::IdempotencyConflict,
+        LedgerError::Busy { .. } => Code::LedgerBusy,
+        LedgerError::Frozen(_) => Code::Frozen,
+        LedgerError::InProgress(_) => Code::IntentInProgress,
+        LedgerError::NoSuchIntent(_) => Code::NoSuchIntent,
+        LedgerError::IllegalStep { .. } => Code::IllegalStep,
+        LedgerError::ApprovalMissing(_) => Code::ApprovalMissing,
+        LedgerError::AlreadyApproved(_) => Code::AlreadyApproved,
+        LedgerError::ApprovalExpired(_) => Code::ApprovalExpired,
+        LedgerError::ApprovalMismatch { .. } => Code::ApprovalMismatch,
+        LedgerError::TicketSpent(_) => Code::RequestStateSpent,
+        LedgerError::DeclarationMismatch { .. } => Code::DeclarationMismatch,
+        _ => Code::LedgerFailed,
     };
     Refusal::new(code, &error.to_string()).retryable(matches!(error, LedgerError::Busy { .. }))
 }
