@@ -2,7 +2,7 @@ use core::fmt;
 
 use jose::{InvalidJwk, JwsError, SignError};
 
-use crate::{InvalidMoney, InvalidUrl, JournalError, StoreError, TransportError, remote, untrusted};
+use crate::{InvalidMoney, InvalidUrl, JournalError, StoreError, TransportError, remote, untrusted, words};
 
 /// What went wrong, split by whose turn it is to mend it.
 #[derive(Debug, thiserror::Error)]
@@ -533,11 +533,11 @@ impl fmt::Display for Artefact {
     }
 }
 
-/// The rule that was broken.
+/// The rule that was broken, in our own words: no message has a peer's.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Why {
-    /// Not the JSON that belongs there. The path of the member at fault, where there is one.
+    /// Not the JSON that belongs there: where.
     #[error("its JSON is not as expected at `{0}`")]
     Json(String),
     /// A member is missing or malformed.
@@ -547,8 +547,8 @@ pub enum Why {
     #[error("`{0}` is not the one expected")]
     Mismatch(&'static str),
     /// The JWS does not hold.
-    #[error(transparent)]
-    Jws(#[from] JwsError),
+    #[error("{}", words::Jws(.0))]
+    Jws(JwsError),
     /// A field without which nothing proves whose words these are.
     #[error("missing signed field {0:?}")]
     Unsigned(&'static str),
@@ -556,11 +556,11 @@ pub enum Why {
     #[error(transparent)]
     Jwk(#[from] InvalidJwk),
     /// The SD-JWT does not hold.
-    #[error(transparent)]
-    SdJwt(#[from] sd_jwt::VerifyError),
+    #[error("{}", words::SdJwt(.0))]
+    SdJwt(sd_jwt::VerifyError),
     /// The HTTP message signature does not hold.
-    #[error(transparent)]
-    HttpSignature(#[from] http_sig::VerifyError),
+    #[error("{}", words::HttpSignature(.0))]
+    HttpSignature(http_sig::VerifyError),
     /// No key of the peer's set has the `kid`.
     #[error("no key of the signer's JWK set has its kid")]
     UnknownKey,
@@ -605,6 +605,25 @@ pub enum Why {
     /// The compressed list does not decode.
     #[error("its encoded list does not decode")]
     EncodedList,
+}
+
+// By hand: a source would be told beside the message, and has the peer's words in it.
+impl From<JwsError> for Why {
+    fn from(error: JwsError) -> Self {
+        Self::Jws(error)
+    }
+}
+
+impl From<sd_jwt::VerifyError> for Why {
+    fn from(error: sd_jwt::VerifyError) -> Self {
+        Self::SdJwt(error)
+    }
+}
+
+impl From<http_sig::VerifyError> for Why {
+    fn from(error: http_sig::VerifyError) -> Self {
+        Self::HttpSignature(error)
+    }
 }
 
 /// What an authorization server's metadata lacks.

@@ -86,6 +86,7 @@ mod system;
 mod token;
 mod untrusted;
 mod wallet;
+mod words;
 
 pub use crate::http::{HttpClient, Limits, ReqwestClient, Sending, TransportError};
 pub use address::AddressPolicy;
@@ -114,7 +115,7 @@ pub use store::{
     SessionLock, Store, StoreError, WalletSession,
 };
 pub use system::{SystemClock, SystemRng};
-pub use untrusted::{clean, is_identifier};
+pub use untrusted::{clean, is_identifier, is_time};
 pub use wallet::{
     AgentRevocation, AuditEntry, AuditPage, AuditQuery, Cascade, ChainReport, Disputes, DsarAnswer, DsarRight,
     GivenToken, Granted, HeadVerdict, LoggedOut, PaymentRow, PaymentStatus, Payments, PrincipalToken,
