@@ -108,6 +108,7 @@ pub use origin::{Endpoint, InvalidUrl, Origin};
 pub use outcome::{Consent, HeldMandate, InFlight, Outcome, Payment, Settlement, Verdict};
 pub use presented::PresentedMandate;
 pub use registration::{RegisterRequest, Registered};
+pub use remote::listed as listed_code;
 pub use secret::{AccessToken, Code, CodeVerifier, RefreshToken, SetupToken, State};
 pub use status_list::{InvalidStatusList, StatusList};
 pub use store::{
@@ -115,7 +116,7 @@ pub use store::{
     SessionLock, Store, StoreError, WalletSession,
 };
 pub use system::{SystemClock, SystemRng};
-pub use untrusted::{clean, is_identifier, is_time};
+pub use untrusted::{clean, is_identifier, is_time, is_url_at};
 pub use wallet::{
     AgentRevocation, AuditEntry, AuditPage, AuditQuery, Cascade, ChainReport, Disputes, DsarAnswer, DsarRight,
     GivenToken, Granted, HeadVerdict, LoggedOut, PaymentRow, PaymentStatus, Payments, PrincipalToken,

@@ -5,8 +5,9 @@
 
 use crate::Stage;
 
-/// The code, if the protocol lists it for this request.
-pub(crate) fn listed(stage: Stage, code: &str) -> Option<&'static str> {
+/// The code of an error answer, if the protocol lists it for this request.
+#[must_use]
+pub fn listed(stage: Stage, code: &str) -> Option<&'static str> {
     let lists: &[&[&'static str]] = match stage {
         Stage::Register => &[ANY, REGISTRATION],
         Stage::Par | Stage::Authorize | Stage::Poll | Stage::Token | Stage::Revoke => &[ANY, AUTHORIZATION, DPOP],

@@ -69,7 +69,13 @@ pub(crate) fn url(text: &str) -> Option<Endpoint> {
 
 /// `text`, if it is a URL at `origin`.
 pub(crate) fn url_at<'a>(origin: &Origin, text: &'a str) -> Option<&'a str> {
-    url(text).is_some_and(|endpoint| endpoint.origin() == origin).then_some(text)
+    is_url_at(origin.as_str(), text).then_some(text)
+}
+
+/// Whether `text` is a URL at `origin`, with no characters but those of RFC 3986.
+#[must_use]
+pub fn is_url_at(origin: &str, text: &str) -> bool {
+    url(text).is_some_and(|endpoint| endpoint.origin().as_str() == origin)
 }
 
 /// `text`, if it is a compact JWS by its characters. Whether it holds is another matter.

@@ -389,7 +389,8 @@ impl<'a> RawEntry<'a> {
     }
 
     fn shown(&self) -> AuditEntry {
-        let value = |name: &str| self.members.get(name).map(Node::to_value).unwrap_or_default();
+        let value =
+            |name: &str| self.members.get(name).map(Node::to_value).filter(Value::is_object).unwrap_or_default();
         let (mut actor, mut payload) = (value("actor"), value("payload"));
         clean_values(&mut actor);
         clean_values(&mut payload);

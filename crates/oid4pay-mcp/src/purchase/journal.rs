@@ -6,6 +6,7 @@ use oid4ac_client::{Error, Evidence, IdempotencyKey, Journal, JournalError, Prog
 use spend_guard::{Artefact, Claim, Intent, Ledger, LedgerError, Mandate, Next, Offers, ReceiptVerdict, Settlement};
 
 use super::Signatures;
+use crate::shown::SAID_BY_MERCHANT;
 
 /// The journal of one intent.
 ///
@@ -107,7 +108,7 @@ impl<'a> IntentJournal<'a> {
             Step::Presenting { presentation } => claim.presenting(presentation).map_err(failed),
             Step::Settled(settlement) => claim.settled(&guards(settlement)).map_err(failed),
             Step::Refused { status, code } => {
-                let message = format!("the merchant answered {status} {code}");
+                let message = format!("{SAID_BY_MERCHANT}{status} {code}");
                 claim.refused(code, &message).map_err(failed)
             }
             Step::Unknown { reason } => claim.unknown(reason, "the merchant's answer was not received").map_err(failed),

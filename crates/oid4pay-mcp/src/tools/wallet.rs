@@ -107,9 +107,14 @@ pub(super) async fn list_agents(
         || client.wallet_agents(redirect_uri),
         |list| {
             let active = list.agents.iter().filter(|agent| agent.status == "active").count();
-            let sentence =
+            let mut sentence =
                 format!("The person has {}, {active} of them active.", counted(list.agents.len(), "agent", "agents"));
-            success(json!(list), sentence, None)
+            if list.agents_omitted > 0 {
+                sentence.push_str(&format!(" {} more have no usable client_id and are left out.", list.agents_omitted));
+            }
+            let mut output = json!(list);
+            output["untrusted_fields"] = json!(["agents[].client_name", "agents[].purpose"]);
+            success(output, sentence, None)
         },
     )
     .await
