@@ -15,7 +15,7 @@ use crate::send::{Answer, Call};
 use crate::store::PendingAuthorization;
 use crate::{
     Artefact, CheckedOffers, Client, Consent, Endpoint, Error, LineItem, Misbehaviour, Misuse, Order, ServerError,
-    Stage, Why,
+    Stage, Why, untrusted,
 };
 
 /// How an authorization stands.
@@ -206,7 +206,7 @@ impl Client {
         verifier: CodeVerifier,
     ) -> Result<Authorization, Error> {
         let reply: ConsentReply = answer.json(Artefact::AuthorizationResponse)?;
-        let page = Endpoint::parse(&reply.consent_url).map_err(|_| refused(Why::Member("consent_url")))?;
+        let page = untrusted::url(&reply.consent_url).ok_or_else(|| refused(Why::Member("consent_url")))?;
         let issuer = self.inner.issuer.origin();
         if page.origin() != issuer && self.inner.portal.as_ref() != Some(page.origin()) {
             return Err(refused(Why::Origin("consent_url")).into());
@@ -220,7 +220,7 @@ impl Client {
         }
         let consent = Consent {
             url: reply.consent_url,
-            mode: crate::untrusted::clean(&reply.consent_mode, 16),
+            mode: MODES.iter().find(|mode| **mode == reply.consent_mode).map_or("other", |mode| mode).to_owned(),
             expires_at: self.now() + reply.expires_in.clamp(1, MAX_CONSENT_SECONDS),
             interval_seconds: reply.interval.clamp(1, MAX_INTERVAL_SECONDS),
         };
@@ -395,6 +395,8 @@ fn refused(why: Why) -> Misbehaviour {
     Misbehaviour::new(Artefact::AuthorizationResponse, why)
 }
 
+/// The ways of asking that there are.
+const MODES: [&str; 3] = ["auto", "dashboard", "scan"];
 const MAX_REQUEST_URI: usize = 2048;
 const MAX_CONSENT_SECONDS: i64 = 3600;
 const MAX_INTERVAL_SECONDS: u64 = 60;

@@ -11,14 +11,14 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::money::MAX_MINOR;
 use crate::send::{Answer, Call};
 use crate::signed::Signed;
-use crate::untrusted::{clean, is_deceptive};
+use crate::untrusted::{self, clean, is_deceptive};
 use crate::{Artefact, Client, Currency, Endpoint, Error, Limits, Misbehaviour, Origin, Stage, Verdict, Why, profile};
 
 /// An article of a catalog whose signature holds. What its texts say is the merchant's word, and no more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct CatalogItem {
-    /// The stock keeping unit, as the merchant writes it.
+    /// The stock keeping unit. An article whose SKU is no identifier is passed over: it could not be named safely.
     pub sku: String,
     /// A title: text from a stranger, cut to 200 characters and without any that deceive the eye.
     pub title: String,
@@ -34,7 +34,8 @@ pub struct CatalogItem {
     /// Where it is sent (ISO 3166-1 alpha-2); `None` where the merchant does not say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ships_to: Option<Vec<String>>,
-    /// Where its offer is.
+    /// Where its offer is: a URL at the merchant's origin. In a [`Catalog`], one that is not is left out; an article to be
+    /// bought keeps it, and is refused for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offer_url: Option<String>,
 }
@@ -121,7 +122,7 @@ impl Client {
             signature: field("signature")?,
             signature_input: field("signature-input")?,
             content_digest: field("content-digest")?,
-            items: read_items(answer.body())?,
+            items: read_items(answer.body(), merchant)?,
             verdict,
         })
     }
@@ -148,7 +149,7 @@ impl Client {
                 let better = |best: &CatalogItem| {
                     (item.unit_price_minor, item.sku.as_ref()) < (best.unit_price_minor, &best.sku)
                 };
-                if wanted.fits(item) && best.as_ref().is_none_or(better) {
+                if item.has_names() && wanted.fits(item) && best.as_ref().is_none_or(better) {
                     best = Some(item.to_owned());
                 }
             })?;
@@ -176,9 +177,8 @@ impl Client {
     }
 
     async fn verify_page(&self, merchant: &Origin, signed: &Signed<'_>) -> Result<Verdict, Error> {
-        let (verified, _) = self.verify_signed(&catalog_verifier()?, merchant, signed, Artefact::Catalog).await?;
-        let alg = http_sig::alg_name(verified.alg()).to_owned();
-        Ok(Verdict::Verified { kid: verified.keyid().to_owned(), alg })
+        let (verified, jwk) = self.verify_signed(&catalog_verifier()?, merchant, signed, Artefact::Catalog).await?;
+        Ok(Verdict::by_signature(&verified, jwk.key()))
     }
 
     /// Verifies a catalog that somebody else handed on, from the exact bytes that the merchant signed.
@@ -210,7 +210,7 @@ impl Client {
             signature: fields.signature.clone(),
             signature_input: fields.signature_input.clone(),
             content_digest: fields.content_digest.clone(),
-            items: read_items(body)?,
+            items: read_items(body, merchant)?,
             verdict,
         })
     }
@@ -250,9 +250,16 @@ fn catalog_verifier() -> Result<Verifier, Error> {
     Ok(verifier)
 }
 
-fn read_items(body: &[u8]) -> Result<Vec<CatalogItem>, Error> {
+/// The articles of a page, to be shown.
+fn read_items(body: &[u8], merchant: &Origin) -> Result<Vec<CatalogItem>, Error> {
     let mut items = Vec::new();
-    Page::read(body, |item| items.push(item.to_owned()))?;
+    Page::read(body, |item| {
+        if item.has_names() {
+            let mut item = item.to_owned();
+            item.offer_url = item.offer_url.filter(|url| untrusted::url_at(merchant, url).is_some());
+            items.push(item);
+        }
+    })?;
     Ok(items)
 }
 
@@ -282,12 +289,19 @@ impl Item<'_> {
             sku: self.sku.clone().into_owned(),
             title: self.title.as_ref().map_or_else(String::new, shown),
             unit_price_minor: self.unit_price_minor,
-            currency: clean(&self.currency, 3),
+            currency: self.currency.clone().into_owned(),
             in_stock: self.in_stock,
             category: self.category.as_ref().map(shown),
-            ships_to: self.ships_to.as_ref().map(|list| list.iter().map(|country| clean(country, 2)).collect()),
-            offer_url: self.offer_url.as_ref().map(|url| clean(url, MAX_URL)),
+            ships_to: self.ships_to.as_ref().map(|list| {
+                list.iter().filter(|country| is_letters(country, 2)).map(|country| country.to_string()).collect()
+            }),
+            offer_url: self.offer_url.as_ref().map(|url| url.clone().into_owned()),
         }
+    }
+
+    /// Whether SKU and currency are made like what they are.
+    fn has_names(&self) -> bool {
+        untrusted::is_identifier(&self.sku) && is_letters(&self.currency, 3)
     }
 
     fn is_sound(&self) -> bool {
@@ -372,13 +386,16 @@ impl<'de, F: FnMut(&Item<'_>)> Visitor<'de> for Items<'_, F> {
     }
 }
 
+fn is_letters(text: &str, count: usize) -> bool {
+    text.len() == count && text.bytes().all(|octet| octet.is_ascii_alphabetic())
+}
+
 fn refused(why: Why) -> Misbehaviour {
     Misbehaviour::new(Artefact::Catalog, why)
 }
 
 const MAX_PAGES: u32 = 50;
 const MAX_TEXT: usize = 200;
-const MAX_URL: usize = 2048;
 const MAX_SKU: usize = 200;
 
 #[cfg(test)]
@@ -420,10 +437,22 @@ mod tests {
     }
 
     #[test]
+    fn an_article_that_cannot_be_named_is_passed_over_and_a_foreign_offer_url_is_not_shown() {
+        let merchant = Origin::of("https://shop.example").unwrap();
+        let with_url = |url: &str| item("a", 1).replace(r#""title""#, &format!(r#""offer_url":"{url}","title""#));
+        let urls = ["https://shop.example/o/1", "https://evil.example/o/1", "https://shop.example/pay now", "nonsense"];
+        let bodies = urls.map(with_url);
+        let all = [bodies.join(","), item("pay me now", 1), item("a", 1).replace("EUR", "E R")].join(",");
+        let items = read_items(page(&all).as_bytes(), &merchant).unwrap();
+        let shown: Vec<_> = items.iter().map(|item| item.offer_url.as_deref()).collect();
+        assert_eq!(shown, [Some(urls[0]), None, None, None]);
+    }
+
+    #[test]
     fn a_hostile_title_is_cut_and_cleaned() {
         let title = format!("\\u001b[2J\\u202e{}", "x".repeat(100_000));
         let body = page(&item("a", 1).replace(r#""title":"t""#, &format!(r#""title":"{title}""#)));
-        let items = read_items(body.as_bytes()).unwrap();
+        let items = read_items(body.as_bytes(), &Origin::of("https://shop.example").unwrap()).unwrap();
         assert_eq!(items[0].title, format!("[2J{}", "x".repeat(197)));
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalog::SignedFields;
 use crate::send::Call;
-use crate::untrusted::clean;
+use crate::untrusted::{self, clean};
 use crate::{Artefact, Catalog, Client, Endpoint, Error, Limits, Misbehaviour, Misuse, Origin, Stage, Why};
 
 /// Which merchants to list. What is not set does not narrow the list.
@@ -41,7 +41,8 @@ pub struct MerchantList {
     pub total: u64,
 }
 
-/// A merchant, as the directory describes it. Texts are cut to 200 characters and without any that deceive the eye.
+/// A merchant, as the directory describes it. One whose id, origin or country is none is left out of a list; `business_name`
+/// is a stranger's text, cut to 200 characters and without any that deceive the eye.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Merchant {
@@ -88,7 +89,7 @@ impl Client {
             query.extend_pairs(parameters.into_iter().filter_map(|(name, value)| Some((name, value?))));
         }
         let mut list: MerchantList = self.ask_directory(&url, Stage::Directory).await?;
-        list.merchants.iter_mut().for_each(Merchant::clean);
+        list.merchants.retain_mut(Merchant::clean);
         Ok(list)
     }
 
@@ -102,8 +103,7 @@ impl Client {
     ///   that does not hold. Unverified articles are never returned.
     /// - [`Error::Server`], [`Error::Transport`] with stage [`Stage::CatalogPreview`] or [`Stage::Catalog`].
     pub async fn catalog_preview(&self, id: &str) -> Result<Catalog, Error> {
-        let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b':' | b'-');
-        if id.is_empty() || id.len() > MAX_ID || !id.bytes().all(allowed) {
+        if !is_merchant_id(id) {
             return Err(Misuse::MerchantId.into());
         }
         let mut url = self.directory()?.url().clone();
@@ -172,16 +172,22 @@ impl Client {
 }
 
 impl Merchant {
-    fn clean(&mut self) {
-        for text in [&mut self.id, &mut self.audience, &mut self.business_name, &mut self.country] {
-            *text = clean(text, MAX_TEXT);
-        }
-        for list in [&mut self.accepted_currencies, &mut self.accepted_rails] {
-            list.truncate(MAX_LIST);
-            list.iter_mut().for_each(|text| *text = clean(text, MAX_TEXT));
-        }
-        self.verified_at = self.verified_at.take().map(|text| clean(&text, MAX_TEXT));
+    /// Drops what is none of the things that it should be; gives whether it can still be named and paid at.
+    fn clean(&mut self) -> bool {
+        let is_letters = |text: &str, count| text.len() == count && text.bytes().all(|b| b.is_ascii_alphabetic());
+        self.business_name = clean(&self.business_name, MAX_TEXT);
+        self.accepted_currencies.retain(|currency| is_letters(currency, 3));
+        self.accepted_rails.retain(|rail| untrusted::code(rail).is_some());
+        self.accepted_currencies.truncate(MAX_LIST);
+        self.accepted_rails.truncate(MAX_LIST);
+        self.verified_at = self.verified_at.take().filter(|text| untrusted::is_time(text));
+        let is_origin = untrusted::url(&self.audience).is_some_and(|url| url.origin().as_str() == self.audience);
+        is_merchant_id(&self.id) && is_origin && is_letters(&self.country, 2)
     }
+}
+
+fn is_merchant_id(id: &str) -> bool {
+    untrusted::is_identifier(id) && !id.contains('.')
 }
 
 /// The directory's answer; only what is checked against something is read.
@@ -210,7 +216,6 @@ fn check_filter(filter: &MerchantFilter) -> Result<(), &'static str> {
     checks.into_iter().find(|(_, right)| !right).map_or(Ok(()), |(name, _)| Err(name))
 }
 
-const MAX_ID: usize = 128;
 const MAX_TEXT: usize = 200;
 const MAX_LIST: usize = 200;
 const MAX_PAGES: u32 = 20;

@@ -2,7 +2,7 @@ use core::fmt;
 
 use jose::{InvalidJwk, JwsError, SignError};
 
-use crate::{InvalidMoney, InvalidUrl, JournalError, StoreError, TransportError};
+use crate::{InvalidMoney, InvalidUrl, JournalError, StoreError, TransportError, remote, untrusted, words};
 
 /// What went wrong, split by whose turn it is to mend it.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +54,7 @@ impl Error {
 
     /// A stable name for the failure, in snake case. `docs/errors.md` lists them.
     #[must_use]
-    pub fn code(&self) -> &str {
+    pub fn code(&self) -> &'static str {
         match self {
             Self::Misuse(misuse) => misuse.code(),
             Self::Local(LocalError::Store(_)) => "store_failed",
@@ -298,21 +298,47 @@ impl fmt::Display for Stage {
     }
 }
 
-/// An error answer (RFC 6749 §5.2 and the like). The code is kept only if it is made of printable ASCII and is at most
-/// 64 characters long; a description is kept cut to 200 characters without control characters, and is untrusted text.
+/// An error answer (RFC 6749 §5.2 and the like).
+///
+/// Its code counts only where the protocol lists it for the request. Any other, if it reads like a code at all, is kept as
+/// [`ServerError::untrusted_code`]; a description is kept cut to 200 characters without control characters. Both are a
+/// stranger's words, and no message has them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerError {
     stage: Stage,
     status: u16,
-    code: Option<String>,
+    code: RemoteCode,
     description: Option<String>,
+}
+
+/// The `error` member of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum RemoteCode {
+    /// One that the protocol lists for the request.
+    Listed(&'static str),
+    /// Another, where it reads like a code.
+    Unlisted(Option<String>),
+    /// There is none.
+    Absent,
 }
 
 impl ServerError {
     pub(crate) fn new(stage: Stage, status: u16, code: Option<&str>, description: Option<&str>) -> Self {
-        let code = code.filter(|code| (1..=64).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_graphic()));
-        let description = description.map(|text| crate::untrusted::clean(text, 200));
-        Self { stage, status, code: code.map(str::to_owned), description }
+        let code = match code {
+            None => RemoteCode::Absent,
+            Some(code) => match remote::listed(stage, code) {
+                Some(listed) => RemoteCode::Listed(listed),
+                None => RemoteCode::Unlisted(untrusted::code(code).map(str::to_owned)),
+            },
+        };
+        let description = description.map(|text| untrusted::clean(text, 200)).filter(|text| !text.is_empty());
+        Self { stage, status, code, description }
+    }
+
+    /// One whose [`Error::code`] was recorded.
+    pub(crate) fn recorded(stage: Stage, status: u16, code: &str) -> Self {
+        let code = remote::listed(stage, code).map_or(RemoteCode::Unlisted(None), RemoteCode::Listed);
+        Self { stage, status, code, description: None }
     }
 
     /// A merchant's refusal of a presentation, as it was recorded.
@@ -333,10 +359,23 @@ impl ServerError {
         self.status
     }
 
-    /// The `error` member of the body.
+    /// The `error` member of the body, if the protocol lists this code for the request.
     #[must_use]
-    pub fn error(&self) -> Option<&str> {
-        self.code.as_deref()
+    pub fn error(&self) -> Option<&'static str> {
+        match self.code {
+            RemoteCode::Listed(code) => Some(code),
+            RemoteCode::Unlisted(_) | RemoteCode::Absent => None,
+        }
+    }
+
+    /// The `error` member of the body where the protocol does not list it: at most 64 letters, digits, `.`, `_`, `:` and `-`
+    /// from a stranger.
+    #[must_use]
+    pub fn untrusted_code(&self) -> Option<&str> {
+        match &self.code {
+            RemoteCode::Unlisted(code) => code.as_deref(),
+            RemoteCode::Listed(_) | RemoteCode::Absent => None,
+        }
     }
 
     /// The `error_description` member: text from a stranger.
@@ -345,19 +384,25 @@ impl ServerError {
         self.description.as_deref()
     }
 
-    fn code(&self) -> &str {
-        self.code.as_deref().unwrap_or("server_error")
+    /// The listed code, else our own for a refusal.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self.code {
+            RemoteCode::Listed(code) => code,
+            RemoteCode::Unlisted(_) => remote::refused(self.stage),
+            RemoteCode::Absent => remote::NO_CODE,
+        }
     }
 
     fn is_retryable(&self) -> bool {
-        self.status >= 500 || self.status == 429 || self.code.as_deref() == Some("temporarily_unavailable")
+        self.status >= 500 || self.status == 429 || self.error() == Some("temporarily_unavailable")
     }
 }
 
 impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} failed: {}", self.stage, self.status)?;
-        match &self.code {
+        match self.error() {
             Some(code) => write!(f, " {code}"),
             None => Ok(()),
         }
@@ -494,11 +539,11 @@ impl fmt::Display for Artefact {
     }
 }
 
-/// The rule that was broken.
+/// The rule that was broken, in our own words: no message has a peer's.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Why {
-    /// Not the JSON that belongs there. The path of the member at fault, where there is one.
+    /// Not the JSON that belongs there: where.
     #[error("its JSON is not as expected at `{0}`")]
     Json(String),
     /// A member is missing or malformed.
@@ -508,8 +553,8 @@ pub enum Why {
     #[error("`{0}` is not the one expected")]
     Mismatch(&'static str),
     /// The JWS does not hold.
-    #[error(transparent)]
-    Jws(#[from] JwsError),
+    #[error("{}", words::Jws(.0))]
+    Jws(JwsError),
     /// A field without which nothing proves whose words these are.
     #[error("missing signed field {0:?}")]
     Unsigned(&'static str),
@@ -517,11 +562,11 @@ pub enum Why {
     #[error(transparent)]
     Jwk(#[from] InvalidJwk),
     /// The SD-JWT does not hold.
-    #[error(transparent)]
-    SdJwt(#[from] sd_jwt::VerifyError),
+    #[error("{}", words::SdJwt(.0))]
+    SdJwt(sd_jwt::VerifyError),
     /// The HTTP message signature does not hold.
-    #[error(transparent)]
-    HttpSignature(#[from] http_sig::VerifyError),
+    #[error("{}", words::HttpSignature(.0))]
+    HttpSignature(http_sig::VerifyError),
     /// No key of the peer's set has the `kid`.
     #[error("no key of the signer's JWK set has its kid")]
     UnknownKey,
@@ -566,6 +611,25 @@ pub enum Why {
     /// The compressed list does not decode.
     #[error("its encoded list does not decode")]
     EncodedList,
+}
+
+// By hand: a source would be told beside the message, and has the peer's words in it.
+impl From<JwsError> for Why {
+    fn from(error: JwsError) -> Self {
+        Self::Jws(error)
+    }
+}
+
+impl From<sd_jwt::VerifyError> for Why {
+    fn from(error: sd_jwt::VerifyError) -> Self {
+        Self::SdJwt(error)
+    }
+}
+
+impl From<http_sig::VerifyError> for Why {
+    fn from(error: http_sig::VerifyError) -> Self {
+        Self::HttpSignature(error)
+    }
 }
 
 /// What an authorization server's metadata lacks.

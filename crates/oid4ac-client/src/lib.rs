@@ -76,6 +76,7 @@ mod presentation;
 mod presented;
 mod profile;
 mod registration;
+mod remote;
 mod secret;
 mod send;
 mod signed;
@@ -85,6 +86,7 @@ mod system;
 mod token;
 mod untrusted;
 mod wallet;
+mod words;
 
 pub use crate::http::{HttpClient, Limits, ReqwestClient, Sending, TransportError};
 pub use address::AddressPolicy;
@@ -106,6 +108,7 @@ pub use origin::{Endpoint, InvalidUrl, Origin};
 pub use outcome::{Consent, HeldMandate, InFlight, Outcome, Payment, Settlement, Verdict};
 pub use presented::PresentedMandate;
 pub use registration::{RegisterRequest, Registered};
+pub use remote::listed as listed_code;
 pub use secret::{AccessToken, Code, CodeVerifier, RefreshToken, SetupToken, State};
 pub use status_list::{InvalidStatusList, StatusList};
 pub use store::{
@@ -113,7 +116,7 @@ pub use store::{
     RegistrationAccess, SessionLock, Store, StoreError, WalletSession,
 };
 pub use system::{SystemClock, SystemRng};
-pub use untrusted::clean;
+pub use untrusted::{clean, is_identifier, is_time, is_url_at};
 pub use wallet::{
     AgentRevocation, AuditEntry, AuditPage, AuditQuery, Cascade, ChainReport, Disputes, DsarAnswer, DsarRight,
     GivenToken, Granted, HeadVerdict, LoggedOut, PaymentRow, PaymentStatus, Payments, PrincipalToken,

@@ -12,7 +12,7 @@ use crate::status_list::StatusEntry;
 use crate::token::Tokens;
 use crate::{
     Artefact, CheckedOffers, Client, Currency, Endpoint, Error, HeldMandate, KeyUsed, LineItem, Misbehaviour, Money,
-    Order, Origin, Verdict, Why, profile,
+    Order, Origin, Verdict, Why, profile, untrusted,
 };
 
 /// What a mandate says, its issuer's signature verified.
@@ -115,7 +115,7 @@ pub(crate) fn read_mandate(
         return Err(Why::LivesTooLong { max_seconds: profile::MANDATE_MAX_LIFE_SECONDS });
     }
     let mandate_id = text("mandate_id")?;
-    if !(1..=MAX_ID).contains(&mandate_id.len()) || mandate_id.bytes().any(|b| !b.is_ascii_graphic()) {
+    if !untrusted::is_identifier(mandate_id) {
         return Err(Why::Member("mandate_id"));
     }
     let merchant = audience(claims)?;
@@ -225,5 +225,3 @@ fn check_cap(claims: &MandateClaims, order: &Order, granted: Option<u64>, shown:
 fn refused(why: impl Into<Why>) -> Misbehaviour {
     Misbehaviour::new(Artefact::Mandate, why)
 }
-
-const MAX_ID: usize = 128;

@@ -12,7 +12,7 @@ use crate::send::{Answer, Call};
 use crate::signed::Signed;
 use crate::{
     Artefact, CatalogItem, CheckedOffers, Client, Currency, Endpoint, Error, Evidence, LineItem, Misbehaviour, Misuse,
-    Money, Order, Origin, SignedOffer, Stage, Verdict, Why, profile,
+    Money, Order, Origin, SignedOffer, Stage, Verdict, Why, profile, untrusted,
 };
 
 /// A merchant's offer whose signature holds.
@@ -83,7 +83,7 @@ impl Client {
         line: &LineItem,
     ) -> Result<Option<VerifiedOffer>, Error> {
         let places = match line.offer_url() {
-            Some(url) => vec![Endpoint::parse(url).map_err(|_| refused(Why::Member("offer_url")))?],
+            Some(url) => vec![untrusted::url(url).ok_or_else(|| refused(Why::Member("offer_url")))?],
             None => OFFER_PATHS
                 .iter()
                 .map(|path| sku_endpoint(merchant.as_str(), path, line.sku()))
@@ -137,8 +137,7 @@ impl Client {
             Some(false) => return Err(refused(Why::OutOfStock).into()),
             None => return Err(refused(Why::Member("in_stock")).into()),
         }
-        let verdict =
-            Verdict::Verified { kid: verified.keyid().to_owned(), alg: http_sig::alg_name(verified.alg()).to_owned() };
+        let verdict = Verdict::by_signature(&verified, jwk.key());
         let evidence = SignedOffer::new(&signed, &verified, &jwk, self.now());
         Ok(VerifiedOffer { object, amount_minor, nonce, verdict, evidence })
     }

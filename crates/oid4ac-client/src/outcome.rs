@@ -1,7 +1,7 @@
 use jose::PublicKey;
 use serde::{Deserialize, Serialize};
 
-use crate::{CheckedOffers, Error, IdempotencyKey};
+use crate::{CheckedOffers, Error, IdempotencyKey, untrusted};
 
 /// How a payment stands when [`crate::Client::pay`] returns. A human's decision is a value here, not an error.
 #[derive(Debug)]
@@ -105,7 +105,7 @@ pub struct Settlement {
 pub enum Verdict {
     /// Signature and content hold.
     Verified {
-        /// The `kid`, or the thumbprint where the artefact names none.
+        /// The `kid`, or the thumbprint where the artefact names none or one that is no identifier.
         kid: String,
         /// The algorithm.
         alg: String,
@@ -126,8 +126,13 @@ pub enum Verdict {
 
 impl Verdict {
     pub(crate) fn by(kid: Option<&str>, key: &PublicKey) -> Self {
-        let kid = kid.unwrap_or_else(|| key.thumbprint().as_str()).to_owned();
-        Self::Verified { kid, alg: key.alg().name().to_owned() }
+        Self::Verified { kid: untrusted::kid(kid, key), alg: key.alg().name().to_owned() }
+    }
+
+    /// Of an HTTP message signature, whose algorithms have names of their own.
+    pub(crate) fn by_signature(verified: &http_sig::Verified, key: &PublicKey) -> Self {
+        let alg = http_sig::alg_name(verified.alg()).to_owned();
+        Self::Verified { kid: untrusted::kid(Some(verified.keyid()), key), alg }
     }
 
     pub(crate) fn invalid(reason: impl ToString) -> Self {

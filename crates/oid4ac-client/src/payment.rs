@@ -236,7 +236,7 @@ pub(crate) fn finished(progress: &Progress) -> Option<Result<Outcome, Error>> {
         }))));
     }
     if let Some((status, code)) = &progress.refused {
-        return Some(Err(ServerError::new(Stage::VerifyMandate, *status, Some(code), None).into()));
+        return Some(Err(ServerError::recorded(Stage::VerifyMandate, *status, code).into()));
     }
     progress.declined.then_some(Ok(Outcome::Declined))
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use http::header::RETRY_AFTER;
-use jose::{Alg, Jwk, PublicKey, SignError, Signer as _, base64url, sha256};
+use jose::{Alg, Jwk, JwsError, PublicKey, SignError, Signer as _, base64url, sha256};
 use sd_jwt::{ClaimPath, HeldSdJwt, KeyBinder};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -17,11 +17,10 @@ use crate::offer::is_challenge;
 use crate::secret::AccessToken;
 use crate::send::{Answer, Call};
 use crate::signed::merchant_jwks;
-use crate::untrusted::clean;
 use crate::{
     Artefact, CheckedOffers, Client, Currency, Endpoint, Error, Evidence, HeldMandate, IdempotencyKey, InFlight,
     Journal, KeyUsed, LineItem, Misbehaviour, Misuse, Origin, Outcome, Payment, Settlement, Stage, Step, Verdict, Why,
-    profile,
+    profile, untrusted,
 };
 
 /// A mandate on its way to a merchant.
@@ -143,7 +142,7 @@ impl Client {
                 }
                 Reading::Refused => {
                     let error = answer.server_error();
-                    let code = error.error().unwrap_or_default().to_owned();
+                    let code = error.code().to_owned();
                     journal.record(Step::Refused { status: error.status(), code })?;
                     return Err(error.into());
                 }
@@ -254,29 +253,35 @@ impl Client {
     }
 
     /// A 200 settles only with `payment_intent_id` and `settled_at`, and for the mandate that was presented. A member that
-    /// is not needed for that and is not what it should be counts as absent.
+    /// is no identifier, time or URL where it should be one counts as absent: it leads back here, and would be shown.
     async fn read_settlement(&self, of: &Presentment<'_>, answer: &Answer) -> Option<(Settlement, Option<KeyUsed>)> {
         let wire: Map<String, Value> = serde_json::from_slice(answer.body()).ok()?;
         let text = |name: &str| wire.get(name).and_then(Value::as_str);
         if text("mandate_id") != Some(of.mandate.mandate_id.as_str()) {
             return None;
         }
-        let shown = |name: &str| text(name).map(|text| clean(text, MAX_SHOWN)).filter(|text| !text.is_empty());
-        let short = |name: &str, max: usize| text(name).filter(|text| text.len() <= max).map(str::to_owned);
+        let id = |name: &str| text(name).and_then(untrusted::identifier).map(str::to_owned);
+        let time = |name: &str| text(name).and_then(untrusted::time).map(str::to_owned);
+        let receipt_url = text("receipt_url").and_then(|url| untrusted::url_at(of.merchant, url));
+        let receipt_jws = text("receipt_jws").filter(|jws| jws.len() <= MAX_RECEIPT);
         let mut settlement = Settlement {
             mandate_id: of.mandate.mandate_id.clone(),
-            verified_at: shown("verified_at"),
-            verifier_principal_id: shown("verifier_principal_id"),
+            verified_at: time("verified_at"),
+            verifier_principal_id: id("verifier_principal_id"),
             spend_cap_remaining_minor: wire.get("spend_cap_remaining_minor").and_then(Value::as_u64),
-            payment_intent_id: shown("payment_intent_id")?,
-            payment_provider_ref: shown("payment_provider_ref"),
-            settled_at: shown("settled_at")?,
-            receipt_url: short("receipt_url", MAX_URL).filter(|url| Endpoint::parse(url).is_ok()),
-            receipt_jws: short("receipt_jws", MAX_RECEIPT),
+            payment_intent_id: id("payment_intent_id")?,
+            payment_provider_ref: id("payment_provider_ref"),
+            settled_at: time("settled_at")?,
+            receipt_url: receipt_url.map(str::to_owned),
+            receipt_jws: receipt_jws.and_then(untrusted::compact_jws).map(str::to_owned),
             receipt: Verdict::Absent,
             key_binding: Verdict::Absent,
         };
         let mut receipt_key = None;
+        if receipt_jws.is_some() && settlement.receipt_jws.is_none() {
+            let not_compact = Misbehaviour::new(Artefact::Receipt, JwsError::NotCompact);
+            settlement.receipt = Verdict::invalid(not_compact);
+        }
         if let Some(jws) = settlement.receipt_jws.clone() {
             settlement.receipt = match self.check_receipt(of, &settlement, &jws).await {
                 Ok(jwk) => {
@@ -515,7 +520,5 @@ const RECORDS_LIVE_SECONDS: i64 = 7 * 86_400 - 3_600;
 const MAX_ATTEMPTS: u32 = 3;
 const MAX_WAIT_SECONDS: u64 = 10;
 const TOKEN_MARGIN_SECONDS: i64 = 30;
-const MAX_SHOWN: usize = 256;
-const MAX_URL: usize = 2048;
 const MAX_RECEIPT: usize = 16 * 1024;
 const MAX_CHALLENGES: usize = 256;

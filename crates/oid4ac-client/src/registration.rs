@@ -15,6 +15,7 @@ use crate::send::{Call, sensitive};
 use crate::store::RegistrationAccess;
 use crate::{
     Artefact, Client, Endpoint, Error, Incompatibility, KeyPair, Misbehaviour, Misuse, Registration, Stage, Why,
+    untrusted,
 };
 
 /// What an agent registers with.
@@ -182,23 +183,23 @@ impl Client {
             return Err(answer.server_error().into());
         }
         let reply: Reply = answer.json(Artefact::Registration)?;
-        if !(1..=MAX_CLIENT_ID).contains(&reply.client_id.len())
-            || reply.client_id.bytes().any(|b| !b.is_ascii_graphic())
-        {
+        if !untrusted::is_identifier(&reply.client_id) {
             return Err(Misbehaviour::new(Artefact::Registration, Why::Member("client_id")).into());
         }
         let access = match (reply.registration_access_token, reply.registration_client_uri) {
             (Some(token), Some(uri)) => Some(RegistrationAccess { token: SecretText::new(token), uri }),
             _ => None,
         };
+        let shown = |text: Option<String>| text.map(|text| untrusted::clean(&text, MAX_TEXT));
         let registration = Registration {
             client_id: reply.client_id,
             as_url: self.issuer().to_owned(),
             redirect_uris: request.redirect_uris.clone(),
-            client_name: reply.client_name.or_else(|| request.client_name.clone()),
-            purpose: reply.purpose.or_else(|| request.purpose.clone()),
-            scope: reply.scope.or_else(|| request.scope.clone()),
-            principal_id: reply.principal_id,
+            // What we asked for, in our own words, whatever the server made of it.
+            client_name: request.client_name.clone().or_else(|| shown(reply.client_name)),
+            purpose: request.purpose.clone().or_else(|| shown(reply.purpose)),
+            scope: reply.scope.map(|scope| untrusted::scope(&scope)).or_else(|| request.scope.clone()),
+            principal_id: reply.principal_id.filter(|id| untrusted::is_identifier(id)),
             revoked_at: None,
         };
         Ok((registration, access))
@@ -298,4 +299,4 @@ struct Reply {
     registration_client_uri: Option<String>,
 }
 
-const MAX_CLIENT_ID: usize = 256;
+const MAX_TEXT: usize = 200;

@@ -204,8 +204,12 @@ impl Answer {
     pub(crate) fn json<T: DeserializeOwned>(&self, what: Artefact) -> Result<T, Error> {
         let mut reader = serde_json::Deserializer::from_slice(self.body());
         let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-            // The path is made of the peer's own member names.
-            Misbehaviour::new(what, Why::Json(crate::untrusted::clean(&error.path().to_string(), 80)))
+            // Where the text is JSON, every name on the path is one that we look for.
+            let at = match error.inner().is_data() {
+                true => error.path().to_string(),
+                false => format!("line {} column {}", error.inner().line(), error.inner().column()),
+            };
+            Misbehaviour::new(what, Why::Json(at))
         })?;
         reader.end().map_err(|_| Misbehaviour::new(what, Why::Json("end".to_owned())))?;
         Ok(value)

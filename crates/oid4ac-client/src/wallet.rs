@@ -15,7 +15,7 @@ use crate::metadata::Metadata;
 use crate::nonce::Role;
 use crate::secret::SecretText;
 use crate::send::{Answer, Call};
-use crate::untrusted::clean;
+use crate::untrusted::{self, clean};
 use crate::{Artefact, Client, Consent, Endpoint, Error, Limits, Misbehaviour, Misuse, Stage, Why};
 
 pub use audit::{
@@ -129,9 +129,13 @@ pub struct GivenToken(SecretText);
 pub struct WalletAgents {
     /// In the server's order.
     pub agents: Vec<WalletAgent>,
+    /// How many more there are whose `client_id` is no identifier, so that nothing can be done with them here.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub agents_omitted: usize,
 }
 
-/// One of the principal's agents. Texts are cut to 200 characters and without any that deceive the eye.
+/// One of the principal's agents. `client_name` and `purpose` are strangers' texts, cut to 200 characters and without any
+/// that deceive the eye; a time that is none is left out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct WalletAgent {
@@ -162,7 +166,7 @@ pub struct WalletAgent {
 pub struct AgentRevocation {
     /// The agent.
     pub agent_client_id: String,
-    /// RFC 3339.
+    /// RFC 3339; where the server gives no time, when its answer came.
     pub revoked_at: String,
     /// What was revoked along with it.
     pub cascade: Cascade,
@@ -195,8 +199,10 @@ impl Client {
         let answer = self.with_session(scope, redirect_uri, &metadata, call).await?;
         answer.try_map(|answer| {
             let mut list: WalletAgents = answer.json(Artefact::WalletAnswer)?;
+            let count = list.agents.len();
+            list.agents.retain_mut(WalletAgent::clean);
             list.agents.truncate(MAX_AGENTS);
-            list.agents.iter_mut().for_each(WalletAgent::clean);
+            list.agents_omitted = count - list.agents.len();
             Ok(list)
         })
     }
@@ -228,7 +234,10 @@ impl Client {
             if revocation.agent_client_id != agent_client_id {
                 return Err(Misbehaviour::new(Artefact::WalletAnswer, Why::Mismatch("agent_client_id")).into());
             }
-            revocation.revoked_at = clean(&revocation.revoked_at, MAX_TEXT);
+            // It is done, whatever the server calls the time.
+            if !untrusted::is_time(&revocation.revoked_at) {
+                revocation.revoked_at = jiff::Timestamp::from_second(self.now()).unwrap_or_default().to_string();
+            }
             self.note_own_revocation(agent_client_id, &revocation)?;
             Ok(revocation)
         })
@@ -299,27 +308,36 @@ fn clean_values(value: &mut Value) {
     match value {
         Value::String(text) => *text = clean(text, MAX_VALUE_TEXT),
         Value::Array(list) => list.iter_mut().for_each(clean_values),
-        Value::Object(members) => members.values_mut().for_each(clean_values),
+        Value::Object(members) => {
+            for (name, mut value) in std::mem::take(members) {
+                clean_values(&mut value);
+                members.insert(clean(&name, MAX_TEXT), value);
+            }
+        }
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
 impl WalletAgent {
-    fn clean(&mut self) {
-        for text in [&mut self.client_id, &mut self.status] {
-            *text = clean(text, MAX_TEXT);
+    /// Drops what is none of the things that it should be; gives whether it can still be named.
+    fn clean(&mut self) -> bool {
+        for text in [&mut self.client_name, &mut self.purpose] {
+            *text = text.take().map(|text| clean(&text, MAX_TEXT));
         }
-        let optional = [
-            &mut self.client_name,
-            &mut self.purpose,
-            &mut self.registered_at,
-            &mut self.last_used_at,
-            &mut self.scope,
-        ];
-        for text in optional.into_iter().flatten() {
-            *text = clean(text, MAX_TEXT);
+        for time in [&mut self.registered_at, &mut self.last_used_at] {
+            *time = time.take().filter(|text| untrusted::is_time(text));
         }
+        self.scope = self.scope.take().map(|scope| untrusted::scope(&scope));
+        if untrusted::code(&self.status).is_none() {
+            self.status = "unknown".to_owned();
+        }
+        untrusted::is_identifier(&self.client_id)
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 fn parse<T: DeserializeOwned>(value: Value) -> Result<T, Error> {

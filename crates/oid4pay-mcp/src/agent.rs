@@ -12,7 +12,7 @@ use spend_guard::{Filter, Intent, Ledger, Policy, State};
 
 use crate::approval::time;
 use crate::config::Settings;
-use crate::errors::Refusal;
+use crate::errors::{Code, Refusal};
 use crate::policy::PolicySource;
 use crate::provided::{Provided, ProvidedStore};
 use crate::purchase::ledger_failed;
@@ -46,7 +46,7 @@ impl Agent {
 
     /// The policy that payments have to keep, as the file has it now.
     pub(crate) fn policy(&self) -> Result<Arc<Policy>, Refusal> {
-        self.policy.read().map_err(|error| Refusal::new("policy_unusable", &error.to_string()))
+        self.policy.read().map_err(|error| Refusal::new(Code::PolicyUnusable, &error.to_string()))
     }
 
     pub(crate) fn settings(&self) -> &Settings {
@@ -69,7 +69,7 @@ impl Agent {
             None => Ok(as_url.to_owned()),
             Some(configured) if same_issuer(configured, as_url) => Ok(configured.clone()),
             Some(configured) => Err(Refusal::new(
-                "as_url_not_configured",
+                Code::AsUrlNotConfigured,
                 "as_url is not the authorization server that the operator has set; nothing was sent",
             )
             .with("configured_as_url", configured.as_str())),
@@ -150,7 +150,7 @@ impl Agent {
         match keys.map_err(|error| Refusal::from_client(tool, &error.into()))? {
             Some(_) => Ok(()),
             None => Err(Refusal::new(
-                "keys_unusable",
+                Code::KeysUnusable,
                 "OID4PAY_CLIENT_ID is set, but the keys that it was registered with are not here: set \
                  OID4PAY_DPOP_PRIVATE_JWK and OID4PAY_PKJ_PRIVATE_JWK with it; nothing was sent",
             )),
@@ -165,7 +165,7 @@ impl Agent {
         let chosen = registered.iter().find(is_loopback).or(registered.first());
         chosen.cloned().ok_or_else(|| {
             Refusal::new(
-                "no_redirect_uri",
+                Code::NoRedirectUri,
                 "no redirect URI is registered here, so the person cannot be asked for a token",
             )
         })
@@ -185,11 +185,11 @@ impl Agent {
         if registration.is_none() && !self.changes_issuer(tool, client)? {
             return Ok(());
         }
-        let provided = Provided::from_env().map_err(|error| Refusal::new("keys_unusable", &format!("{error:#}")))?;
+        let provided = Provided::from_env().map_err(|error| Refusal::new(Code::KeysUnusable, &format!("{error:#}")))?;
         if provided.client_id.is_some() {
             let sentence = "the operator has set OID4PAY_CLIENT_ID, so this agent is registered and cannot be anew";
             let client_id = registration.map(|registration| registration.client_id);
-            return Err(Refusal::new("registration_configured", sentence).with("client_id", client_id));
+            return Err(Refusal::new(Code::RegistrationConfigured, sentence).with("client_id", client_id));
         }
         match self.open_payment()? {
             None => Ok(()),
@@ -199,10 +199,10 @@ impl Agent {
 
     /// Refuses a rotation of keys that are not this agent's to rotate, or that a payment still needs.
     pub(crate) fn check_may_rotate(&self) -> Result<(), Refusal> {
-        let provided = Provided::from_env().map_err(|error| Refusal::new("keys_unusable", &format!("{error:#}")))?;
+        let provided = Provided::from_env().map_err(|error| Refusal::new(Code::KeysUnusable, &format!("{error:#}")))?;
         if provided.client_id.is_some() || provided.keys.is_some() {
             let sentence = "keys or client_id are set through the environment: change them where they are set";
-            return Err(Refusal::new("registration_configured", sentence));
+            return Err(Refusal::new(Code::RegistrationConfigured, sentence));
         }
         let Some(intent) = self.open_payment()? else { return Ok(()) };
         let end = match intent.state {
@@ -249,7 +249,7 @@ impl Agent {
 
     fn store(&self, issuer: &str) -> Result<Arc<dyn Store>, Refusal> {
         let files = FileStore::for_issuer(&self.settings.data_dir, issuer);
-        let provided = Provided::from_env().map_err(|error| Refusal::new("keys_unusable", &format!("{error:#}")))?;
+        let provided = Provided::from_env().map_err(|error| Refusal::new(Code::KeysUnusable, &format!("{error:#}")))?;
         if provided.client_id.is_none() && provided.keys.is_none() {
             return Ok(Arc::new(files));
         }
@@ -258,7 +258,7 @@ impl Agent {
 }
 
 fn not_final(sentence: &str, intent: &Intent) -> Refusal {
-    Refusal::new("intent_not_final", sentence)
+    Refusal::new(Code::IntentNotFinal, sentence)
         .with("intent_id", intent.id.as_str())
         .with("intent_state", intent.state.as_str())
 }

@@ -18,6 +18,7 @@ use spend_guard::{LedgerError, Policy};
 use crate::agent::Agent;
 use crate::cli::in_words;
 use crate::config::{Options, Settings, project_dirs};
+use crate::errors::Code;
 use crate::guard_cmd::{self, Output};
 use crate::human;
 use crate::policy::PolicySource;
@@ -115,7 +116,7 @@ async fn check(settings: Settings, findings: &mut Findings) {
     let Some(issuer) = issuer else { return };
     match agent.client(Name::Register, &issuer) {
         // The keys were found unusable above.
-        Err(refusal) if refusal.code() == "keys_unusable" => {}
+        Err(refusal) if refusal.code() == Code::KeysUnusable => {}
         Err(refusal) => {
             let mend = "Correct --as-origin (OID4PAY_AS_ORIGIN), or as_origin in the settings file.";
             findings.problem("authorization server", refusal.to_string(), mend);

@@ -1,21 +1,37 @@
 //! How a refusal is told to the caller: the contract's words first, then the same as data.
 
+mod code;
+
 use core::fmt::Display;
 
 use oid4ac_client::{Error, Misuse, ServerError, Stage, TransportError, Why};
 use rmcp::ErrorData;
 use rmcp::model::{CallToolResult, ContentBlock};
 use serde_json::{Map, Value, json};
+use spend_guard::Finding;
 
+pub(crate) use self::code::Code;
 use crate::purchase::Signatures;
 use crate::tools::{self, Name, signatures_meta};
+
+impl Code {
+    /// That of an error of the client, which has none that is not here.
+    pub(crate) fn of(error: &Error) -> Self {
+        Self::parse(error.code()).unwrap_or(Self::UnexpectedOutcome)
+    }
+
+    /// That of a rule of the guard which stops a payment.
+    pub(crate) fn of_finding(finding: &Finding) -> Self {
+        Self::parse(&finding.code).unwrap_or(Self::PaymentsStopped)
+    }
+}
 
 /// A call that ran and whose answer is no.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     /// What stands behind the tool's name.
     told: String,
-    code: String,
+    code: Code,
     hint: Option<&'static str>,
     context: Map<String, Value>,
     retryable: bool,
@@ -24,30 +40,23 @@ pub(crate) struct Refusal {
 
 impl Refusal {
     /// A refusal in our own words: `<code>: <sentence>`.
-    pub(crate) fn new(code: &str, sentence: &str) -> Self {
+    pub(crate) fn new(code: Code, sentence: &str) -> Self {
         Self::in_words(code, format!("{code}: {sentence}"))
     }
 
     /// A refusal for which the contract has the words, behind `<tool> failed: `.
-    pub(crate) fn in_words(code: &str, words: impl Display) -> Self {
+    pub(crate) fn in_words(code: Code, words: impl Display) -> Self {
         Self::told(code, format!(" failed: {words}"))
     }
 
     /// A refusal for which the contract has the whole message: `told` is what stands behind the tool's name.
-    pub(crate) fn told(code: &str, told: impl Into<String>) -> Self {
-        Self {
-            told: told.into(),
-            code: code.to_owned(),
-            hint: hint(code),
-            context: Map::new(),
-            retryable: false,
-            signatures: None,
-        }
+    pub(crate) fn told(code: Code, told: impl Into<String>) -> Self {
+        Self { told: told.into(), code, hint: hint(code), context: Map::new(), retryable: false, signatures: None }
     }
 
     /// The refusal that an error of the client makes for `tool`.
     pub(crate) fn from_client(tool: Name, error: &Error) -> Self {
-        let code = error.code();
+        let code = Code::of(error);
         let refusal = match error {
             Error::Server(server) => from_server(tool, server, code),
             Error::Misuse(misuse @ Misuse::NotRegistered) => Self::in_words(code, misuse.to_string()),
@@ -72,11 +81,11 @@ impl Refusal {
 
     /// The human, or the authorization server for them, said no.
     pub(crate) fn declined() -> Self {
-        Self::in_words("declined", "declined: no mandate issued")
+        Self::in_words(Code::Declined, "declined: no mandate issued")
     }
 
-    pub(crate) fn code(&self) -> &str {
-        &self.code
+    pub(crate) fn code(&self) -> Code {
+        self.code
     }
 
     /// The refusal as a command tells it.
@@ -118,7 +127,7 @@ impl Refusal {
     pub(crate) fn into_error(self) -> ErrorData {
         let (message, error) = self.told_by("resources/read");
         match self.code() {
-            "not_found" | "invalid_merchant_id" => ErrorData::resource_not_found(message, Some(error)),
+            Code::NotFound | Code::InvalidMerchantId => ErrorData::resource_not_found(message, Some(error)),
             _ => ErrorData::internal_error(message, Some(error)),
         }
     }
@@ -128,7 +137,7 @@ impl Refusal {
         let error = json!({
             "success": false,
             "error": {
-                "code": self.code,
+                "code": self.code.as_str(),
                 "message": message,
                 "hint": self.hint,
                 "context": self.context,
@@ -147,7 +156,7 @@ impl Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-fn from_server(tool: Name, server: &ServerError, code: &str) -> Refusal {
+fn from_server(tool: Name, server: &ServerError, code: Code) -> Refusal {
     if let Some(refusal) = tools::refused(tool, server, code) {
         return in_context(refusal, server);
     }
@@ -175,32 +184,38 @@ fn in_context(mut refusal: Refusal, server: &ServerError) -> Refusal {
     if let Some(error) = server.error() {
         refusal = refusal.with("server_error", error);
     }
+    if let Some(code) = server.untrusted_code() {
+        refusal = refusal.with("untrusted_code", code);
+    }
     match server.description() {
         Some(description) => refusal.with("untrusted_server_description", description),
         None => refusal,
     }
 }
 
-/// Status and code, the code being the contract's where it has one for the status.
-fn told_by_directory(status: u16, code: &str) -> Refusal {
+/// Status and code, the code being the contract's where it has one for the status; a code that is not listed is left out.
+fn told_by_directory(status: u16, code: Code) -> Refusal {
     let code = match status {
-        400 => "invalid_filter",
-        404 => "not_found",
-        429 => "rate_limited",
-        500 => "server_error",
-        502 => "bad_gateway",
+        400 => Code::InvalidFilter,
+        404 => Code::NotFound,
+        429 => Code::RateLimited,
+        500 => Code::ServerError,
+        502 => Code::BadGateway,
         _ => code,
     };
-    Refusal::in_words(code, format!("{status} {code}"))
+    match code {
+        Code::DirectoryRefused => Refusal::in_words(code, status),
+        code => Refusal::in_words(code, format!("{status} {code}")),
+    }
 }
 
 /// The merchant behind the directory cannot be had.
 fn bad_gateway() -> Refusal {
-    Refusal::in_words("bad_gateway", "502 bad_gateway")
+    Refusal::in_words(Code::BadGateway, "502 bad_gateway")
 }
 
 /// No answer. The contract has words where it is the directory or a merchant's catalog that cannot be reached.
-fn from_transport(tool: Name, stage: Stage, error: &TransportError, code: &str) -> Refusal {
+fn from_transport(tool: Name, stage: Stage, error: &TransportError, code: Code) -> Refusal {
     let unreachable = matches!(error, TransportError::NotConnected | TransportError::Lost | TransportError::TimedOut);
     let refusal = match (tool, stage) {
         (Name::ListMerchants | Name::BrowseMerchant, Stage::Directory | Stage::CatalogPreview) if unreachable => {
@@ -229,12 +244,12 @@ fn joined(words: String, error: Option<&str>) -> String {
 }
 
 /// What mends a server's refusal, where that depends on which request it was.
-fn servers_hint(server: &ServerError, code: &str) -> Option<&'static str> {
+fn servers_hint(server: &ServerError, code: Code) -> Option<&'static str> {
     Some(match (server.stage(), server.status(), code) {
-        (Stage::Par, 400, "invalid_request" | "invalid_redirect_uri" | "server_error") => {
+        (Stage::Par, 400, Code::InvalidRequest | Code::InvalidRedirectUri | Code::ServerError) => {
             "Give a redirect_uri that this agent registered, letter for letter."
         }
-        (Stage::VerifyMandate, _, "offer_out_of_stock") => {
+        (Stage::VerifyMandate, _, Code::OfferOutOfStock) => {
             "The merchant says that it has none left. Ask the person what to buy instead."
         }
         (Stage::Catalog, 404, _) => {
@@ -242,89 +257,91 @@ fn servers_hint(server: &ServerError, code: &str) -> Option<&'static str> {
         }
         (Stage::WalletRevoke, 404, _) => "Take a client_id from agent_wallet_list_agents.",
         (Stage::Directory | Stage::CatalogPreview, _, _) => return None,
-        (_, _, "not_found") => "The server has nothing at this URL: check the URLs that were given.",
+        (_, _, Code::NotFound) => "The server has nothing at this URL: check the URLs that were given.",
         _ => return None,
     })
 }
 
 /// What mends it, for the codes where that can be said in general.
-fn hint(code: &str) -> Option<&'static str> {
+fn hint(code: Code) -> Option<&'static str> {
     Some(match code {
-        "invalid_software_statement" => {
+        Code::InvalidSoftwareStatement => {
             "The setup token is unknown, expired or already used. Ask the person for a new one from their wallet portal."
         }
-        "invalid_redirect_uri" => "Use https redirect URIs, or http ones on a loopback address.",
-        "invalid_client_metadata" => "Leave out client_name, or give a plain one that is not empty.",
-        "not_registered" => "Call agent_register with a setup token from the person's wallet portal.",
-        "as_url_not_configured" => "Use the configured as_url, or ask the operator to change --as-origin.",
-        "keys_unusable" => "Ask the operator to set or mend the environment variables that the message names.",
-        "no_redirect_uri" => {
+        Code::InvalidRedirectUri => "Use https redirect URIs, or http ones on a loopback address.",
+        Code::InvalidClientMetadata => "Leave out client_name, or give a plain one that is not empty.",
+        Code::NotRegistered => "Call agent_register with a setup token from the person's wallet portal.",
+        Code::AsUrlNotConfigured => "Use the configured as_url, or ask the operator to change --as-origin.",
+        Code::KeysUnusable => "Ask the operator to set or mend the environment variables that the message names.",
+        Code::NoRedirectUri => {
             "Register with a redirect_uri like http://127.0.0.1/callback; with OID4PAY_CLIENT_ID set, none is known here."
         }
-        "registration_configured" => "Go on with agent_payment_initiate.",
-        "intent_not_final" => "Repeat the open payment's call until it is settled or refused, then register.",
-        "invalid_amount" | "invalid_currency" | "invalid_line_items" | "invalid_url" | "verify_url_origin" => {
-            "Mend the arguments and call again. Nothing was sent."
-        }
-        "redirect_uri_not_loopback" => "Register and pay with a redirect_uri like http://127.0.0.1/callback.",
-        "too_many_consents" => "Ask the person to decide on the payments that wait, then call again.",
-        "offer_price_mismatch" => "Pay the signed price, or ask the person whether they still want the item.",
-        "offer_currency_mismatch" => "Pay in the currency of the signed offer.",
-        "offer_out_of_stock" => "The merchant has none left. Nothing was sent to the authorization server.",
-        "policy_unconfirmed" => {
+        Code::RegistrationConfigured => "Go on with agent_payment_initiate.",
+        Code::IntentNotFinal => "Repeat the open payment's call until it is settled or refused, then register.",
+        Code::InvalidAmount
+        | Code::InvalidCurrency
+        | Code::InvalidLineItems
+        | Code::InvalidUrl
+        | Code::VerifyUrlOrigin => "Mend the arguments and call again. Nothing was sent.",
+        Code::RedirectUriNotLoopback => "Register and pay with a redirect_uri like http://127.0.0.1/callback.",
+        Code::TooManyConsents => "Ask the person to decide on the payments that wait, then call again.",
+        Code::OfferPriceMismatch => "Pay the signed price, or ask the person whether they still want the item.",
+        Code::OfferCurrencyMismatch => "Pay in the currency of the signed offer.",
+        Code::OfferOutOfStock => "The merchant has none left. Nothing was sent to the authorization server.",
+        Code::PolicyUnconfirmed => {
             "Ask the person to read the changed policy and run `oid4pay-mcp policy confirm` in a terminal; no tool can do it."
         }
-        "policy_unusable" => "Ask the person to mend the policy where the message says; payments stop until then.",
-        "frozen" => "Only the person can end this, with `oid4pay-mcp unfreeze` in a terminal.",
-        "per_transaction_exceeded"
-        | "currency_not_allowed"
-        | "merchant_denied"
-        | "merchant_not_allowed"
-        | "rule_denied" => {
+        Code::PolicyUnusable => "Ask the person to mend the policy where the message says; payments stop until then.",
+        Code::Frozen => "Only the person can end this, with `oid4pay-mcp unfreeze` in a terminal.",
+        Code::PerTransactionExceeded
+        | Code::CurrencyNotAllowed
+        | Code::MerchantDenied
+        | Code::MerchantNotAllowed
+        | Code::RuleDenied => {
             "Tell the person: only they can change policy.toml. Do not split or reshape the purchase to get round it."
         }
-        "budget_exceeded" | "velocity_exceeded" => {
+        Code::BudgetExceeded | Code::VelocityExceeded => {
             "Tell the person: wait until the window has passed, or they change policy.toml. No tool can."
         }
-        "offer_missing" => "Without a signed offer every line needs unit_price_minor, and a human has to approve.",
-        "declined" => "The person said no. Do not repeat the call unless they ask for it.",
-        "invalid_grant" => "The authorization is used up or too old. The same call starts a new one.",
-        "invalid_target" => "The authorization server does not issue mandates for this merchant.",
-        "invalid_scope" => "Leave out scope, or register with the scope that is needed.",
-        "invalid_client" => {
+        Code::OfferMissing => "Without a signed offer every line needs unit_price_minor, and a human has to approve.",
+        Code::Declined => "The person said no. Do not repeat the call unless they ask for it.",
+        Code::InvalidGrant => "The authorization is used up or too old. The same call starts a new one.",
+        Code::InvalidTarget => "The authorization server does not issue mandates for this merchant.",
+        Code::InvalidScope => "Leave out scope, or register with the scope that is needed.",
+        Code::InvalidClient => {
             "The person may have revoked this agent in their wallet: ask them, and register anew with a new setup token. A \
              clock that is wrong does it too."
         }
-        "insufficient_scope" => {
+        Code::InsufficientScope => {
             "Register with that scope: agent_wallet_register with scope and a new setup token, and the person's consent."
         }
-        "temporarily_unavailable" => {
+        Code::TemporarilyUnavailable => {
             "The server cannot answer now. Wait a while, then call again with the same arguments."
         }
-        "mandate_invalid" => {
+        Code::MandateInvalid => {
             "Give the presentation exactly as it was answered. If it was not given but issued just now, tell the person."
         }
-        "mandate_expired" | "mandate_status_revoked" => {
+        Code::MandateExpired | Code::MandateStatusRevoked => {
             "This mandate is of no use any more. Ask the person before a new purchase is made with a new purchase_ref."
         }
-        "mandate_audience_mismatch" => "Present the mandate at the merchant it was issued for.",
-        "mandate_line_items_mismatch" => "Give the line items of the payment.",
-        "idempotency_conflict" => "Give no idempotency_key of your own: the one stored with the purchase is used.",
-        "store_failed" => "Mend the file as the message says; nothing in it was changed.",
-        "invalid_filter" => "country is an ISO 3166-1 alpha-2 code like NL, currency an ISO 4217 code like EUR.",
-        "invalid_country" => "Give ships_to_country as two letters, like NL. Nothing was sent.",
-        "invalid_merchant_id" => "Take an id from discovery_list_merchants.",
-        "not_found" => "Check the name: discovery_list_merchants gives the ids of merchants.",
-        "rate_limited" => "Wait a while, then call again.",
-        "no_directory" => "Ask the operator to start the server with --discovery-url.",
-        "no_matching_item" => {
+        Code::MandateAudienceMismatch => "Present the mandate at the merchant it was issued for.",
+        Code::MandateLineItemsMismatch => "Give the line items of the payment.",
+        Code::IdempotencyConflict => "Give no idempotency_key of your own: the one stored with the purchase is used.",
+        Code::StoreFailed => "Mend the file as the message says; nothing in it was changed.",
+        Code::InvalidFilter => "country is an ISO 3166-1 alpha-2 code like NL, currency an ISO 4217 code like EUR.",
+        Code::InvalidCountry => "Give ships_to_country as two letters, like NL. Nothing was sent.",
+        Code::InvalidMerchantId => "Take an id from discovery_list_merchants.",
+        Code::NotFound => "Check the name: discovery_list_merchants gives the ids of merchants.",
+        Code::RateLimited => "Wait a while, then call again.",
+        Code::NoDirectory => "Ask the operator to start the server with --discovery-url.",
+        Code::NoMatchingItem => {
             "Raise max_amount_minor or loosen category and country, if the person agrees. Nothing was paid."
         }
-        "offer_above_cap" => "Catalog and offer disagree. Ask the person before you raise max_amount_minor.",
-        "read_only" => "Ask the operator to start the server without --read-only, if that is what the person wants.",
-        "not_in_toolset" => "Ask the operator to start the server with --toolset all.",
-        "not_connected" | "connection_lost" | "timed_out" => "Call again with the same arguments.",
-        "forbidden_address" => {
+        Code::OfferAboveCap => "Catalog and offer disagree. Ask the person before you raise max_amount_minor.",
+        Code::ReadOnly => "Ask the operator to start the server without --read-only, if that is what the person wants.",
+        Code::NotInToolset => "Ask the operator to start the server with --toolset all.",
+        Code::NotConnected | Code::ConnectionLost | Code::TimedOut => "Call again with the same arguments.",
+        Code::ForbiddenAddress => {
             "The host is not on the public internet, and private networks are not reached. Only an operator who sets \
              --as-origin to a loopback server has merchants on loopback reached, and then no others."
         }

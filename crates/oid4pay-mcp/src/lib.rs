@@ -30,6 +30,7 @@ mod resources;
 mod sandbox_cmd;
 mod server;
 mod session_cmd;
+mod shown;
 mod stop;
 mod tools;
 mod waiting;

@@ -28,7 +28,8 @@ use self::journal::IntentJournal;
 pub(crate) use self::signatures::Signatures;
 use crate::agent::Agent;
 use crate::approval;
-use crate::errors::Refusal;
+use crate::errors::{Code, Refusal};
+use crate::shown;
 use crate::tools::Name;
 use crate::waiting::Waiting;
 
@@ -171,7 +172,7 @@ async fn attempt(call: &Call<'_>, policy: &Policy, reply: &mut Option<Reply>) ->
         Begun::Denied(denial) => return Err(denied(&denial)),
     };
     let Some(key) = journal.idempotency_key() else {
-        return Err(with_intent(Refusal::new("ledger_failed", "the intent's idempotency key is damaged"), &journal));
+        return Err(with_intent(Refusal::new(Code::LedgerFailed, "the intent's idempotency key is damaged"), &journal));
     };
     match drive(call, &key, &journal, reply.take()).await {
         Ok(Driven::AskClient(question)) => Ok(Attempt::Ran(Ran::AskClient(question))),
@@ -188,8 +189,8 @@ async fn attempt(call: &Call<'_>, policy: &Policy, reply: &mut Option<Reply>) ->
         }
         Ok(Driven::To(Outcome::Declined)) => Err(with_intent(Refusal::declined(), &journal)),
         Ok(Driven::To(Outcome::ConsentExpired)) => {
-            let refusal = Refusal::new("consent_expired", "nobody decided in time; no money moved");
-            journal.close(refusal.code(), "nobody decided in time");
+            let refusal = Refusal::new(Code::ConsentExpired, "nobody decided in time; no money moved");
+            journal.close(refusal.code().as_str(), "nobody decided in time");
             Err(with_intent(refusal, &journal))
         }
         Ok(Driven::To(Outcome::Unknown(in_flight))) => unknown(call, &journal, in_flight).map(Attempt::from),
@@ -197,11 +198,12 @@ async fn attempt(call: &Call<'_>, policy: &Policy, reply: &mut Option<Reply>) ->
         Ok(Driven::To(Outcome::Stopped)) => match journal.into_claim() {
             Some(claim) if !claim.intent().state.is_final() => put_question(claim, call, policy),
             Some(claim) => Err(failed(claim.intent())),
-            None => Err(Refusal::new("unexpected_outcome", "a settled payment was stopped")),
+            None => Err(Refusal::new(Code::UnexpectedOutcome, "a settled payment was stopped")),
         },
-        Ok(Driven::To(_)) => {
-            Err(with_intent(Refusal::new("unexpected_outcome", "the client gave an outcome not known here"), &journal))
-        }
+        Ok(Driven::To(_)) => Err(with_intent(
+            Refusal::new(Code::UnexpectedOutcome, "the client gave an outcome not known here"),
+            &journal,
+        )),
         Err(error) => {
             if !journal.intent().was_presented() && !is_worth_resuming(&error, &journal) {
                 journal.close(error.code(), &error.to_string());
@@ -335,11 +337,11 @@ async fn recorded(call: &Call<'_>, intent: Intent) -> Result<Answer, Refusal> {
     }
     let refusal = match (&intent.resolution, &intent.failure) {
         (Some(resolution), _) if resolution.paid => about(
-            Refusal::new("resolved_as_paid", "it was recorded that this purchase was paid; it is not made again"),
+            Refusal::new(Code::ResolvedAsPaid, "it was recorded that this purchase was paid; it is not made again"),
             &intent,
         ),
         (Some(_), _) => {
-            about(Refusal::new("resolved_as_not_paid", "it was recorded that this purchase was not paid"), &intent)
+            about(Refusal::new(Code::ResolvedAsNotPaid, "it was recorded that this purchase was not paid"), &intent)
         }
         (None, Some(Failure { status: Some(status), code, .. })) => {
             let error = Error::from(ServerError::recorded_refusal(*status, code));
@@ -365,8 +367,8 @@ async fn end_grant(call: &Call<'_>, intent: Intent) -> Intent {
 /// An intent that failed, in the words that were recorded.
 fn failed(intent: &Intent) -> Refusal {
     let refusal = match &intent.failure {
-        Some(failure) => Refusal::new(&failure.code, &failure.message),
-        None => Refusal::new("not_paid", "the purchase failed"),
+        Some(failure) => Refusal::new(shown::failure_code(failure), &shown::failure_message(failure)),
+        None => Refusal::new(Code::NotPaid, "the purchase failed"),
     };
     about(refusal, intent)
 }
@@ -392,8 +394,8 @@ fn denied(denial: &Denial) -> Refusal {
 pub(crate) fn stopped(evaluation: &Evaluation) -> Refusal {
     let finding = evaluation.findings.iter().find(|finding| finding.verdict == Verdict::Deny);
     let refusal = match finding {
-        Some(finding) => Refusal::new(&finding.code, &finding.message),
-        None => Refusal::new("payments_stopped", "payments are stopped on this machine"),
+        Some(finding) => Refusal::new(Code::of_finding(finding), &finding.message),
+        None => Refusal::new(Code::PaymentsStopped, "payments are stopped on this machine"),
     };
     refusal.with("findings", findings(evaluation))
 }
@@ -405,13 +407,13 @@ fn findings(evaluation: &Evaluation) -> Value {
 
 /// The human said no here.
 fn rejected(intent: &Intent) -> Refusal {
-    let refusal = Refusal::new("approval_rejected", "the person said no to this purchase; no money moved");
+    let refusal = Refusal::new(Code::ApprovalRejected, "the person said no to this purchase; no money moved");
     about(refusal, intent)
 }
 
 fn in_progress(intent: &Intent) -> Refusal {
     let refusal =
-        Refusal::new("intent_in_progress", "this purchase is being made by another call; it is not made twice");
+        Refusal::new(Code::IntentInProgress, "this purchase is being made by another call; it is not made twice");
     about(refusal.retryable(true), intent)
 }
 
@@ -419,7 +421,7 @@ fn in_progress(intent: &Intent) -> Refusal {
 pub(crate) fn other_key(intent: &Intent) -> Refusal {
     let sentence = "a mandate keeps the idempotency_key that it was first presented under, and the payment in context has \
                     this mandate or this key already; nothing was sent";
-    let refusal = about(Refusal::new("idempotency_conflict", sentence), intent);
+    let refusal = about(Refusal::new(Code::IdempotencyConflict, sentence), intent);
     let next_step = "Call again without idempotency_key: the one stored with the mandate is used.";
     refusal.with("sent", false).with("next_step", next_step)
 }
@@ -451,21 +453,21 @@ pub(crate) fn about(refusal: Refusal, intent: &Intent) -> Refusal {
 
 pub(crate) fn ledger_failed(error: &LedgerError) -> Refusal {
     let code = match error {
-        LedgerError::Invalid(_) => "invalid_arguments",
-        LedgerError::OtherKey { .. } => "idempotency_conflict",
-        LedgerError::Busy { .. } => "ledger_busy",
-        LedgerError::Frozen { .. } => "frozen",
-        LedgerError::NothingToResolve { .. } => "nothing_to_resolve",
-        LedgerError::InProgress(_) => "intent_in_progress",
-        LedgerError::NoSuchIntent(_) => "no_such_intent",
-        LedgerError::IllegalStep { .. } => "illegal_step",
-        LedgerError::ApprovalMissing(_) => "approval_missing",
-        LedgerError::AlreadyApproved(_) => "already_approved",
-        LedgerError::ApprovalExpired(_) => "approval_expired",
-        LedgerError::ApprovalMismatch { .. } => "approval_mismatch",
-        LedgerError::TicketSpent(_) => "request_state_spent",
-        LedgerError::DeclarationMismatch { .. } => "declaration_mismatch",
-        _ => "ledger_failed",
+        LedgerError::Invalid(_) => Code::InvalidArguments,
+        LedgerError::OtherKey { .. } => Code::IdempotencyConflict,
+        LedgerError::Busy { .. } => Code::LedgerBusy,
+        LedgerError::Frozen { .. } => Code::Frozen,
+        LedgerError::NothingToResolve { .. } => Code::NothingToResolve,
+        LedgerError::InProgress(_) => Code::IntentInProgress,
+        LedgerError::NoSuchIntent(_) => Code::NoSuchIntent,
+        LedgerError::IllegalStep { .. } => Code::IllegalStep,
+        LedgerError::ApprovalMissing(_) => Code::ApprovalMissing,
+        LedgerError::AlreadyApproved(_) => Code::AlreadyApproved,
+        LedgerError::ApprovalExpired(_) => Code::ApprovalExpired,
+        LedgerError::ApprovalMismatch { .. } => Code::ApprovalMismatch,
+        LedgerError::TicketSpent(_) => Code::RequestStateSpent,
+        LedgerError::DeclarationMismatch { .. } => Code::DeclarationMismatch,
+        _ => Code::LedgerFailed,
     };
     Refusal::new(code, &error.to_string()).retryable(matches!(error, LedgerError::Busy { .. }))
 }

@@ -17,6 +17,7 @@ use crate::approval::time;
 use crate::config::Settings;
 use crate::evidence::{EvidenceFile, trusted_keys};
 use crate::guard_cmd;
+use crate::shown::{self, failure_code, identifier};
 use crate::tools::Name;
 
 #[derive(Debug, Args)]
@@ -136,14 +137,14 @@ pub(crate) fn history(settings: &Settings, args: HistoryArgs) -> anyhow::Result<
         writeln!(out, "{}", line(["begun", "state", "amount", "intent", "payment or failure", "merchant", "items"]))?;
     }
     for intent in &page.intents {
-        let payment = intent.settlement.as_ref().map(|settlement| clean(&settlement.payment_intent_id, 40));
-        let failure = || intent.failure.as_ref().map(|failure| clean(&failure.code, 40));
+        let payment = intent.settlement.as_ref().and_then(|settlement| identifier(&settlement.payment_intent_id));
+        let failure = || intent.failure.as_ref().map(|failure| failure_code(failure).as_str());
         let told = line([
             &time(intent.created_at),
             intent.state.as_str(),
             &intent.currency.format(intent.amount_minor),
             intent.id.as_str(),
-            &payment.or_else(failure).unwrap_or_else(|| "-".to_owned()),
+            payment.or_else(failure).unwrap_or("-"),
             &clean(&intent.merchant, 60),
             &clean(&items(intent), 80),
         ]);
@@ -358,7 +359,8 @@ fn tell(intent: &Intent, findings: &Findings, as_json: bool) -> anyhow::Result<E
         }
         writeln!(out, "recorded as {}", intent.state)?;
         if let Some(settlement) = &intent.settlement {
-            let (id, at) = (clean(&settlement.payment_intent_id, 100), clean(&settlement.settled_at, 40));
+            let (id, at) = (identifier(&settlement.payment_intent_id), shown::time(&settlement.settled_at));
+            let (id, at) = (id.unwrap_or("without a name"), at.unwrap_or("at an unknown time"));
             writeln!(out, "payment {id}, settled {at}")?;
         }
         for Check { name, result, detail, .. } in checks {
@@ -390,8 +392,8 @@ impl FilterArgs {
     }
 }
 
-/// An intent as data: what a person may want to see of it, and nothing that only the program needs. Text from merchants is
-/// made fit to be shown.
+/// An intent as data: what a person may want to see of it, and nothing that only the program needs. What a
+/// merchant calls a payment is shown only if it is an identifier.
 pub(crate) fn row(intent: &Intent) -> Value {
     let settlement = intent.settlement.as_ref();
     let shown = |text: &String| clean(text, 200);
@@ -408,11 +410,11 @@ pub(crate) fn row(intent: &Intent) -> Value {
         "purchase_ref": intent.purchase_ref.as_ref().map(shown),
         "agent": intent.agent,
         "idempotency_key": intent.idempotency_key,
-        "mandate_id": intent.mandate.as_ref().map(|mandate| shown(&mandate.mandate_id)),
-        "payment_intent_id": settlement.map(|settlement| shown(&settlement.payment_intent_id)),
-        "payment_provider_ref": settlement.and_then(|settlement| settlement.payment_provider_ref.as_ref().map(shown)),
+        "mandate_id": intent.mandate.as_ref().and_then(|mandate| identifier(&mandate.mandate_id)),
+        "payment_intent_id": settlement.and_then(|settlement| identifier(&settlement.payment_intent_id)),
+        "payment_provider_ref": settlement.and_then(|settlement| identifier(settlement.payment_provider_ref.as_deref()?)),
         "receipt_status": settlement.map(|settlement| receipt_status(&settlement.receipt)),
-        "failure_code": intent.failure.as_ref().map(|failure| shown(&failure.code)),
+        "failure_code": intent.failure.as_ref().map(|failure| failure_code(failure).as_str()),
     })
 }
 

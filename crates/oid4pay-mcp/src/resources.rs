@@ -16,6 +16,7 @@ use crate::agent::Agent;
 use crate::errors::Refusal;
 use crate::purchase::ledger_failed;
 use crate::records;
+use crate::shown;
 use crate::tools;
 
 /// The forms of URIs that can be read.
@@ -109,10 +110,10 @@ fn receipt(intent: &Intent) -> Option<Value> {
         ReceiptVerdict::Invalid { field } => ("invalid", Some(field)),
     };
     let mut receipt = about(intent);
-    receipt["payment_intent_id"] = json!(settlement.payment_intent_id);
-    receipt["payment_provider_ref"] = json!(settlement.payment_provider_ref);
-    receipt["settled_at"] = json!(settlement.settled_at);
-    receipt["receipt_url"] = json!(settlement.receipt_url);
+    receipt["payment_intent_id"] = json!(shown::identifier(&settlement.payment_intent_id));
+    receipt["payment_provider_ref"] = json!(settlement.payment_provider_ref.as_deref().and_then(shown::identifier));
+    receipt["settled_at"] = json!(shown::time(&settlement.settled_at));
+    receipt["receipt_url"] = json!(shown::receipt_url(intent, settlement));
     receipt["receipt_jws"] = json!(settlement.receipt_jws);
     receipt["receipt_status"] = json!(status);
     receipt["receipt_invalid_field"] = json!(invalid);
@@ -140,7 +141,7 @@ fn about(intent: &Intent) -> Value {
         "amount_minor": intent.amount_minor,
         "currency": intent.currency,
         "line_items": intent.line_items,
-        "mandate_id": intent.mandate.as_ref().map(|mandate| &mandate.mandate_id),
+        "mandate_id": intent.mandate.as_ref().and_then(|mandate| shown::identifier(&mandate.mandate_id)),
         "idempotency_key": intent.idempotency_key,
     })
 }

@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use crate::agent::Agent;
 use crate::config::Toolset;
-use crate::errors::Refusal;
+use crate::errors::{Code, Refusal};
 use crate::waiting::Waiting;
 
 pub(crate) use self::granted::{refused, unsent};
@@ -150,11 +150,11 @@ impl Offered {
     /// Refuses a call of a tool that is not offered.
     pub(crate) fn check(self, tool: Name) -> Result<(), Refusal> {
         if !self.toolset.includes(tool.toolset()) {
-            return Err(Refusal::new("not_in_toolset", "the operator has not enabled the toolset of this tool"));
+            return Err(Refusal::new(Code::NotInToolset, "the operator has not enabled the toolset of this tool"));
         }
         if self.read_only && !is_read_only(tool.definition()) {
             let sentence = "this server was started with --read-only, and the tool changes something";
-            return Err(Refusal::new("read_only", sentence));
+            return Err(Refusal::new(Code::ReadOnly, sentence));
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use crate::metadata::Metadata;
 use crate::nonce::Role;
 use crate::secret::AccessToken;
 use crate::send::{Answer, Call};
-use crate::{Artefact, Client, Endpoint, Error, Limits, Misuse, Stage};
+use crate::{Artefact, Client, Endpoint, Error, Limits, Misbehaviour, Misuse, Stage, Why, untrusted};
 
 /// Which right is exercised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +52,19 @@ pub struct QueuedDsar {
     /// `email`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery_channel: Option<String>,
+}
+
+impl QueuedDsar {
+    /// Refuses one that cannot be named, and drops what is none of the things that it should be.
+    fn checked(mut self) -> Result<Self, Error> {
+        let members = [("request_id", &self.request_id), ("status", &self.status), ("right", &self.right)];
+        if let Some((name, _)) = members.into_iter().find(|(_, text)| !untrusted::is_identifier(text)) {
+            return Err(Misbehaviour::new(Artefact::WalletAnswer, Why::Member(name)).into());
+        }
+        self.estimated_delivery = self.estimated_delivery.filter(|text| untrusted::is_time(text));
+        self.delivery_channel = self.delivery_channel.filter(|text| untrusted::code(text).is_some());
+        Ok(self)
+    }
 }
 
 /// Why a principal token that was given is not sent.
@@ -127,7 +140,7 @@ impl Client {
             clean_values(&mut data);
             match (right, data) {
                 (DsarRight::Portability, Value::Object(data)) => Ok(DsarAnswer::Data(data)),
-                (_, data) => parse(data).map(DsarAnswer::Queued),
+                (_, data) => parse(data).and_then(QueuedDsar::checked).map(DsarAnswer::Queued),
             }
         })
     }

@@ -10,6 +10,7 @@ use super::html::{Layout, Problem, badge, capitalized, escape, form, moment, pag
 use super::{Dashboard, Posted, problem_of};
 use crate::approval;
 use crate::human::{self, NotHuman};
+use crate::shown;
 
 /// `GET /intents/{id}`.
 pub(super) fn show(dashboard: &Dashboard, csrf: &str, id: &IntentId) -> Result<Response, LedgerError> {
@@ -118,13 +119,19 @@ fn story(dashboard: &Dashboard, intent: &Intent) -> Result<String, LedgerError> 
         facts += &line("Paid", &moment(at));
     }
     if let Some(failure) = &intent.failure {
-        facts += &line("Why", &format!("{} <code>{}</code>", escape(&failure.message), escape(&failure.code)));
+        facts += &line(
+            "Why",
+            &format!("{} <code>{}</code>", escape(&shown::failure_message(failure)), shown::failure_code(failure)),
+        );
     }
     if let Some(agent) = &intent.agent {
         facts += &line("Agent", &escape(agent));
     }
     if let Some(mandate) = &intent.mandate {
-        facts += &line("Mandate", &format!("<code>{}</code>", escape(&mandate.mandate_id)));
+        facts += &line(
+            "Mandate",
+            &format!("<code>{}</code>", escape(shown::identifier(&mandate.mandate_id).unwrap_or("?"))),
+        );
     }
     facts += &line("Authorized by", &escape(&intent.issuer));
     facts += &line("Intent", &format!("<code>{}</code>", intent.id));
@@ -158,15 +165,15 @@ fn receipt(settlement: &Settlement) -> String {
     };
     let signed = settlement.receipt_jws.as_deref().map(|jws| {
         format!(
-            "<details><summary>The receipt as signed</summary><pre>{}</pre></details>",
+            "<details><summary>The receipt as signed, in the merchant's words</summary><pre>{}</pre></details>",
             claims(jws).unwrap_or_else(|| "It cannot be read.".to_owned())
         )
     });
     format!(
         "<section class=\"card\"><div class=\"row\"><h2>Receipt</h2><span class=\"badge {class}\">{verdict}</span></div><dl>\
          <dt>Payment</dt><dd><code>{}</code></dd><dt>Settled</dt><dd>{}</dd></dl>{}</section>",
-        escape(&settlement.payment_intent_id),
-        escape(&settlement.settled_at),
+        escape(shown::identifier(&settlement.payment_intent_id).unwrap_or("?")),
+        escape(shown::time(&settlement.settled_at).unwrap_or("?")),
         signed.unwrap_or_default()
     )
 }

@@ -16,7 +16,7 @@ use spend_guard::{ApprovalTerms, Begun, Intent, IntentId, Ledger, LedgerError, P
 
 use super::{Call, ledger_failed};
 use crate::approval;
-use crate::errors::Refusal;
+use crate::errors::{Code, Refusal};
 use crate::waiting::{Form, Waiting, Way};
 
 /// Whether the human was asked just now.
@@ -59,9 +59,9 @@ impl Reply {
         if intent.id == self.about {
             return Ok(begun);
         }
-        let refusal = Refusal::new("request_state_spent", "the requestState belongs to another purchase");
+        let refusal = Refusal::new(Code::RequestStateSpent, "the requestState belongs to another purchase");
         if let Begun::New(mut claim) = begun
-            && let Err(error) = claim.refused(refusal.code(), "it came with another purchase's requestState")
+            && let Err(error) = claim.refused(refusal.code().as_str(), "it came with another purchase's requestState")
         {
             tracing::warn!(intent = %claim.intent().id, %error, "the intent could not be closed");
         }
@@ -74,7 +74,7 @@ pub(super) fn take_reply(call: &Call<'_>) -> Result<Option<Reply>, Refusal> {
     let Some(input) = call.waiting.take_input() else { return Ok(None) };
     let parsed = input.state.split_once('.').and_then(|(id, ticket)| Some((IntentId::parse(id).ok()?, ticket)));
     let Some((about, ticket)) = parsed else {
-        return Err(Refusal::new("request_state_spent", "the requestState is none of this server's"));
+        return Err(Refusal::new(Code::RequestStateSpent, "the requestState is none of this server's"));
     };
     match call.agent.ledger().redeem_ticket(&about, ticket) {
         Ok(_) => {}

@@ -6,7 +6,7 @@ use oid4ac_client::{
 use spend_guard::{Artefact, Begun, Claim, Intent, Ledger, Policy};
 
 use super::{Call, about, denied, ledger_failed};
-use crate::errors::Refusal;
+use crate::errors::{Code, Refusal};
 use crate::tools::Name;
 
 /// What is looked for at which store, and how it is ordered.
@@ -28,12 +28,12 @@ impl Cheapest {
         let refused = |error: Error| Refusal::from_client(tool, &error);
         let item = client.cheapest(&self.store, &self.wanted).await.map_err(refused)?;
         let Some(mut item) = item else {
-            return Err(Refusal::told("no_matching_item", ": no in-stock matching items under the cap"));
+            return Err(Refusal::told(Code::NoMatchingItem, ": no in-stock matching items under the cap"));
         };
         let price = client.quote(&self.store, self.currency, &item).await.map_err(refused)?;
         if price.amount_minor() > self.cap_minor {
             let sentence = "by its signed offer the cheapest item costs more than max_amount_minor";
-            return Err(Refusal::new("offer_above_cap", sentence)
+            return Err(Refusal::new(Code::OfferAboveCap, sentence)
                 .with("offer_amount_minor", price.amount_minor())
                 .with("max_amount_minor", self.cap_minor));
         }
@@ -49,20 +49,21 @@ impl Cheapest {
         let item = match self.find(call.client, call.tool).await {
             Ok(item) => item,
             Err(refusal) => {
-                if let Err(error) = claim.refused(refusal.code(), "no item was picked") {
+                if let Err(error) = claim.refused(refusal.code().as_str(), "no item was picked") {
                     tracing::warn!(intent = %claim.intent().id, %error, "the intent could not be closed");
                 }
                 return Err(about(refusal, claim.intent()));
             }
         };
-        let text = serde_json::to_string(&item).map_err(|error| Refusal::new("ledger_failed", &error.to_string()))?;
+        let text =
+            serde_json::to_string(&item).map_err(|error| Refusal::new(Code::LedgerFailed, &error.to_string()))?;
         claim.keep_with_next_step(Artefact::Item, text);
         let price = item.unit_price_minor;
         let line = spend_guard::LineItem { sku: item.sku, qty: 1, unit_price_minor: Some(price) };
         match claim.item_picked(vec![line], price, item.category, Some(policy)) {
             Ok(Begun::New(claim)) => Ok(claim),
             Ok(Begun::Denied(denial)) => Err(denied(&denial)),
-            Ok(_) => Err(Refusal::new("ledger_failed", "the ledger did not go on with the intent it had given out")),
+            Ok(_) => Err(Refusal::new(Code::LedgerFailed, "the ledger did not go on with the intent it had given out")),
             Err(error) => Err(ledger_failed(&error)),
         }
     }

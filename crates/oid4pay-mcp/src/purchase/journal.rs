@@ -8,6 +8,7 @@ use spend_guard::{
 };
 
 use super::Signatures;
+use crate::shown::SAID_BY_MERCHANT;
 
 /// The journal of one intent.
 ///
@@ -103,7 +104,7 @@ impl<'a> IntentJournal<'a> {
             Step::Presenting { presentation } => claim.presenting(presentation).map_err(failed),
             Step::Settled(settlement) => claim.settled(&guards(settlement)).map_err(failed),
             Step::Refused { status, code } => {
-                let message = format!("the merchant answered {status} {code}");
+                let message = format!("{SAID_BY_MERCHANT}{status} {code}");
                 claim.refused_by_merchant(*status, code, &message).map_err(failed)
             }
             Step::GrantRevoked { confirmed } => claim.grant_revoked(*confirmed).map_err(failed),

@@ -44,7 +44,9 @@ pub(super) async fn catalog(agent: &Agent, merchant_id: &str) -> Result<(Value, 
         "signature_input": catalog.signature_input,
         "content_digest": catalog.content_digest,
         "items": items,
-        "untrusted_fields": ["items[].sku", "items[].title", "items[].category"],
+        "untrusted_fields": [
+            "signature", "signature_input", "content_digest", "items[].sku", "items[].title", "items[].category",
+        ],
     });
     if !omitted.is_empty() {
         output["items_omitted"] = json!(omitted.len());

@@ -12,7 +12,7 @@ use spend_guard::{CheapestTerms, Purchase};
 use super::args::{self, CurrencyCode, Integer, MAX_MINOR, PurchaseRef, Text, Uri};
 use super::{Name, output};
 use crate::agent::Agent;
-use crate::errors::Refusal;
+use crate::errors::{Code, Refusal};
 use crate::purchase::{self, Call, Cheapest, Ran, Work};
 use crate::waiting::Waiting;
 
@@ -47,7 +47,7 @@ pub(super) async fn buy(agent: &Agent, arguments: Arguments, waiting: Waiting) -
         return simulate(agent, &client, &issuer, &cheapest).await.map(CallToolResponse::from);
     }
     let purchase = Purchase::cheapest(issuer, terms, IdempotencyKey::generate(&SystemRng).as_str())
-        .map_err(|error| Refusal::new("invalid_arguments", &error.to_string()))?;
+        .map_err(|error| Refusal::new(Code::InvalidArguments, &error.to_string()))?;
     let work = Work::Cheapest(Box::new(cheapest));
     let call = Call { tool: TOOL, agent, client: &client, purchase, work, waiting };
     let answer = match purchase::run(call).await? {
@@ -67,7 +67,7 @@ fn read(arguments: Arguments) -> Result<(Cheapest, CheapestTerms), Refusal> {
     let code = arguments.currency.as_ref().map_or("EUR", CurrencyCode::as_str);
     let currency = Currency::parse(code).map_err(|error| refused(Misuse::Money(error)))?;
     let guards = spend_guard::Currency::parse(currency.code())
-        .map_err(|_| Refusal::new("invalid_currency", "the currency is not an ISO 4217 code with a minor unit"))?;
+        .map_err(|_| Refusal::new(Code::InvalidCurrency, "the currency is not an ISO 4217 code with a minor unit"))?;
     let store =
         Origin::of(arguments.store_url.as_str()).map_err(|why| refused(Misuse::Url { what: "store_url", why }))?;
     let cap_minor = arguments.max_amount_minor.value();
@@ -80,7 +80,7 @@ fn read(arguments: Arguments) -> Result<(Cheapest, CheapestTerms), Refusal> {
     let country = match arguments.ships_to_country {
         None => None,
         Some(code) => Some(Country::parse(code.as_str()).map_err(|_| {
-            Refusal::new("invalid_country", "ships_to_country is not an ISO 3166-1 alpha-2 code, like NL")
+            Refusal::new(Code::InvalidCountry, "ships_to_country is not an ISO 3166-1 alpha-2 code, like NL")
         })?),
     };
     if let Some(country) = &country {
@@ -137,7 +137,7 @@ async fn simulate(
 
 /// The purchase as the guard would see it once the item is picked.
 fn as_picked(issuer: &str, cheapest: &Cheapest, item: &CatalogItem) -> Result<Purchase, Refusal> {
-    let invalid = |error: &dyn std::fmt::Display| Refusal::new("invalid_arguments", &error.to_string());
+    let invalid = |error: &dyn std::fmt::Display| Refusal::new(Code::InvalidArguments, &error.to_string());
     let currency = spend_guard::Currency::parse(cheapest.currency.code()).map_err(|error| invalid(&error))?;
     let price = item.unit_price_minor;
     let line = spend_guard::LineItem { sku: item.sku.clone(), qty: 1, unit_price_minor: Some(price) };

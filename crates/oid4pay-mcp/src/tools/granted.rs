@@ -13,7 +13,7 @@ use rmcp::model::{
 use serde_json::json;
 
 use super::{Name, success};
-use crate::errors::Refusal;
+use crate::errors::{Code, Refusal};
 use crate::waiting::{Form, Waiting, Way};
 
 /// Makes a call, and makes it again as long as the person may still decide within the time a call may take.
@@ -33,9 +33,11 @@ where
             Granted::Consent(consent) => consent,
             Granted::InsufficientScope(scope) => return Err(insufficient_scope(tool, scope)),
             Granted::ConsentExpired => {
-                return Err(Refusal::new("consent_expired", "nobody decided in time; nothing was done").retryable(true));
+                return Err(
+                    Refusal::new(Code::ConsentExpired, "nobody decided in time; nothing was done").retryable(true)
+                );
             }
-            _ => return Err(Refusal::new("unexpected_outcome", "the client gave an outcome not known here")),
+            _ => return Err(Refusal::new(Code::UnexpectedOutcome, "the client gave an outcome not known here")),
         };
         waiting.tell_consent(&consent).await;
         let question = match &mut question {
@@ -49,7 +51,10 @@ where
             Next::Poll => {}
             Next::Answer => return Ok(approval_required(&consent).into()),
             Next::Refuse => {
-                return Err(Refusal::new("declined", "the person did not want to decide about this; nothing was done"));
+                return Err(Refusal::new(
+                    Code::Declined,
+                    "the person did not want to decide about this; nothing was done",
+                ));
             }
         }
     }
@@ -164,18 +169,22 @@ fn insufficient_scope(tool: Name, scope: WalletScope) -> Refusal {
     };
     let told =
         format!("{failed}: insufficient_scope (need {scope}); it is not registered, or the person did not grant it");
-    Refusal::told("insufficient_scope", told).with("scope", scope.as_str())
+    Refusal::told(Code::InsufficientScope, told).with("scope", scope.as_str())
 }
 
 /// What a refusal of the wallet, privacy or audit endpoints is told as, where the contract has the words.
-pub(crate) fn refused(tool: Name, server: &ServerError, code: &str) -> Option<Refusal> {
+pub(crate) fn refused(tool: Name, server: &ServerError, code: Code) -> Option<Refusal> {
     let status = server.status();
     let words = match (tool, server.stage(), status, code) {
         (_, Stage::WalletList | Stage::WalletRevoke, ..) => {
-            return Some(Refusal::told(code, format!(" failed ({status} {code}): {}", in_a_sentence(status, code))));
+            let said = match code {
+                Code::AuthorizationServerRefused => status.to_string(),
+                code => format!("{status} {code}"),
+            };
+            return Some(Refusal::told(code, format!(" failed ({said}): {}", in_a_sentence(status))));
         }
-        (_, Stage::Dsar | Stage::Audit, 401, "invalid_token") => return wants_wallet_session(tool),
-        (_, Stage::Audit, 403, "principal_mismatch") => "principal_id mismatch",
+        (_, Stage::Dsar | Stage::Audit, 401, Code::InvalidToken) => return wants_wallet_session(tool),
+        (_, Stage::Audit, 403, Code::PrincipalMismatch) => "principal_id mismatch",
         (_, Stage::Dsar, 429, _) => "rate limited; DSAR caps at 10/day per principal per endpoint",
         (Name::PaymentHistory, Stage::Audit, 429, _) => "rate limited; payment history caps at 30/min per principal",
         (_, Stage::Audit, 429, _) => "rate limited; audit chain caps at 30/min per principal",
@@ -184,14 +193,14 @@ pub(crate) fn refused(tool: Name, server: &ServerError, code: &str) -> Option<Re
     Some(Refusal::in_words(code, words))
 }
 
-fn in_a_sentence(status: u16, code: &str) -> &'static str {
-    match (status, code) {
-        (401, _) => "the authorization server does not take this agent's wallet session or its proof",
-        (403, _) => "the wallet session is not of the person that this agent is registered for",
-        (404, _) => "the person has no agent with this client_id",
-        (409, _) => "the agent was revoked before, and all its tokens with it",
-        (429, _) => "too many calls; try again later",
-        (500.., _) => "the authorization server failed; the same call can be made again without harm",
+fn in_a_sentence(status: u16) -> &'static str {
+    match status {
+        401 => "the authorization server does not take this agent's wallet session or its proof",
+        403 => "the wallet session is not of the person that this agent is registered for",
+        404 => "the person has no agent with this client_id",
+        409 => "the agent was revoked before, and all its tokens with it",
+        429 => "too many calls; try again later",
+        500.. => "the authorization server failed; the same call can be made again without harm",
         _ => "the authorization server refused the call",
     }
 }
@@ -202,7 +211,7 @@ pub(crate) fn unsent(tool: Name, why: PrincipalTokenError) -> Option<Refusal> {
         PrincipalTokenError::AgentOnly => wants_wallet_session(tool).map(|refusal| refusal.with("sent", false)),
         why => {
             let error = Error::from(Misuse::PrincipalToken(why));
-            Some(Refusal::new(error.code(), &format!("{why}; it was not sent")).with("sent", false))
+            Some(Refusal::new(Code::of(&error), &format!("{why}; it was not sent")).with("sent", false))
         }
     }
 }
@@ -214,7 +223,7 @@ fn wants_wallet_session(tool: Name) -> Option<Refusal> {
         Name::PaymentHistory => "payment history query requires a wallet-session JWT-AT",
         _ => return None,
     };
-    Some(Refusal::in_words("invalid_token", words))
+    Some(Refusal::in_words(Code::InvalidToken, words))
 }
 
 const CONSENT: &str = "consent";

@@ -1,12 +1,13 @@
 //! Tools' results.
 
-use oid4ac_client::{CheckedOffers, Consent, Payment, Verdict};
+use oid4ac_client::{CheckedOffers, Consent, Payment, Verdict, is_url_at};
 use rmcp::model::{CallToolResult, ContentBlock, MetaObject};
 use serde_json::{Map, Value, json};
 use spend_guard::Intent;
 
 use crate::approval;
 use crate::purchase::{Answer, NEXT_AFTER_PRESENTED, NEXT_IN_FLIGHT, Place, Signatures};
+use crate::shown;
 
 /// Structured content, the same as text, and one sentence for a person.
 pub(crate) fn success(structured: Value, sentence: String, signatures: Option<&Signatures>) -> CallToolResult {
@@ -119,10 +120,10 @@ fn settled(intent: &Intent, payment: &Payment, replayed: bool, own: Value) -> To
     let mut output = json!({
         "status": "settled",
         "mandate_id": settlement.mandate_id,
-        "payment_intent_id": settlement.payment_intent_id,
-        "payment_provider_ref": settlement.payment_provider_ref,
-        "settled_at": settlement.settled_at,
-        "receipt_url": settlement.receipt_url,
+        "payment_intent_id": shown::identifier(&settlement.payment_intent_id).unwrap_or(UNNAMED),
+        "payment_provider_ref": settlement.payment_provider_ref.as_deref().and_then(shown::identifier),
+        "settled_at": shown::time(&settlement.settled_at).map_or_else(|| recorded_at(intent), str::to_owned),
+        "receipt_url": settlement.receipt_url.as_deref().filter(|url| is_url_at(&intent.merchant, url)),
         "receipt_jws": settlement.receipt_jws,
         "receipt_status": receipt_status,
         "offer_verified": payment.offers.as_ref().is_some_and(CheckedOffers::are_verified),
@@ -143,6 +144,11 @@ fn settled(intent: &Intent, payment: &Payment, replayed: bool, own: Value) -> To
         sentence.push_str(&format!(" The payment stands, but its receipt does not hold: {reason}."));
     }
     Told { output: with_intent(output, intent), sentence, signatures: Some(Signatures::of_payment(payment)) }
+}
+
+/// When the ledger recorded the settlement.
+fn recorded_at(intent: &Intent) -> String {
+    approval::time(intent.settled_at.unwrap_or(intent.created_at))
 }
 
 /// Nobody could be asked through the client, or they have not answered.
@@ -197,4 +203,6 @@ fn amount(intent: &Intent) -> String {
     intent.currency.format(intent.amount_minor)
 }
 
+/// A payment that an older version recorded under no identifier.
+const UNNAMED: &str = "unnamed";
 const NEXT_CONSENT: &str = "Show the person consent_url, then call again with the same arguments.";

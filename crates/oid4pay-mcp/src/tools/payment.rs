@@ -11,7 +11,7 @@ use spend_guard::Purchase;
 use super::args::{self, CurrencyCode, Integer, MAX_MINOR, PurchaseRef, Uri};
 use super::{Name, output};
 use crate::agent::Agent;
-use crate::errors::Refusal;
+use crate::errors::{Code, Refusal};
 use crate::purchase::{self, Call, Ran, Work};
 use crate::waiting::Waiting;
 
@@ -154,9 +154,9 @@ pub(super) fn as_purchase(issuer: &str, order: &Order, purchase_ref: Option<Stri
         unit_price_minor: line.unit_price_minor(),
     });
     let currency = spend_guard::Currency::parse(order.amount().currency().code())
-        .map_err(|_| Refusal::new("invalid_currency", "the currency is not an ISO 4217 code with a minor unit"))?;
+        .map_err(|_| Refusal::new(Code::InvalidCurrency, "the currency is not an ISO 4217 code with a minor unit"))?;
     let (merchant, amount) = (order.merchant().as_str(), order.amount().amount_minor());
     let key = order.idempotency_key().as_str();
     Purchase::payment(issuer, merchant, lines.collect(), amount, currency, purchase_ref, key)
-        .map_err(|error| Refusal::new("invalid_arguments", &error.to_string()))
+        .map_err(|error| Refusal::new(Code::InvalidArguments, &error.to_string()))
 }

@@ -2,6 +2,7 @@
 
 use oid4ac_client::{
     AuditPage, AuditQuery, ChainReport, Client, Disputes, DsarAnswer, DsarRight, HeadVerdict, Payments, PrincipalToken,
+    is_identifier,
 };
 use rmcp::model::{CallToolResponse, CallToolResult};
 use serde::Deserialize;
@@ -69,12 +70,13 @@ pub(super) async fn dsar(
     .await
 }
 
-/// The contract's members where they have its shape; whatever else the server gave goes beside them.
+/// The contract's members where they have its shape; whatever else the server gave goes beside them. What
+/// stands in them are the person's words, and strangers'.
 fn portability(data: Map<String, Value>) -> Value {
     let (mut output, mut other) = (Map::new(), Map::new());
     for (name, value) in data {
         let fits = match name.as_str() {
-            "schema_version" => value.is_string(),
+            "schema_version" => value.as_str().is_some_and(is_identifier),
             "principal" => value.is_object(),
             "agents" | "mandates" | "payments" | "audit_chain" => {
                 value.as_array().is_some_and(|list| list.iter().all(Value::is_object))
@@ -86,6 +88,8 @@ fn portability(data: Map<String, Value>) -> Value {
     if !other.is_empty() {
         output.insert("other_data".to_owned(), Value::Object(other));
     }
+    let untrusted: Vec<_> = output.keys().filter(|name| *name != "schema_version").cloned().collect();
+    output.insert("untrusted_fields".to_owned(), json!(untrusted));
     Value::Object(output)
 }
 
@@ -178,7 +182,12 @@ fn audit_page(page: &AuditPage) -> CallToolResult {
         }
         _ => {}
     }
-    let output = json!({"entries": page.entries, "has_more": page.has_more, "chain": report});
+    let output = json!({
+        "entries": page.entries,
+        "has_more": page.has_more,
+        "chain": report,
+        "untrusted_fields": ["entries[].actor", "entries[].payload"],
+    });
     success(output, in_words(page.entries.len(), chain), None)
 }
 

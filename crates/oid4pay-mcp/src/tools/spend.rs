@@ -12,7 +12,7 @@ use oid4ac_client::{Currency, Error, IdempotencyKey, Misuse, Money, Order, Syste
 use serde::Deserialize;
 use spend_guard::{Approval, Intent};
 
-use crate::errors::Refusal;
+use crate::errors::{Code, Refusal};
 
 use super::args::{self, CurrencyCode, Integer, LineItem, MAX_MINOR, Uri};
 
@@ -52,7 +52,7 @@ impl<const MAX: usize> TryFrom<String> for Bounded<MAX> {
 /// The guard's currency, from an argument.
 fn currency_of(code: &CurrencyCode) -> Result<spend_guard::Currency, Refusal> {
     spend_guard::Currency::parse(code.as_str())
-        .map_err(|_| Refusal::new("invalid_currency", "the currency is not an ISO 4217 code with a minor unit"))
+        .map_err(|_| Refusal::new(Code::InvalidCurrency, "the currency is not an ISO 4217 code with a minor unit"))
 }
 
 fn amount_of(intent: &Intent) -> String {

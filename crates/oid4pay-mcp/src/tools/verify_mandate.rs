@@ -9,7 +9,7 @@ use spend_guard::{Intent, Mandate, Purchase};
 use super::args::{self, PurchaseRef, Text, Uri};
 use super::{Name, output};
 use crate::agent::Agent;
-use crate::errors::Refusal;
+use crate::errors::{Code, Refusal};
 use crate::purchase::{self, Call, Ran, Work, ledger_failed};
 use crate::waiting::Waiting;
 
@@ -78,7 +78,7 @@ fn idempotency_key(
     known: Option<&Intent>,
     given: Option<&str>,
 ) -> Result<IdempotencyKey, Refusal> {
-    let invalid = || Refusal::new("invalid_idempotency_key", "it must have 1 to 128 printable ASCII characters");
+    let invalid = || Refusal::new(Code::InvalidIdempotencyKey, "it must have 1 to 128 printable ASCII characters");
     if let Some(given) = given {
         let key = IdempotencyKey::parse(given).ok_or_else(invalid)?;
         return match known.filter(|intent| intent.idempotency_key != key.as_str()) {
@@ -97,13 +97,13 @@ fn as_purchase(issuer: &str, presented: &PresentedMandate, key: &IdempotencyKey)
         unit_price_minor: None,
     });
     let currency = spend_guard::Currency::parse(presented.amount().currency().code()).map_err(|_| {
-        Refusal::new("invalid_currency", "the mandate's currency is not an ISO 4217 code with a minor unit")
+        Refusal::new(Code::InvalidCurrency, "the mandate's currency is not an ISO 4217 code with a minor unit")
     })?;
     let (merchant, cap) = (presented.merchant().as_str(), presented.amount().amount_minor());
     let mandate =
         Mandate { mandate_id: presented.mandate_id().to_owned(), cap_minor: cap, expires_at: presented.expires_at() };
     Purchase::verify(issuer, merchant, lines.collect(), cap, currency, mandate, key.as_str())
-        .map_err(|error| Refusal::new("invalid_arguments", &error.to_string()))
+        .map_err(|error| Refusal::new(Code::InvalidArguments, &error.to_string()))
 }
 
 fn simulated(presented: &PresentedMandate, key: &IdempotencyKey, guard: Value) -> CallToolResult {

@@ -9,7 +9,7 @@ use super::args::{self, Text, Uri};
 use super::granted::granted;
 use super::{Name, counted, success};
 use crate::agent::Agent;
-use crate::errors::Refusal;
+use crate::errors::{Code, Refusal};
 use crate::waiting::Waiting;
 
 #[derive(Deserialize)]
@@ -38,7 +38,7 @@ pub(super) async fn register(
     // The contract has words for this, and a setup token is too good to be spent on it.
     for (member, text) in [("client_name", &arguments.client_name), ("purpose", &arguments.purpose)] {
         if text.is_empty() {
-            let refusal = Refusal::in_words("invalid_client_metadata", "invalid_client_metadata");
+            let refusal = Refusal::in_words(Code::InvalidClientMetadata, "invalid_client_metadata");
             return Err(refusal.with("member", member).with("sent", false));
         }
     }
@@ -107,9 +107,14 @@ pub(super) async fn list_agents(
         || client.wallet_agents(redirect_uri),
         |list| {
             let active = list.agents.iter().filter(|agent| agent.status == "active").count();
-            let sentence =
+            let mut sentence =
                 format!("The person has {}, {active} of them active.", counted(list.agents.len(), "agent", "agents"));
-            success(json!(list), sentence, None)
+            if list.agents_omitted > 0 {
+                sentence.push_str(&format!(" {} more have no usable client_id and are left out.", list.agents_omitted));
+            }
+            let mut output = json!(list);
+            output["untrusted_fields"] = json!(["agents[].client_name", "agents[].purpose"]);
+            success(output, sentence, None)
         },
     )
     .await
@@ -160,7 +165,7 @@ fn client(agent: &Agent, tool: Name, as_url: &Uri, resource: &Uri) -> Result<Cli
     let resource = resource.as_str();
     match origin.is_some_and(|origin| resource.strip_suffix('/').unwrap_or(resource) == origin.as_str()) {
         true => Ok(client),
-        false => Err(Refusal::new("invalid_resource", "resource must be the authorization server's origin")),
+        false => Err(Refusal::new(Code::InvalidResource, "resource must be the authorization server's origin")),
     }
 }
 

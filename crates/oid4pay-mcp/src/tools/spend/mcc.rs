@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Bounded;
 use crate::agent::Agent;
-use crate::errors::Refusal;
+use crate::errors::{self, Refusal};
 use crate::tools::args;
 use crate::tools::success;
 use crate::waiting::Waiting;
@@ -42,7 +42,7 @@ pub(in crate::tools) async fn explain(_: &Agent, arguments: Arguments, _: Waitin
             let query = query.0.to_lowercase();
             CODES.iter().filter(|(_, title)| title.to_lowercase().contains(&query)).collect()
         }
-        _ => return Err(Refusal::new("invalid_arguments", "give either mcc or query")),
+        _ => return Err(Refusal::new(errors::Code::InvalidArguments, "give either mcc or query")),
     };
     let mut matches: Vec<_> = found.iter().map(|(code, title)| described(*code, Some(title))).collect();
     let sentence = match (&arguments.mcc, found.as_slice()) {

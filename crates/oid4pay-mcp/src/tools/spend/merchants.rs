@@ -105,7 +105,7 @@ async fn listed_at(client: &Client, origin: &Origin) -> Result<Vec<Merchant>, Er
 }
 
 fn key(jwk: &Jwk) -> Value {
-    json!({"kid": jwk.kid().map(|kid| oid4ac_client::clean(kid, 128)), "alg": jwk.key().alg().name(), "thumbprint": jwk.key().thumbprint()})
+    json!({"kid": jwk.kid().and_then(crate::shown::identifier), "alg": jwk.key().alg().name(), "thumbprint": jwk.key().thumbprint()})
 }
 
 #[derive(Deserialize)]

@@ -10,7 +10,7 @@ use spend_guard::{Artefact, Filter, IntentId, State};
 use super::{Bounded, amount_of, currency_of};
 use crate::agent::Agent;
 use crate::approval::time;
-use crate::errors::Refusal;
+use crate::errors::{Code, Refusal};
 use crate::evidence::{EvidenceFile, NoEvidence};
 use crate::purchase::ledger_failed;
 use crate::records;
@@ -87,10 +87,10 @@ pub(in crate::tools) async fn receipt_get(agent: &Agent, about: About, _: Waitin
     let file = EvidenceFile::collect(agent.ledger(), &about.intent_id, None, SystemClock.now());
     let file = file.map_err(|error| match &error {
         NoEvidence::Ledger(error) => ledger_failed(error),
-        NoEvidence::NeverPresented(id, state) => Refusal::new("no_payment_to_prove", &error.to_string())
+        NoEvidence::NeverPresented(id, state) => Refusal::new(Code::NoPaymentToProve, &error.to_string())
             .with("intent_id", id.as_str())
             .with("intent_state", state.as_str()),
-        _ => Refusal::new("ledger_failed", &error.to_string()),
+        _ => Refusal::new(Code::LedgerFailed, &error.to_string()),
     })?;
     let intent = file.intent();
     let findings = file.verify(&TrustedKeys::default());
@@ -183,7 +183,7 @@ pub(in crate::tools) async fn attach(
     let before = agent.ledger().artefacts(&id, Artefact::Attachment).map_err(failed)?;
     let is_known = before.contains(&content);
     if !is_known && before.len() >= MAX_ATTACHMENTS {
-        return Err(Refusal::new("too_many_attachments", "an intent keeps at most 20 attachments")
+        return Err(Refusal::new(Code::TooManyAttachments, "an intent keeps at most 20 attachments")
             .with("intent_id", id.as_str()));
     }
     if !is_known {

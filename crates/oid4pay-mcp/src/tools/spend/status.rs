@@ -37,14 +37,14 @@ pub(in crate::tools) async fn get(agent: &Agent, _: Nothing, _: Waiting) -> Resu
     let waiting: Vec<_> = open.iter().filter(|intent| intent.state == State::AwaitingApproval).collect();
     let policy = agent.policy();
     let (policy_problem, confirmed) = match &policy {
-        Err(refusal) => (Some(refusal.code().to_owned()), false),
+        Err(refusal) => (Some(refusal.code().as_str()), false),
         Ok(policy) => (None, policy.looser_than(&ledger.rules_in_force().map_err(failed)?).is_empty()),
     };
     let can_pay = registration.is_some() && !frozen && confirmed && policy_problem.is_none();
     let tools: Vec<_> = Name::ALL
         .iter()
         .map(|tool| {
-            let why_not = settings.offered.check(*tool).err().map(|refusal| refusal.code().to_owned());
+            let why_not = settings.offered.check(*tool).err().map(|refusal| refusal.code().as_str());
             json!({"name": tool.as_str(), "available": why_not.is_none(), "why_not": why_not})
         })
         .collect();
