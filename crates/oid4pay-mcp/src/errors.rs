@@ -287,7 +287,7 @@ fn hint(code: &str) -> Option<&'static str> {
             "Tell the person: wait until the window has passed, or they change policy.toml. No tool can."
         }
         "offer_missing" => "Without a signed offer every line needs unit_price_minor, and a human has to approve.",
-        "declined" => "The person said no. Do not repeat the call unless they ask for it.",
+        "declined" | "approval_rejected" => "The person said no. Do not repeat the call unless they ask for it.",
         "invalid_grant" => "The authorization is used up or too old. The same call starts a new one.",
         "invalid_target" => "The authorization server does not issue mandates for this merchant.",
         "invalid_scope" => "Leave out scope, or register with the scope that is needed.",

@@ -100,7 +100,13 @@ pub(crate) async fn run(mut call: Call<'_>) -> Result<Ran, Refusal> {
         match ask::human(&call, &policy, intent, question, reply.take()).await? {
             // The purchase goes on where it stood.
             Decision::Yes => {}
-            Decision::No(intent) => return Err(rejected(&intent)),
+            Decision::No(intent) => {
+                // Who is told now is not told again; one too many is better than none.
+                if let Err(error) = call.agent.ledger().rejection_told(&intent.id) {
+                    tracing::warn!(intent = %intent.id, %error, "that the rejection was told could not be recorded");
+                }
+                return Err(rejected(&intent));
+            }
             Decision::Open(intent) => {
                 let command = call.agent.settings().command(&format!("approve {}", intent.id));
                 let answer = Answer::ApprovalRequired { intent, place: Place::Here { command } };
@@ -163,6 +169,7 @@ async fn attempt(call: &Call<'_>, policy: &Policy, reply: &mut Option<Reply>) ->
         Begun::Replay(intent) => (IntentJournal::settled(ledger, intent), true),
         Begun::InProgress(intent) => return Err(in_progress(&intent)),
         Begun::AwaitingApproval(intent) => return Ok(Attempt::AskHuman(Box::new(intent), Question::AskedBefore)),
+        Begun::Rejected(intent) => return Err(rejected(&intent)),
         Begun::Denied(denial) => return Err(denied(&denial)),
     };
     let was_in_flight = journal.intent().state.is_in_flight();
@@ -341,7 +348,7 @@ fn findings(evaluation: &Evaluation) -> Value {
 }
 
 /// The human said no here.
-fn rejected(intent: &Intent) -> Refusal {
+pub(crate) fn rejected(intent: &Intent) -> Refusal {
     let refusal = Refusal::new("approval_rejected", "the person said no to this purchase; no money moved");
     about(refusal, intent)
 }

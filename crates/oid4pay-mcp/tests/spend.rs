@@ -458,6 +458,17 @@ async fn the_persons_no_is_told_and_ends_the_purchase() {
     assert_eq!((&status.output()["approval"], &status.output()["state"]), (&json!("refused"), &json!("rejected")));
     assert!(status.text(1).starts_with("The person said no"), "{}", status.text(1));
     assert_eq!(server.call("spend_intent_request_approval", about(&declared)).await.code(), "illegal_step");
+    // The call that declares it again is told, or else the one that pays it; only a later one asks again.
+    let again = server.call("spend_intent_create", declaration(&slippers(&world), "a")).await;
+    assert_eq!((again.code().as_str(), &again.error()["retryable"]), ("approval_rejected", &json!(false)));
+    assert_eq!(again.error()["context"]["intent_id"], declared.output()["intent_id"]);
+    let anew = server.call("spend_intent_create", declaration(&slippers(&world), "a")).await;
+    assert_eq!(anew.output()["status"], "declared");
+    server.call("spend_intent_request_approval", about(&anew)).await.output();
+    ledger(&world).reject(&anew.output()["intent_id"].as_str().unwrap().parse().unwrap()).unwrap();
+    let pay = with(slippers(&world), "/purchase_ref", json!("a"));
+    assert_eq!(server.call(PAY, pay.clone()).await.code(), "approval_rejected");
+    assert_eq!(server.call(PAY, pay).await.output()["status"], "approval_required");
     assert!(world.settlements(world.alpacanica()).await.is_empty());
 }
 

@@ -303,6 +303,9 @@ pub struct Intent {
     /// Whether a human must agree, was asked, and what the answer was.
     #[serde(default)]
     pub approval: Approval,
+    /// Whether a call for the purchase was answered that the human refused it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rejection_told: bool,
     /// The hash of the ticket by which one answer to an open question is taken ([`Ledger::issue_ticket`](crate::Ledger)).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<String>,

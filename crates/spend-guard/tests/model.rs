@@ -73,6 +73,8 @@ struct One {
     /// The newest intent, as the model sees it.
     known: Option<(IntentId, State)>,
     settled: u32,
+    /// Whether it was refused by the human and no call was told so yet.
+    untold: bool,
 }
 
 proptest! {
@@ -100,7 +102,12 @@ proptest! {
                         prop_assert_eq!((&claim.intent().id, claim.intent().state), (id, *state));
                         one.claim = Some(claim);
                     }
+                    (Begun::Rejected(intent), Some((id, State::Rejected)), None) => {
+                        prop_assert_eq!(&intent.id, id);
+                        prop_assert!(std::mem::take(&mut one.untold), "told twice");
+                    }
                     (Begun::New(claim), known, None) => {
+                        prop_assert!(!one.untold, "not told");
                         prop_assert!(known.as_ref().is_none_or(|(_, state)| state.is_final() && *state != State::Settled));
                         one.known = Some((claim.intent().id.clone(), State::Created));
                         one.claim = Some(claim);
@@ -147,6 +154,7 @@ proptest! {
                     if next.is_final() {
                         one.claim = None;
                     }
+                    one.untold |= next == State::Rejected;
                     one.settled += u32::from(matches!(attempt, Try::Settle));
                 }
                 (Err(LedgerError::IllegalStep { from, .. }), None) => prop_assert_eq!(from, state),

@@ -189,6 +189,7 @@ fn step(entry: &Entry) -> Option<String> {
         "approval_requested" => "You were asked",
         "approve" => "Approved by you",
         "reject" => "Rejected by you",
+        "rejection_told" => "The agent was told of your no",
         "consent_pending" => "Waited for consent in the wallet",
         "mandate_held" => "Mandate received and verified",
         "presenting" => "Mandate presented to the merchant",

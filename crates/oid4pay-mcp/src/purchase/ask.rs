@@ -50,7 +50,10 @@ impl Reply {
     pub(super) fn check_is_about(&self, begun: Begun) -> Result<Begun, Refusal> {
         let intent = match &begun {
             Begun::New(claim) | Begun::Resume(claim) => claim.intent(),
-            Begun::Replay(intent) | Begun::InProgress(intent) | Begun::AwaitingApproval(intent) => intent,
+            Begun::Replay(intent)
+            | Begun::InProgress(intent)
+            | Begun::AwaitingApproval(intent)
+            | Begun::Rejected(intent) => intent,
             Begun::Denied(denial) => &denial.intent,
         };
         if intent.id == self.about {

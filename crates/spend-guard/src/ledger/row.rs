@@ -11,7 +11,7 @@ use crate::error::LedgerError;
 use crate::intent::{Approval, ApprovalTerms, Failure, Intent, IntentId, State, Step};
 use crate::money::Currency;
 use crate::policy::{Evaluation, Policy, Verdict};
-use crate::purchase::Purchase;
+use crate::purchase::{Purchase, PurchaseKind};
 
 impl Tx<'_> {
     /// The intent that `purchase` would become.
@@ -37,6 +37,7 @@ impl Tx<'_> {
             reserved: false,
             declaration: None,
             approval: Approval::NotNeeded,
+            rejection_told: false,
             ticket: None,
             offer_verified: None,
             offer_digest: None,
@@ -91,6 +92,30 @@ impl Tx<'_> {
         let newest =
             self.one("SELECT body FROM intents WHERE idempotency_key = ?1 ORDER BY seq DESC LIMIT 1", [key])?;
         Ok(newest.filter(|intent| !intent.state.is_final() || intent.state == State::Settled))
+    }
+
+    /// The purchase's newest intent, if the human refused it and no call was told so yet: it is taken to be told now. A
+    /// refused declaration counts for the purchase that it was about.
+    pub(crate) fn untold_rejection(&self, purchase: &Purchase) -> Result<Option<Intent>, Failed> {
+        let newest = "SELECT body FROM intents WHERE identity = ?1 ORDER BY seq DESC LIMIT 1";
+        let mut found = self.one(newest, [purchase.identity.as_str()])?.filter(Intent::is_untold_rejection);
+        if let (None, PurchaseKind::Payment, Some(reference)) = (&found, purchase.kind, &purchase.purchase_ref) {
+            let declared = "SELECT body FROM intents WHERE declared = ?1 ORDER BY seq DESC LIMIT 1";
+            found = self.one(declared, [reference])?.filter(|intent| {
+                let is_unused = intent.declaration.as_ref().is_some_and(|declaration| !declaration.used);
+                is_unused && intent.is_untold_rejection() && intent.departs_from_declaration(purchase).is_none()
+            });
+        }
+        if let Some(intent) = &mut found {
+            self.tell_rejection(intent)?;
+        }
+        Ok(found)
+    }
+
+    /// Records that a call is told of a rejection.
+    pub(crate) fn tell_rejection(&self, intent: &mut Intent) -> Result<(), Failed> {
+        intent.rejection_told = true;
+        self.write_row(intent, "rejection_told", json!({"state": intent.state}))
     }
 
     /// Whether a settled intent is still answered again instead of made again.
@@ -250,6 +275,11 @@ impl Intent {
             (Approval::Given { terms, used: false, .. }, State::Approved) => terms.expires_at <= now,
             _ => declared && self.expires_at <= now,
         }
+    }
+
+    /// Whether the human refused it and no call was told so yet.
+    pub(crate) fn is_untold_rejection(&self) -> bool {
+        self.state == State::Rejected && !self.rejection_told
     }
 
     /// Turns a declared intent into the purchase that was declared.

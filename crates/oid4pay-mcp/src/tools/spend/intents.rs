@@ -10,7 +10,7 @@ use super::{Amount, Bounded, amount_of, approval_status, order};
 use crate::agent::Agent;
 use crate::approval::{self, time};
 use crate::errors::Refusal;
-use crate::purchase::{NEXT_IN_FLIGHT, ledger_failed, stopped, with_agent};
+use crate::purchase::{NEXT_IN_FLIGHT, ledger_failed, rejected, stopped, with_agent};
 use crate::records;
 use crate::tools::args::{self, Integer, LineItem, MAX_MINOR, PurchaseRef, Uri};
 use crate::tools::{Name, payment, success};
@@ -57,6 +57,7 @@ pub(in crate::tools) async fn create(
     match agent.ledger().declare(&terms, Some(&policy)).map_err(|error| ledger_failed(&error))? {
         Declared::New(intent, _) => Ok(told(agent, &intent, "declared", "Declared")),
         Declared::Known(intent) => Ok(told(agent, &intent, "known", "Known already, and not declared again")),
+        Declared::Rejected(intent) => Err(rejected(&intent)),
         Declared::Denied(evaluation) => Err(stopped(&evaluation)),
     }
 }
