@@ -304,7 +304,7 @@ fn hint(code: &str) -> Option<&'static str> {
         "mandate_invalid" => {
             "Give the presentation exactly as it was answered. If it was not given but issued just now, tell the person."
         }
-        "mandate_expired" | "mandate_status_revoked" => "A new mandate is needed: call agent_payment_initiate.",
+        "mandate_expired" | "mandate_status_revoked" => "A new mandate is needed: repeat the call that bought it.",
         "mandate_audience_mismatch" => "Present the mandate at the merchant it was issued for.",
         "mandate_line_items_mismatch" => "Give the line items of the payment.",
         "idempotency_conflict" => "Give no idempotency_key of your own: the one stored with the purchase is used.",

@@ -385,6 +385,25 @@ async fn approving_takes_the_passphrase_and_works_once() {
 }
 
 #[tokio::test]
+async fn what_waits_in_the_wallet_is_listed_with_the_way_there() {
+    let bench = Bench::new();
+    let mut claim = bench.begin(12_99, "sock");
+    let page = "https://as.example/consent?a=1&b=<script>";
+    claim.consent_pending(page, bench.clock + 900).unwrap();
+    let id = claim.intent().id.clone();
+    drop(claim);
+    let mut late = bench.begin(13_99, "late");
+    late.consent_pending("https://as.example/late", bench.clock - 1).unwrap();
+    drop(late);
+    let dashboard = bench.opened().await;
+    let overview = dashboard.get("/").await.body;
+    assert_eq!(overview.matches(", in your wallet").count(), 1, "{overview}");
+    assert!(overview.contains(&format!("href=\"/intents/{id}\">Decide")), "{overview}");
+    let shown = dashboard.get(&format!("/intents/{id}")).await.body;
+    assert!(shown.contains("href=\"https://as.example/consent?a=1&amp;b=&lt;script&gt;\""), "{shown}");
+}
+
+#[tokio::test]
 async fn rejecting_ends_it() {
     let bench = Bench::new();
     let id = bench.asked(&[]);

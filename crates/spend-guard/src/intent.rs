@@ -278,6 +278,9 @@ pub struct Intent {
     /// The caller's word for "this purchase and no other".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub purchase_ref: Option<String>,
+    /// The arguments of the call that began it, as the caller wrote them ([`Purchase::called_with`]): text from strangers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub called_with: Option<serde_json::Value>,
     /// The key the merchant sees, made once for this intent.
     pub idempotency_key: String,
     /// The agent on whose behalf the server runs.

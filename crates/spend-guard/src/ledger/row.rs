@@ -27,6 +27,7 @@ impl Tx<'_> {
             amount_minor: purchase.amount_minor,
             currency: purchase.currency,
             purchase_ref: purchase.purchase_ref.clone(),
+            called_with: purchase.called_with.clone(),
             idempotency_key: purchase.idempotency_key.clone(),
             agent: purchase.agent.clone(),
             category: purchase.category.clone(),
@@ -296,6 +297,7 @@ impl Intent {
         self.line_items.clone_from(&purchase.line_items);
         self.amount_minor = purchase.amount_minor;
         self.purchase_ref.clone_from(&purchase.purchase_ref);
+        self.called_with.clone_from(&purchase.called_with);
         self.idempotency_key.clone_from(&purchase.idempotency_key);
         self.agent.clone_from(&purchase.agent);
         self.category.clone_from(&purchase.category);
