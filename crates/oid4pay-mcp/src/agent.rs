@@ -10,6 +10,7 @@ use oid4ac_client::{
 };
 use spend_guard::{Filter, Intent, Ledger, Policy, State};
 
+use crate::advice;
 use crate::approval::time;
 use crate::config::Settings;
 use crate::errors::{Code, Refusal};
@@ -261,6 +262,10 @@ fn not_final(sentence: &str, intent: &Intent) -> Refusal {
     Refusal::new(Code::IntentNotFinal, sentence)
         .with("intent_id", intent.id.as_str())
         .with("intent_state", intent.state.as_str())
+        .with(
+            "next_step",
+            format!("Repeat the {} call that began it, until it is settled or refused.", advice::tool(intent)),
+        )
 }
 
 /// One trailing slash is no other server, as long as the operator's spelling is the one used.

@@ -3,24 +3,53 @@
 //! A question is shown from verified data alone. Whoever answers it at a terminal or on the page proves that they are the
 //! [`Human`]; what an answer in the client counts for is the policy's to say (`approval_in_client`).
 
+use jose::Clock as _;
+use oid4ac_client::SystemClock;
 use spend_guard::{
-    Approval, ApprovalTerms, Budget, Claim, Currency, Filter, Intent, IntentId, Ledger, LedgerError, Policy, State,
-    Verdict,
+    Approval, ApprovalTerms, Budget, Claim, Consent, Currency, Filter, Intent, IntentId, Ledger, LedgerError, Policy,
+    State, Verdict,
 };
 
 use crate::human::Human;
 
-/// The purchases that wait for an answer, oldest first, after those whose time has passed were closed.
+/// The purchases that wait for an answer, here or in the wallet, oldest first, after those whose time has passed were closed.
 ///
 /// # Errors
 ///
 /// If the ledger cannot be read or written.
 pub(crate) fn pending(ledger: &Ledger) -> Result<Vec<Intent>, LedgerError> {
     ledger.expire()?;
-    let filter = Filter { state: Some(State::AwaitingApproval), limit: Filter::MOST, ..Filter::default() };
-    let mut intents = ledger.list(&filter)?.intents;
-    intents.reverse();
-    Ok(intents)
+    let mut filter = Filter { open: Some(true), limit: Filter::MOST, ..Filter::default() };
+    let mut waiting = Vec::new();
+    loop {
+        let page = ledger.list(&filter)?;
+        waiting.extend(page.intents.into_iter().filter(waits));
+        match page.next {
+            Some(next) => filter.before = Some(next),
+            None => break,
+        }
+    }
+    waiting.reverse();
+    Ok(waiting)
+}
+
+/// Whether the person has to decide about it, here or in their wallet.
+pub(crate) fn waits(intent: &Intent) -> bool {
+    intent.state == State::AwaitingApproval || at_wallet(intent).is_some()
+}
+
+/// The consent page on which the person can decide now.
+pub(crate) fn at_wallet(intent: &Intent) -> Option<&Consent> {
+    let is_open = matches!(intent.state, State::Created | State::Approved | State::Authorized);
+    intent.consent.as_ref().filter(|consent| is_open && consent.expires_at > SystemClock.now())
+}
+
+/// Until when they can decide.
+pub(crate) fn decide_until(intent: &Intent) -> Option<jose::UnixSeconds> {
+    match at_wallet(intent) {
+        Some(consent) => Some(consent.expires_at),
+        None => terms(intent).map(|terms| terms.expires_at),
+    }
 }
 
 /// What the human is, or was, asked about an intent.
@@ -191,6 +220,16 @@ fn in_words(number: u64) -> String {
 /// RFC 3339, in UTC.
 pub(crate) fn time(seconds: jose::UnixSeconds) -> String {
     jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |time| time.to_string())
+}
+
+/// `wallet` or `here`, as data.
+pub(crate) fn where_it_waits(intent: &Intent) -> &'static str {
+    if at_wallet(intent).is_some() { "wallet" } else { "here" }
+}
+
+/// A URL for a terminal, whole or not at all: a part of one leads elsewhere.
+pub(crate) fn plain_url(url: &str) -> &str {
+    if url.bytes().all(|octet| octet.is_ascii_graphic()) { url } else { "at an address that cannot be shown" }
 }
 
 /// At most eighty characters of a text that a stranger chose, everything but printable ASCII escaped.

@@ -304,7 +304,7 @@ fn hint(code: Code) -> Option<&'static str> {
             "Tell the person: wait until the window has passed, or they change policy.toml. No tool can."
         }
         Code::OfferMissing => "Without a signed offer every line needs unit_price_minor, and a human has to approve.",
-        Code::Declined => "The person said no. Do not repeat the call unless they ask for it.",
+        Code::Declined | Code::ApprovalRejected => "The person said no. Do not repeat the call unless they ask for it.",
         Code::InvalidGrant => "The authorization is used up or too old. The same call starts a new one.",
         Code::InvalidTarget => "The authorization server does not issue mandates for this merchant.",
         Code::InvalidScope => "Leave out scope, or register with the scope that is needed.",
@@ -340,6 +340,10 @@ fn hint(code: Code) -> Option<&'static str> {
         Code::OfferAboveCap => "Catalog and offer disagree. Ask the person before you raise max_amount_minor.",
         Code::ReadOnly => "Ask the operator to start the server without --read-only, if that is what the person wants.",
         Code::NotInToolset => "Ask the operator to start the server with --toolset all.",
+        Code::DeadlineExceeded => {
+            "Call again with the same arguments. If it keeps happening, the server at the other end is slow: tell the person."
+        }
+        Code::CallCancelled => "Call again with the same arguments if it is still wanted.",
         Code::NotConnected | Code::ConnectionLost | Code::TimedOut => "Call again with the same arguments.",
         Code::ForbiddenAddress => {
             "The host is not on the public internet, and private networks are not reached. Only an operator who sets \

@@ -34,21 +34,34 @@ pub(crate) fn ledger(settings: &Settings) -> Ledger {
 /// Lists what waits for an answer.
 pub(crate) fn approvals(settings: &Settings, output: Output) -> anyhow::Result<()> {
     let pending = approval::pending(&ledger(settings))?;
-    let asked: Vec<_> = pending.iter().filter_map(|intent| Some((intent, approval::terms(intent)?))).collect();
     let mut out = std::io::stdout().lock();
     if output.json {
-        let list: Vec<_> = asked.iter().map(|(intent, terms)| as_json(intent, terms)).collect();
+        let list: Vec<_> = pending.iter().map(as_json).collect();
         return Ok(writeln!(out, "{}", json!({"approvals": list}))?);
     }
-    if asked.is_empty() {
+    if pending.is_empty() {
         writeln!(out, "Nothing waits for your approval.")?;
     }
-    for (intent, terms) in asked {
-        writeln!(out, "{}", in_lines(intent, &approval::lines(terms)))?;
-        writeln!(out, "  {}", settings.command(&format!("approve {}", intent.id)))?;
+    for intent in &pending {
+        writeln!(out, "{}", in_lines(intent, &waiting(intent)))?;
+        match approval::at_wallet(intent) {
+            Some(consent) => writeln!(out, "  in your wallet: {}", approval::plain_url(&consent.url))?,
+            None => writeln!(out, "  {}", settings.command(&format!("approve {}", intent.id)))?,
+        }
         writeln!(out, "  {}\n", settings.command(&format!("reject {}", intent.id)))?;
     }
     Ok(())
+}
+
+/// What is known of a purchase that waits, here or in the wallet.
+fn waiting(intent: &Intent) -> Vec<(String, String)> {
+    match (approval::at_wallet(intent), approval::terms(intent)) {
+        (None, Some(terms)) => approval::lines(terms),
+        (consent, _) => {
+            let until = consent.map(|consent| ("Answer until".to_owned(), approval::time(consent.expires_at)));
+            approval::unasked(intent).into_iter().chain(until).collect()
+        }
+    }
 }
 
 /// Shows what is asked, asks for the passphrase, and records the human's yes.
@@ -148,16 +161,20 @@ fn in_lines(intent: &Intent, lines: &[(String, String)]) -> String {
     format!("{}{}", intent.id, lines.collect::<String>())
 }
 
-fn as_json(intent: &Intent, terms: &ApprovalTerms) -> serde_json::Value {
+fn as_json(intent: &Intent) -> serde_json::Value {
     let shown: Vec<_> =
-        approval::lines(terms).into_iter().map(|(label, value)| json!({"label": label, "value": value})).collect();
+        waiting(intent).into_iter().map(|(label, value)| json!({"label": label, "value": value})).collect();
+    let consent = approval::at_wallet(intent);
+    let terms = approval::terms(intent).filter(|_| consent.is_none());
     json!({
         "intent_id": intent.id,
-        "merchant": terms.merchant,
-        "amount_minor": terms.amount_minor,
-        "currency": terms.currency,
+        "merchant": terms.map_or(&intent.merchant, |terms| &terms.merchant),
+        "amount_minor": terms.map_or(intent.amount_minor, |terms| terms.amount_minor),
+        "currency": intent.currency,
         "created_at": intent.created_at,
-        "expires_at": terms.expires_at,
+        "expires_at": approval::decide_until(intent),
+        "waits": approval::where_it_waits(intent),
+        "consent_url": consent.map(|consent| &consent.url),
         "shown": shown,
     })
 }

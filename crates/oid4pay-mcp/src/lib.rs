@@ -3,6 +3,7 @@
 //! The binary is a thin shell around [`Cli`]. `demo` is a library so that its story can be told against a sandbox that
 //! lies; it and the command `sandbox` come with the feature `sandbox`, which is on by default.
 
+mod advice;
 mod agent;
 mod approval;
 mod cli;

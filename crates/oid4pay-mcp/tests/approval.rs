@@ -110,7 +110,7 @@ async fn a_payment_above_the_threshold_waits_for_the_terminal_and_then_goes_on_i
 }
 
 #[tokio::test]
-async fn a_no_ends_the_purchase_and_asking_again_is_another_one() {
+async fn a_no_ends_the_purchase_is_told_once_and_asking_again_is_another_one() {
     let world = World::new().await;
     let mut server = world.registered().await;
     choose_passphrase(&world);
@@ -124,6 +124,15 @@ async fn a_no_ends_the_purchase_and_asking_again_is_another_one() {
         let (success, shown) = terminal(&world, &arguments, &[]);
         assert!(!success && shown.contains(&format!("intent {id} is rejected")), "{shown}");
     }
+    // Whichever process calls next is told, once.
+    let mut other = world.server().await;
+    let told = other.call(PAY, slippers(&world)).await;
+    assert_eq!((told.code().as_str(), &told.error()["retryable"]), ("approval_rejected", &json!(false)));
+    assert_eq!(told.error()["context"]["intent_id"], id.as_str());
+    assert_eq!(
+        other.call(PAY, with(slippers(&world), "/purchase_ref", json!("b"))).await.output()["status"],
+        "approval_required"
+    );
     let again = ask(&mut server, &world).await;
     assert_ne!(again, id);
     // They can think better of a yes, as long as nothing was presented.
@@ -243,6 +252,7 @@ async fn the_person_is_asked_in_the_client_and_only_a_ticked_yes_pays() {
 async fn a_no_in_the_client_ends_the_purchase() {
     let world = World::new().await;
     drop(world.registered().await);
+    // The call that asked is told, so that the next one asks again.
     for no in [json!({"action": "decline"}), json!({"action": "accept", "content": {"approve": false}})] {
         let mut server = world.server_for(Person::who_answers([Some(no)]), HANDSHAKE).await;
         let refused = server.call(PAY, slippers(&world)).await;

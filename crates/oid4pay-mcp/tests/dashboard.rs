@@ -48,12 +48,15 @@ impl Bench {
         Ledger::new(self.data(), Arc::new(move || now))
     }
 
-    fn begin(&self, amount_minor: u64, sku: &str) -> Claim {
+    fn purchase(amount_minor: u64, sku: &str) -> Purchase {
         let line = LineItem { sku: sku.to_owned(), qty: 1, unit_price_minor: None };
         let key = format!("key-{sku}-{amount_minor:032}");
         let eur = Currency::parse("EUR").unwrap();
-        let purchase = Purchase::payment("https://as.example", SHOP, vec![line], amount_minor, eur, None, key).unwrap();
-        match self.ledger().begin(&purchase, Some(&Policy::default())).unwrap() {
+        Purchase::payment("https://as.example", SHOP, vec![line], amount_minor, eur, None, key).unwrap()
+    }
+
+    fn begin(&self, amount_minor: u64, sku: &str) -> Claim {
+        match self.ledger().begin(&Self::purchase(amount_minor, sku), Some(&Policy::default())).unwrap() {
             Begun::New(mut claim) => {
                 claim.offers_verified(Offers::Verified { digest: "digest" }).unwrap();
                 claim
@@ -382,6 +385,25 @@ async fn approving_takes_the_passphrase_and_works_once() {
 }
 
 #[tokio::test]
+async fn what_waits_in_the_wallet_is_listed_with_the_way_there() {
+    let bench = Bench::new();
+    let mut claim = bench.begin(12_99, "sock");
+    let page = "https://as.example/consent?a=1&b=<script>";
+    claim.consent_pending(page, bench.clock + 900).unwrap();
+    let id = claim.intent().id.clone();
+    drop(claim);
+    let mut late = bench.begin(13_99, "late");
+    late.consent_pending("https://as.example/late", bench.clock - 1).unwrap();
+    drop(late);
+    let dashboard = bench.opened().await;
+    let overview = dashboard.get("/").await.body;
+    assert_eq!(overview.matches(", in your wallet").count(), 1, "{overview}");
+    assert!(overview.contains(&format!("href=\"/intents/{id}\">Decide")), "{overview}");
+    let shown = dashboard.get(&format!("/intents/{id}")).await.body;
+    assert!(shown.contains("href=\"https://as.example/consent?a=1&amp;b=&lt;script&gt;\""), "{shown}");
+}
+
+#[tokio::test]
 async fn rejecting_ends_it() {
     let bench = Bench::new();
     let id = bench.asked(&[]);
@@ -392,6 +414,10 @@ async fn rejecting_ends_it() {
     assert_eq!(bench.state(&id), State::Rejected);
     assert_eq!(dashboard.decide(&id, &page, "approve", PASSPHRASE).await.status, 409);
     assert_eq!(bench.state(&id), State::Rejected);
+    // The agent's next call is told.
+    let begun = bench.ledger().begin(&Bench::purchase(75_50, "winter-coat"), Some(&Policy::default())).unwrap();
+    assert!(matches!(begun, Begun::Rejected(told) if told.id == id));
+    assert!(dashboard.get(&format!("/intents/{id}")).await.body.contains("The agent was told of your no"));
 }
 
 #[tokio::test]

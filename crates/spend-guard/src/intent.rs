@@ -301,6 +301,9 @@ pub struct Intent {
     /// The caller's word for "this purchase and no other".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub purchase_ref: Option<String>,
+    /// The arguments of the call that began it, as the caller wrote them ([`Purchase::called_with`]): text from strangers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub called_with: Option<serde_json::Value>,
     /// The key the merchant sees, made once for this intent.
     pub idempotency_key: String,
     /// The agent on whose behalf the server runs.
@@ -333,6 +336,9 @@ pub struct Intent {
     /// Whether a human must agree, was asked, and what the answer was.
     #[serde(default)]
     pub approval: Approval,
+    /// Whether a call for the purchase was answered that the human refused it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rejection_told: bool,
     /// The hash of the ticket by which one answer to an open question is taken ([`Ledger::issue_ticket`](crate::Ledger)).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<String>,

@@ -65,6 +65,8 @@ pub enum Begun {
     InProgress(Intent),
     /// A human was asked and has not answered.
     AwaitingApproval(Intent),
+    /// The human refused it since the last call for it. This is answered once: the next call for it is a new purchase.
+    Rejected(Intent),
     /// The policy, or a freeze, says no.
     Denied(Denial),
 }
@@ -153,6 +155,9 @@ impl Ledger {
                 && let Some(begun) = self.go_on(tx, intent, Some(purchase), policy, &mut retired)?
             {
                 return Ok(begun);
+            }
+            if let Some(intent) = tx.untold_rejection(purchase)? {
+                return Ok(Begun::Rejected(intent));
             }
             self.start(tx, purchase, policy)
         })?;
@@ -346,6 +351,23 @@ impl Ledger {
         })?;
         lock.into_iter().for_each(Lock::retire);
         Ok(intent)
+    }
+
+    /// Records that the caller was told of a rejection, where [`Ledger::begin`] has not told it: that one no longer does.
+    /// For an intent that was not rejected it does nothing.
+    ///
+    /// # Errors
+    ///
+    /// - [`LedgerError::NoSuchIntent`] if there is none.
+    /// - Any of the errors of opening and writing the file.
+    pub fn rejection_told(&self, id: &IntentId) -> Result<(), LedgerError> {
+        self.store.write(|tx| {
+            let mut intent = tx.load(id)?;
+            match intent.is_untold_rejection() {
+                true => tx.tell_rejection(&mut intent),
+                false => Ok(()),
+            }
+        })
     }
 
     /// Lets one answer about an open intent be taken, by whoever brings `ticket` back: at least 128 random bits that the

@@ -80,6 +80,7 @@ pub struct Purchase {
     pub(crate) category: Option<String>,
     pub(crate) mcc: Option<String>,
     pub(crate) mandate: Option<Mandate>,
+    pub(crate) called_with: Option<serde_json::Value>,
 }
 
 /// The arguments of a "cheapest" purchase that make it the same one.
@@ -220,6 +221,14 @@ impl Purchase {
         self
     }
 
+    /// Keeps the arguments of the caller's own call, so that it can be told how to repeat it. No secret may be among them.
+    /// Not part of the identity.
+    #[must_use]
+    pub fn called_with(mut self, arguments: serde_json::Value) -> Self {
+        self.called_with = Some(arguments);
+        self
+    }
+
     /// What makes it the same purchase as another.
     #[must_use]
     pub const fn identity(&self) -> &PurchaseIdentity {
@@ -248,6 +257,7 @@ impl Purchase {
             category: None,
             mcc: None,
             mandate: None,
+            called_with: None,
         }
     }
 

@@ -30,6 +30,53 @@ fn confirmed(bench: &Bench, text: &str) -> Policy {
 }
 
 #[test]
+fn a_rejection_is_told_once_to_the_next_call_in_whichever_process() {
+    let bench = bench();
+    let reject = |claim: spend_guard::Claim| {
+        let waiting = claim.await_approval(vec![]).unwrap();
+        bench.reopened().reject(&waiting.id).unwrap().id
+    };
+    let begin = |reference: &str| bench.reopened().begin(&purchase(5_00, reference), None).unwrap();
+    let first = reject(common::claim(begin("a")));
+    // Another purchase is not told of it.
+    let other = common::claim(begin("b"));
+    let Begun::Rejected(told) = begin("a") else { panic!("the rejection is told") };
+    assert_eq!((&told.id, told.state, told.rejection_told), (&first, State::Rejected, true));
+    drop(other);
+    let second = reject(common::claim(begin("a")));
+    assert_ne!(second, first);
+    // A caller that was told otherwise says so, as often as it likes.
+    bench.ledger.rejection_told(&second).unwrap();
+    bench.ledger.rejection_told(&second).unwrap();
+    let Begun::New(third) = begin("a") else { panic!("only a later call asks again") };
+    bench.ledger.rejection_told(&third.intent().id).unwrap();
+    assert!(!bench.ledger.intent(&third.intent().id).unwrap().rejection_told);
+    assert!(bench.ledger.verify(None).unwrap().is_ok());
+}
+
+#[test]
+fn a_rejected_declaration_is_told_once_to_the_call_that_pays_or_declares_it() {
+    let bench = bench();
+    let terms = declaration(10_00, "shoes", Some(1_00), None);
+    let refuse = || {
+        let Declared::New(intent, _) = bench.ledger.declare(&terms, None).unwrap() else { panic!("it is new") };
+        bench.ledger.request_approval(&intent.id, vec![], None).unwrap();
+        bench.ledger.reject(&intent.id).unwrap().id
+    };
+    let id = refuse();
+    let Declared::Rejected(told) = bench.ledger.declare(&terms, None).unwrap() else { panic!("it is told") };
+    assert_eq!(told.id, id);
+    let id = refuse();
+    // Within the tolerance it is the purchase that was refused; beyond it is another one.
+    let beyond = bench.ledger.begin(&purchase(20_00, "shoes"), None).unwrap();
+    assert!(matches!(beyond, Begun::New(_)), "{beyond:?}");
+    drop(beyond);
+    let Begun::Rejected(told) = bench.ledger.begin(&purchase(10_50, "shoes"), None).unwrap() else { panic!("told") };
+    assert_eq!(told.id, id);
+    assert!(matches!(bench.ledger.begin(&purchase(10_50, "shoes"), None).unwrap(), Begun::New(_)));
+}
+
+#[test]
 fn the_default_caps_hold_to_the_minor_unit() {
     let bench = bench();
     let policy = Policy::default();

@@ -167,6 +167,8 @@ fn a_failed_canceled_or_rejected_purchase_is_made_anew_under_another_key() {
     let Begun::New(third) = bench.ledger.begin(&purchase(500, "a"), None).unwrap() else { panic!() };
     let third = third.await_approval(vec![]).unwrap();
     bench.ledger.reject(&third.id).unwrap();
+    let Begun::Rejected(told) = bench.ledger.begin(&purchase(500, "a"), None).unwrap() else { panic!("told once") };
+    assert_eq!(told.id, third.id);
     assert!(matches!(bench.ledger.begin(&purchase(500, "a"), None).unwrap(), Begun::New(_)));
     assert!(matches!(
         bench.ledger.resume(&third.id, None),

@@ -76,6 +76,8 @@ struct One {
     holds_mandate: bool,
     was_presented: bool,
     settled: u32,
+    /// Whether it was refused by the human and no call was told so yet.
+    untold: bool,
 }
 
 proptest! {
@@ -106,7 +108,12 @@ proptest! {
                         prop_assert_eq!((&claim.intent().id, claim.intent().state), (id, *state));
                         one.claim = Some(claim);
                     }
+                    (Begun::Rejected(intent), Some((id, State::Rejected)), None) => {
+                        prop_assert_eq!(&intent.id, id);
+                        prop_assert!(std::mem::take(&mut one.untold), "told twice");
+                    }
                     (Begun::New(claim), known, None) => {
+                        prop_assert!(!one.untold, "not told");
                         prop_assert!(known.as_ref().is_none_or(|(_, state)| state.is_final() && *state != State::Settled));
                         prop_assert!(!one.was_presented, "a second mandate for one purchase");
                         one.known = Some((claim.intent().id.clone(), State::Created));
@@ -160,6 +167,7 @@ proptest! {
                     if next.is_final() {
                         one.claim = None;
                     }
+                    one.untold |= next == State::Rejected;
                     one.settled += u32::from(matches!(attempt, Try::Settle));
                 }
                 (Err(LedgerError::IllegalStep { from, .. }), None) => prop_assert_eq!(from, state),

@@ -166,7 +166,7 @@ const HEADERS: [(&str, &str); 6] = [
     ("x-frame-options", "DENY"),
 ];
 /// The longest text of a stranger's that is shown.
-const LONGEST: usize = 512;
+pub(super) const LONGEST: usize = 512;
 
 #[cfg(test)]
 mod tests {

@@ -4,9 +4,11 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use jose::{base64url, sha256};
 use serde_json::Value;
-use spend_guard::{ApprovalTerms, Artefact, Entry, Intent, IntentId, LedgerError, ReceiptVerdict, Settlement, State};
+use spend_guard::{
+    ApprovalTerms, Artefact, Consent, Entry, Intent, IntentId, LedgerError, ReceiptVerdict, Settlement, State,
+};
 
-use super::html::{Layout, Problem, badge, capitalized, escape, form, moment, page, passphrase_field};
+use super::html::{LONGEST, Layout, Problem, badge, capitalized, escape, form, moment, page, passphrase_field};
 use super::{Dashboard, Posted, problem_of};
 use crate::approval;
 use crate::human::{self, NotHuman};
@@ -114,6 +116,9 @@ fn story(dashboard: &Dashboard, intent: &Intent) -> Result<String, LedgerError> 
             None => "Not looked at",
         },
     );
+    if let Some(consent) = approval::at_wallet(intent) {
+        facts += &line("Waits for you", &in_wallet(consent));
+    }
     facts += &line("Begun", &moment(intent.created_at));
     if let Some(at) = intent.settled_at {
         facts += &line("Paid", &moment(at));
@@ -156,6 +161,19 @@ fn story(dashboard: &Dashboard, intent: &Intent) -> Result<String, LedgerError> 
     ))
 }
 
+/// The way to the consent page. An address that does not fit here whole would lead elsewhere.
+fn in_wallet(consent: &Consent) -> String {
+    let until = moment(consent.expires_at);
+    let is_web = consent.url.starts_with("https://") || consent.url.starts_with("http://");
+    match is_web && consent.url.len() <= LONGEST {
+        true => {
+            let url = escape(&consent.url);
+            format!("<a href=\"{url}\" rel=\"noreferrer\">Decide in your wallet</a> until {until}")
+        }
+        false => format!("In your wallet, until {until}: your agent knows the page"),
+    }
+}
+
 /// The merchant's answer, and its receipt as it was signed.
 fn receipt(settlement: &Settlement) -> String {
     let (class, verdict) = match &settlement.receipt {
@@ -196,6 +214,7 @@ fn step(entry: &Entry) -> Option<String> {
         "approval_requested" => "You were asked",
         "approve" => "Approved by you",
         "reject" => "Rejected by you",
+        "rejection_told" => "The agent was told of your no",
         "consent_pending" => "Waited for consent in the wallet",
         "mandate_held" => "Mandate received and verified",
         "presenting" => "Mandate presented to the merchant",

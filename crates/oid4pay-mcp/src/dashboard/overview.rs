@@ -55,9 +55,10 @@ fn pending(dashboard: &Dashboard) -> Result<String, LedgerError> {
         return Ok("<p class=\"lede\">No payment waits for you.</p>".to_owned());
     }
     let item = |intent: &Intent| {
-        let until = approval::terms(intent).map(|terms| format!("Answer until {}", moment(terms.expires_at)));
+        let until = approval::decide_until(intent).map(|until| format!("Answer until {}", moment(until)));
+        let place = if approval::at_wallet(intent).is_some() { ", in your wallet" } else { "" };
         format!(
-            "<li><div><strong class=\"sum\">{}</strong><span>to {}</span><span class=\"soft\">{}</span></div>\
+            "<li><div><strong class=\"sum\">{}</strong><span>to {}</span><span class=\"soft\">{}{place}</span></div>\
              <div class=\"end\"><a class=\"button primary\" href=\"/intents/{}\">Decide<span class=\"unseen\"> on {} to {}</span>\
              </a></div></li>",
             intent.currency.format(intent.amount_minor),

@@ -102,6 +102,8 @@ codes! {
     Declined = "declined",
     ConsentExpired = "consent_expired",
     UnexpectedOutcome = "unexpected_outcome",
+    CallCancelled = "call_cancelled",
+    DeadlineExceeded = "deadline_exceeded",
     // No answer.
     NotConnected = "not_connected",
     ConnectionLost = "connection_lost",

@@ -53,7 +53,8 @@ impl Reply {
             Begun::Replay(intent)
             | Begun::Recorded(intent)
             | Begun::InProgress(intent)
-            | Begun::AwaitingApproval(intent) => intent,
+            | Begun::AwaitingApproval(intent)
+            | Begun::Rejected(intent) => intent,
             Begun::Denied(denial) => &denial.intent,
         };
         if intent.id == self.about {

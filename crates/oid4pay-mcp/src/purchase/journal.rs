@@ -9,6 +9,7 @@ use spend_guard::{
 
 use super::Signatures;
 use crate::shown::SAID_BY_MERCHANT;
+use crate::waiting::{Stop, Stopped};
 
 /// The journal of one intent.
 ///
@@ -18,6 +19,8 @@ pub(crate) struct IntentJournal<'a> {
     /// Asked again once the cap of the mandate is known.
     policy: &'a Policy,
     intent: Mutex<Held>,
+    /// When the call that drives it has to stop.
+    stop: Option<Stop>,
 }
 
 enum Held {
@@ -28,12 +31,12 @@ enum Held {
 }
 
 impl<'a> IntentJournal<'a> {
-    pub(super) fn driving(ledger: &'a Ledger, policy: &'a Policy, claim: Claim) -> Self {
-        Self { ledger, policy, intent: Mutex::new(Held::Claim(Box::new(claim))) }
+    pub(super) fn driving(ledger: &'a Ledger, policy: &'a Policy, claim: Claim, stop: Stop) -> Self {
+        Self { ledger, policy, intent: Mutex::new(Held::Claim(Box::new(claim))), stop: Some(stop) }
     }
 
     pub(super) fn settled(ledger: &'a Ledger, policy: &'a Policy, intent: Intent) -> Self {
-        Self { ledger, policy, intent: Mutex::new(Held::Settled(Box::new(intent))) }
+        Self { ledger, policy, intent: Mutex::new(Held::Settled(Box::new(intent))), stop: None }
     }
 
     pub(super) fn intent(&self) -> Intent {
@@ -65,6 +68,23 @@ impl<'a> IntentJournal<'a> {
         {
             tracing::warn!(intent = %claim.intent().id, %error, "the intent could not be closed");
         }
+    }
+
+    /// Records that the merchant's answer is not waited for any longer. Where that cannot be written, the intent is as much in
+    /// flight as before.
+    pub(super) fn lose(&self, reason: &str) {
+        if let Err(error) = self.record(Step::Unknown { reason: reason.to_owned() }) {
+            tracing::warn!(intent = %self.intent().id, %error, "that the answer was lost could not be recorded");
+        }
+    }
+
+    /// Whether the call stops rather than take this step: before it asks the authorization server, and before it presents
+    /// for the first time. What the server gave by then is recorded, so that it is not lost. A purchase in flight is always
+    /// gone on with.
+    fn stops_before(&self, claim: &Claim, step: &Step) -> Option<Stopped> {
+        let leads_on = matches!(step, Step::OffersVerified(_) | Step::Presenting { .. });
+        let stop = self.stop.as_ref().filter(|_| leads_on && !claim.intent().state.is_in_flight());
+        stop.and_then(Stop::now)
     }
 
     /// What was verified so far, and what `error` says was not.
@@ -140,7 +160,10 @@ impl Journal for IntentJournal<'_> {
 
     fn record(&self, step: Step) -> Result<Proceed, JournalError> {
         match (&mut *self.lock(), step) {
-            (Held::Claim(claim), step) => Self::write(claim, self.policy, &step),
+            (Held::Claim(claim), step) => match self.stops_before(claim, &step) {
+                Some(why) => Err(JournalError::new("the call had to stop", why)),
+                None => Self::write(claim, self.policy, &step),
+            },
             (Held::Settled(intent), Step::GrantRevoked { confirmed }) => {
                 let revoked = self.ledger.grant_revoked(&intent.id, confirmed);
                 **intent = revoked.map_err(|error| JournalError::new("the ledger cannot be written", error))?;

@@ -5,7 +5,7 @@ use core::fmt;
 use rmcp::ErrorData;
 use rmcp::model::JsonObject;
 use serde::de::{DeserializeOwned, Error as _, Unexpected, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 /// Reads a tool's arguments.
@@ -42,7 +42,7 @@ fn clipped(text: &str) -> String {
 }
 
 /// A string that is not empty.
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(try_from = "String")]
 pub(crate) struct Text(String);
 
@@ -65,7 +65,7 @@ impl TryFrom<String> for Text {
 }
 
 /// An absolute URI, kept as it was written.
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(try_from = "String")]
 pub(crate) struct Uri(String);
 
@@ -111,7 +111,7 @@ impl TryFrom<String> for DateTime {
 }
 
 /// Three letters that may be a currency's code.
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(try_from = "String")]
 pub(crate) struct CurrencyCode(String);
 
@@ -130,7 +130,7 @@ impl TryFrom<String> for CurrencyCode {
 }
 
 /// What tells one purchase from another with the same terms: 1 to 128 characters.
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(try_from = "String")]
 pub(crate) struct PurchaseRef(String);
 
@@ -152,6 +152,7 @@ impl TryFrom<String> for PurchaseRef {
 }
 
 /// An integer from `MIN` to `MAX`, written without fraction or exponent: no float ever stands for money.
+#[derive(Serialize)]
 pub(crate) struct Integer<const MIN: u64, const MAX: u64>(u64);
 
 impl<const MIN: u64, const MAX: u64> Integer<MIN, MAX> {
@@ -209,14 +210,14 @@ where
 }
 
 /// One line of a purchase.
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LineItem {
     sku: Text,
     qty: Integer<1, 1_000_000>,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     unit_price_minor: Option<Price>,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     currency: Option<CurrencyCode>,
 }
 
@@ -232,4 +233,10 @@ impl LineItem {
             None => line,
         }
     }
+}
+
+/// The arguments of a call as they are kept with its purchase, so that the call can be named again.
+pub(crate) fn to_repeat(arguments: &impl Serialize) -> Value {
+    // Strings and integers: writing them cannot fail.
+    serde_json::to_value(arguments).unwrap_or_default()
 }

@@ -5,7 +5,7 @@ use oid4ac_client::{
     Wanted,
 };
 use rmcp::model::{CallToolResponse, CallToolResult};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use spend_guard::{CheapestTerms, Purchase};
 
@@ -16,22 +16,22 @@ use crate::errors::{Code, Refusal};
 use crate::purchase::{self, Call, Cheapest, Ran, Work};
 use crate::waiting::Waiting;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Arguments {
     store_url: Uri,
     merchant_verify_url: Uri,
     max_amount_minor: Integer<1, MAX_MINOR>,
-    #[serde(default, deserialize_with = "args::present")]
+    #[serde(default, deserialize_with = "args::present", skip_serializing_if = "Option::is_none")]
     currency: Option<CurrencyCode>,
-    #[serde(default, deserialize_with = "args::present")]
+    #[serde(default, deserialize_with = "args::present", skip_serializing_if = "Option::is_none")]
     category: Option<Text>,
-    #[serde(default, deserialize_with = "args::present")]
+    #[serde(default, deserialize_with = "args::present", skip_serializing_if = "Option::is_none")]
     ships_to_country: Option<Text>,
     redirect_uri: Uri,
-    #[serde(default, deserialize_with = "args::present")]
+    #[serde(default, deserialize_with = "args::present", skip_serializing_if = "Option::is_none")]
     purchase_ref: Option<PurchaseRef>,
-    #[serde(default)]
+    #[serde(default, skip_serializing)]
     dry_run: bool,
 }
 
@@ -41,13 +41,16 @@ pub(super) async fn buy(agent: &Agent, arguments: Arguments, waiting: Waiting) -
     let issuer = agent.issuer(TOOL)?;
     let client = agent.client(TOOL, &issuer)?;
     let dry_run = arguments.dry_run;
+    let to_repeat = args::to_repeat(&arguments);
     let (cheapest, terms) = read(arguments)?;
     agent.check_registered(TOOL, &client)?;
     if dry_run {
-        return simulate(agent, &client, &issuer, &cheapest).await.map(CallToolResponse::from);
+        let simulated = simulate(agent, &client, &issuer, &cheapest);
+        return waiting.stop().unless_stopped(simulated).await.map(CallToolResponse::from);
     }
     let purchase = Purchase::cheapest(issuer, terms, IdempotencyKey::generate(&SystemRng).as_str())
-        .map_err(|error| Refusal::new(Code::InvalidArguments, &error.to_string()))?;
+        .map_err(|error| Refusal::new(Code::InvalidArguments, &error.to_string()))?
+        .called_with(to_repeat);
     let work = Work::Cheapest(Box::new(cheapest));
     let call = Call { tool: TOOL, agent, client: &client, purchase, work, waiting };
     let answer = match purchase::run(call).await? {

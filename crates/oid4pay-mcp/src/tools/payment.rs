@@ -4,7 +4,7 @@ use oid4ac_client::{
     Client, Currency, Error, IdempotencyKey, LineItem, Misuse, Money, Order, SystemRng, UnsignedOffers,
 };
 use rmcp::model::{CallToolResponse, CallToolResult};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use spend_guard::Purchase;
 
@@ -15,7 +15,7 @@ use crate::errors::{Code, Refusal};
 use crate::purchase::{self, Call, Ran, Work};
 use crate::waiting::Waiting;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Arguments {
     merchant_url: Uri,
@@ -23,27 +23,27 @@ pub(super) struct Arguments {
     amount: Amount,
     #[serde(deserialize_with = "args::at_least_one")]
     line_items: Vec<args::LineItem>,
-    #[serde(default, deserialize_with = "args::present")]
+    #[serde(default, deserialize_with = "args::present", skip_serializing_if = "Option::is_none")]
     offer_id: Option<String>,
-    #[serde(default, deserialize_with = "args::present")]
+    #[serde(default, deserialize_with = "args::present", skip_serializing_if = "Option::is_none")]
     scope: Option<String>,
     redirect_uri: Uri,
-    #[serde(default, deserialize_with = "args::present")]
+    #[serde(default, deserialize_with = "args::present", skip_serializing_if = "Option::is_none")]
     consent_mode_hint: Option<ConsentMode>,
-    #[serde(default, deserialize_with = "args::present")]
+    #[serde(default, deserialize_with = "args::present", skip_serializing_if = "Option::is_none")]
     purchase_ref: Option<PurchaseRef>,
-    #[serde(default)]
+    #[serde(default, skip_serializing)]
     dry_run: bool,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Amount {
     currency: CurrencyCode,
     amount_minor: Integer<1, MAX_MINOR>,
 }
 
-#[derive(Clone, Copy, Deserialize)]
+#[derive(Clone, Copy, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum ConsentMode {
     Auto,
@@ -66,13 +66,15 @@ pub(super) async fn pay(agent: &Agent, arguments: Arguments, waiting: Waiting) -
     let issuer = agent.issuer(Name::PaymentInitiate)?;
     let client = agent.client(Name::PaymentInitiate, &issuer)?;
     let (dry_run, purchase_ref) = (arguments.dry_run, arguments.purchase_ref.as_ref().map(|r| r.as_str().to_owned()));
+    let to_repeat = args::to_repeat(&arguments);
     let terms = Terms::new(arguments).map_err(refused)?;
     let order = terms.order(IdempotencyKey::generate(&SystemRng)).map_err(refused)?;
     agent.check_registered(Name::PaymentInitiate, &client)?;
-    let purchase = as_purchase(&issuer, &order, purchase_ref)?;
+    let purchase = as_purchase(&issuer, &order, purchase_ref)?.called_with(to_repeat);
     if dry_run {
         let guard = purchase::simulate(agent, &client, purchase)?;
-        return simulated(&client, &order, guard).await.map(CallToolResponse::from).map_err(refused);
+        let simulated = async { simulated(&client, &order, guard).await.map_err(refused) };
+        return waiting.stop().unless_stopped(simulated).await.map(CallToolResponse::from);
     }
     let work = Work::Order(Box::new(move |key| terms.order(key)));
     let call = Call { tool: Name::PaymentInitiate, agent, client: &client, purchase, work, waiting };

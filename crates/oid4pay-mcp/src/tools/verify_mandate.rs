@@ -2,7 +2,7 @@
 
 use oid4ac_client::{IdempotencyKey, PresentedMandate};
 use rmcp::model::{CallToolResponse, CallToolResult};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use spend_guard::{Intent, Mandate, Purchase};
 
@@ -13,30 +13,39 @@ use crate::errors::{Code, Refusal};
 use crate::purchase::{self, Call, Ran, Work, ledger_failed};
 use crate::waiting::Waiting;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Arguments {
     merchant_verify_url: Uri,
+    /// Not for the ledger's rows: it is kept as an artefact, and in no other place.
+    #[serde(skip_serializing)]
     presentation: Text,
     line_items: Vec<args::LineItem>,
-    #[serde(default, deserialize_with = "args::present")]
+    #[serde(default, deserialize_with = "args::present", skip_serializing_if = "Option::is_none")]
     offer_id: Option<String>,
-    #[serde(default, deserialize_with = "args::present")]
+    #[serde(default, deserialize_with = "args::present", skip_serializing_if = "Option::is_none")]
     idempotency_key: Option<String>,
     /// The mandate already tells this purchase from every other.
-    #[serde(default, deserialize_with = "args::present", rename = "purchase_ref")]
+    #[serde(
+        default,
+        deserialize_with = "args::present",
+        rename = "purchase_ref",
+        skip_serializing_if = "Option::is_none"
+    )]
     _purchase_ref: Option<PurchaseRef>,
-    #[serde(default)]
+    #[serde(default, skip_serializing)]
     dry_run: bool,
 }
 
 pub(super) async fn verify(agent: &Agent, arguments: Arguments, waiting: Waiting) -> Result<CallToolResponse, Refusal> {
     let issuer = agent.issuer(Name::VerifyMandate)?;
     let client = agent.client(Name::VerifyMandate, &issuer)?;
-    let presented = client
-        .read_presentation(arguments.presentation.as_str(), arguments.merchant_verify_url.as_str())
-        .await
-        .map_err(|error| Refusal::from_client(Name::VerifyMandate, &error))?;
+    let to_repeat = args::to_repeat(&arguments);
+    let presented = async {
+        let read = client.read_presentation(arguments.presentation.as_str(), arguments.merchant_verify_url.as_str());
+        read.await.map_err(|error| Refusal::from_client(Name::VerifyMandate, &error))
+    };
+    let presented = waiting.stop().unless_stopped(presented).await?;
     let line_items: Vec<_> = arguments.line_items.into_iter().map(args::LineItem::into_client).collect();
     let known = agent.ledger().find_by_mandate(&issuer, presented.merchant().as_str(), presented.mandate_id());
     let known = known.map_err(|error| ledger_failed(&error))?;
@@ -49,7 +58,7 @@ pub(super) async fn verify(agent: &Agent, arguments: Arguments, waiting: Waiting
         }
     })?;
     let key = idempotency_key(&presented, known.as_ref(), arguments.idempotency_key.as_deref())?;
-    let purchase = as_purchase(&issuer, &presented, &key)?;
+    let purchase = as_purchase(&issuer, &presented, &key)?.called_with(to_repeat);
     if arguments.dry_run {
         let guard = purchase::simulate(agent, &client, purchase)?;
         return Ok(simulated(&presented, &key, guard).into());

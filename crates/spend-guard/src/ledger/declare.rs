@@ -30,12 +30,14 @@ pub struct DeclarationTerms {
 
 /// What came of declaring.
 #[derive(Clone, Debug)]
-#[expect(clippy::exhaustive_enums, reason = "new, known, or denied")]
+#[expect(clippy::exhaustive_enums, reason = "new, known, refused, or denied")]
 pub enum Declared {
     /// A new intent. Nothing is reserved before the purchase is made.
     New(Intent, Evaluation),
     /// It was declared before, in the same terms.
     Known(Intent),
+    /// The human refused it since it was last declared. This is answered once: declaring it again makes a new intent.
+    Rejected(Intent),
     /// The policy would deny it; nothing was stored.
     Denied(Evaluation),
 }
@@ -82,6 +84,9 @@ impl Ledger {
                 && (!known.state.is_final() || tx.is_replayed(&known, policy))
             {
                 return Ok(Declared::Known(known));
+            }
+            if let Some(refused) = tx.untold_rejection(purchase)? {
+                return Ok(Declared::Rejected(refused));
             }
             intent.declaration = Some(Declaration {
                 reference: reference.clone(),

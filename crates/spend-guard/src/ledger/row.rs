@@ -11,7 +11,7 @@ use crate::error::LedgerError;
 use crate::intent::{Approval, ApprovalTerms, Failure, Intent, IntentId, Revocation, State, Step};
 use crate::money::Currency;
 use crate::policy::{Evaluation, Policy, Verdict};
-use crate::purchase::Purchase;
+use crate::purchase::{Purchase, PurchaseKind};
 
 impl Tx<'_> {
     /// The intent that `purchase` would become.
@@ -27,6 +27,7 @@ impl Tx<'_> {
             amount_minor: purchase.amount_minor,
             currency: purchase.currency,
             purchase_ref: purchase.purchase_ref.clone(),
+            called_with: purchase.called_with.clone(),
             idempotency_key: purchase.idempotency_key.clone(),
             agent: purchase.agent.clone(),
             category: purchase.category.clone(),
@@ -39,6 +40,7 @@ impl Tx<'_> {
             unresolved_minor: 0,
             declaration: None,
             approval: Approval::NotNeeded,
+            rejection_told: false,
             ticket: None,
             offer_verified: None,
             offer_digest: None,
@@ -95,6 +97,30 @@ impl Tx<'_> {
         let newest =
             self.one("SELECT body FROM intents WHERE idempotency_key = ?1 ORDER BY seq DESC LIMIT 1", [key])?;
         Ok(newest.filter(may_be_repeated))
+    }
+
+    /// The purchase's newest intent, if the human refused it and no call was told so yet: it is taken to be told now. A
+    /// refused declaration counts for the purchase that it was about.
+    pub(crate) fn untold_rejection(&self, purchase: &Purchase) -> Result<Option<Intent>, Failed> {
+        let newest = "SELECT body FROM intents WHERE identity = ?1 ORDER BY seq DESC LIMIT 1";
+        let mut found = self.one(newest, [purchase.identity.as_str()])?.filter(Intent::is_untold_rejection);
+        if let (None, PurchaseKind::Payment, Some(reference)) = (&found, purchase.kind, &purchase.purchase_ref) {
+            let declared = "SELECT body FROM intents WHERE declared = ?1 ORDER BY seq DESC LIMIT 1";
+            found = self.one(declared, [reference])?.filter(|intent| {
+                let is_unused = intent.declaration.as_ref().is_some_and(|declaration| !declaration.used);
+                is_unused && intent.is_untold_rejection() && intent.departs_from_declaration(purchase).is_none()
+            });
+        }
+        if let Some(intent) = &mut found {
+            self.tell_rejection(intent)?;
+        }
+        Ok(found)
+    }
+
+    /// Records that a call is told of a rejection.
+    pub(crate) fn tell_rejection(&self, intent: &mut Intent) -> Result<(), Failed> {
+        intent.rejection_told = true;
+        self.write_row(intent, "rejection_told", json!({"state": intent.state}))
     }
 
     /// Whether an intent that is over is still answered again instead of made again.
@@ -284,6 +310,11 @@ impl Intent {
         }
     }
 
+    /// Whether the human refused it and no call was told so yet.
+    pub(crate) fn is_untold_rejection(&self) -> bool {
+        self.state == State::Rejected && !self.rejection_told
+    }
+
     /// Turns a declared intent into the purchase that was declared.
     pub(crate) fn adopt(&mut self, purchase: &Purchase) -> Result<(), LedgerError> {
         if let Some(what) = self.departs_from_declaration(purchase) {
@@ -298,6 +329,7 @@ impl Intent {
         self.line_items.clone_from(&purchase.line_items);
         self.amount_minor = purchase.amount_minor;
         self.purchase_ref.clone_from(&purchase.purchase_ref);
+        self.called_with.clone_from(&purchase.called_with);
         self.idempotency_key.clone_from(&purchase.idempotency_key);
         self.agent.clone_from(&purchase.agent);
         self.category.clone_from(&purchase.category);

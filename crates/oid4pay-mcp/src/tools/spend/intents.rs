@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 use spend_guard::{Approval, DeclarationTerms, Declared, Filter, Intent, IntentId, LedgerError, State};
 
 use super::{Amount, Bounded, amount_of, approval_status, order};
+use crate::advice::Advice;
 use crate::agent::Agent;
 use crate::approval::{self, time};
 use crate::errors::Refusal;
-use crate::purchase::{NEXT_IN_FLIGHT, ledger_failed, stopped, with_agent};
+use crate::purchase::{ledger_failed, rejected, stopped, with_agent};
 use crate::records;
 use crate::tools::args::{self, Integer, LineItem, MAX_MINOR, PurchaseRef, Uri};
 use crate::tools::{Name, payment, success};
@@ -57,6 +58,7 @@ pub(in crate::tools) async fn create(
     match agent.ledger().declare(&terms, Some(&policy)).map_err(|error| ledger_failed(&error))? {
         Declared::New(intent, _) => Ok(told(agent, &intent, "declared", "Declared")),
         Declared::Known(intent) => Ok(told(agent, &intent, "known", "Known already, and not declared again")),
+        Declared::Rejected(intent) => Err(rejected(&intent)),
         Declared::Denied(evaluation) => Err(stopped(&evaluation)),
     }
 }
@@ -103,7 +105,10 @@ pub(in crate::tools) async fn list(
     let intents: Vec<_> = page.intents.iter().map(|intent| output(agent, intent)).collect();
     let more = if page.next.is_some() { ", and there are older ones" } else { "" };
     let sentence = format!("{} intents, newest first{more}.", intents.len());
-    let output = json!({"intents": intents, "next": page.next, "untrusted_fields": ["intents[].summary"]});
+    let output = json!({
+        "intents": intents, "next": page.next,
+        "untrusted_fields": ["intents[].summary", "intents[].next_call.arguments"],
+    });
     Ok(success(output, sentence, None))
 }
 
@@ -116,7 +121,9 @@ pub(in crate::tools) async fn cancel(agent: &Agent, about: About, _: Waiting) ->
         error => Err(error),
     });
     let intent = intent.map_err(|error| match ledger.intent(&about.intent_id) {
-        Ok(intent) if intent.state.is_in_flight() => ledger_failed(&error).with("next_step", NEXT_IN_FLIGHT),
+        Ok(intent) if intent.state.is_in_flight() => {
+            ledger_failed(&error).with("next_step", crate::advice::in_flight(&intent))
+        }
         _ => ledger_failed(&error),
     })?;
     Ok(told(agent, &intent, "canceled", "Canceled, and nothing was paid"))
@@ -131,7 +138,11 @@ pub(in crate::tools) async fn request_approval(
     let (ledger, policy) = (agent.ledger(), agent.policy()?);
     let intent = ledger.intent(&about.intent_id).map_err(|error| ledger_failed(&error))?;
     if matches!(intent.approval, Approval::NotNeeded | Approval::Given { .. }) && !intent.state.is_final() {
-        return Ok(told(agent, &intent, "not_asked", "Nobody has to be asked"));
+        let words = match approval::at_wallet(&intent) {
+            Some(_) => "Nobody has to be asked here: the person decides in their wallet",
+            None => "Nobody has to be asked",
+        };
+        return Ok(told(agent, &intent, "not_asked", words));
     }
     let intent = ledger
         .request_approval(&about.intent_id, shown(&intent), Some(&policy))
@@ -146,6 +157,9 @@ pub(in crate::tools) async fn status(agent: &Agent, about: About, _: Waiting) ->
     let intent = ledger.intent(&about.intent_id).map_err(|error| ledger_failed(&error))?;
     let answer = match (&intent.approval, intent.state) {
         (_, State::Expired) => "Nobody decided in time",
+        (approval, _) if approval::at_wallet(&intent).is_some() && !matches!(approval, Approval::Refused { .. }) => {
+            "The person has not decided yet, in their wallet"
+        }
         (Approval::Refused { .. }, _) => "The person said no",
         (Approval::Given { .. }, _) => "The person said yes",
         (Approval::Requested { .. }, _) => "The person has not decided yet",
@@ -175,6 +189,7 @@ fn shown(intent: &Intent) -> Vec<(String, String)> {
 fn told(agent: &Agent, intent: &Intent, status: &str, words: &str) -> CallToolResult {
     let mut output = output(agent, intent);
     output["status"] = json!(status);
+    output["untrusted_fields"] = json!(["summary", "next_call.arguments"]);
     let next = output["next_step"].as_str().unwrap_or_default();
     let sentence = format!("{words}: {} at {} is {}. {next}", amount_of(intent), intent.merchant, intent.state);
     success(output, sentence, None)
@@ -184,6 +199,7 @@ fn output(agent: &Agent, intent: &Intent) -> Value {
     let mut output = records::row(intent);
     let terms = approval::terms(intent);
     let asked = intent.state == State::AwaitingApproval;
+    let Advice { next_step, next_call, consent_url } = Advice::about(intent, agent.settings());
     let more = json!({
         "expires_at": time(intent.expires_at),
         "approval": approval_status(intent),
@@ -191,26 +207,14 @@ fn output(agent: &Agent, intent: &Intent) -> Value {
         "approve_command": asked.then(|| agent.settings().command(&format!("approve {}", intent.id))),
         "summary": intent.declaration.as_ref().map(|declaration| clean(&declaration.summary, MAX_SUMMARY)),
         "tolerance_minor": intent.declaration.as_ref().map(|declaration| declaration.tolerance_minor),
-        "next_step": next_step(intent),
+        "consent_url": consent_url,
+        "next_step": next_step,
+        "next_call": next_call,
     });
     if let (Value::Object(output), Value::Object(more)) = (&mut output, more) {
         output.extend(more);
     }
     output
-}
-
-fn next_step(intent: &Intent) -> &'static str {
-    match (intent.state, &intent.approval) {
-        (State::Created, Approval::Needed { .. }) => "Call spend_intent_request_approval.",
-        (State::Created | State::Approved | State::Authorized, _) => {
-            "Call agent_payment_initiate with this purchase_ref; the offers are verified then."
-        }
-        (State::AwaitingApproval, _) => "Show the person approve_command, then ask for spend_intent_status.",
-        (State::Charging | State::Unknown, _) => NEXT_IN_FLIGHT,
-        (State::Settled, _) => "It is paid: spend_receipt_get has what proves it.",
-        (State::Rejected, _) => "Do not ask again unless the person wants it.",
-        _ => "It is over and nothing was paid; the same purchase can be made anew.",
-    }
 }
 
 const MAX_SUMMARY: usize = 500;

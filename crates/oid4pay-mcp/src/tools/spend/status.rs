@@ -3,7 +3,7 @@
 use oid4ac_client::{FileStore, Misuse, Store as _};
 use rmcp::model::CallToolResult;
 use serde_json::json;
-use spend_guard::{Filter, State};
+use spend_guard::Filter;
 
 use super::policy::Nothing;
 use crate::agent::Agent;
@@ -34,7 +34,7 @@ pub(in crate::tools) async fn get(agent: &Agent, _: Nothing, _: Waiting) -> Resu
     let frozen = ledger.is_frozen().map_err(failed)?;
     let open = Filter { open: Some(true), limit: Filter::MOST, ..Filter::default() };
     let open = ledger.list(&open).map_err(failed)?.intents;
-    let waiting: Vec<_> = open.iter().filter(|intent| intent.state == State::AwaitingApproval).collect();
+    let waiting: Vec<_> = open.iter().filter(|intent| approval::waits(intent)).collect();
     let policy = agent.policy();
     let (policy_problem, confirmed) = match &policy {
         Err(refusal) => (Some(refusal.code().as_str()), false),
@@ -75,7 +75,9 @@ pub(in crate::tools) async fn get(agent: &Agent, _: Nothing, _: Waiting) -> Resu
         "open_intents": open.len(),
         "awaiting_approval": waiting.iter().map(|intent| json!({
             "intent_id": intent.id,
-            "expires_at": approval::terms(intent).map(|terms| approval::time(terms.expires_at)),
+            "expires_at": approval::decide_until(intent).map(approval::time),
+            "waits": approval::where_it_waits(intent),
+            "consent_url": approval::at_wallet(intent).map(|consent| &consent.url),
         })).collect::<Vec<_>>(),
         "read_only": settings.offered.read_only,
         "tools": tools,
