@@ -60,7 +60,7 @@ pub use ledger::{
 };
 pub use money::{Currency, MAX_AMOUNT_MINOR, UnknownCurrency};
 pub use policy::{
-    Alert, AlertRules, Evaluation, Finding, InvalidTightening, Limits, Policy, PolicyError, Rule, RuleAction, Rules,
-    Scope, Severity, Tightening, Verdict,
+    Alert, AlertRules, Evaluation, Finding, InvalidTightening, Limits, Policy, PolicyError, Reading, Rule, RuleAction,
+    Rules, Scope, Severity, Tightening, Verdict,
 };
 pub use purchase::{CheapestTerms, InvalidPurchase, LineItem, Purchase, PurchaseIdentity, PurchaseKind};
