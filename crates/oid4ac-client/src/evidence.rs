@@ -9,7 +9,7 @@ use jose::{Jwk, UnixSeconds, base64url};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use self::verify::{AgreedAmount, Check, CheckResult, Findings, PaymentEvidence, TrustedKeys};
+pub use self::verify::{AgreedAmount, Check, CheckResult, EvidenceVerdict, Findings, PaymentEvidence, TrustedKeys};
 use crate::signed::Signed;
 
 /// One piece of evidence, handed to [`Journal::keep`](crate::Journal::keep) before the step that it belongs to.

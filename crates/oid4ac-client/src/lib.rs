@@ -98,7 +98,8 @@ pub use error::{
     Artefact, Error, Incompatibility, LineItemsError, LocalError, Misbehaviour, Misuse, ServerError, Stage, Why,
 };
 pub use evidence::{
-    AgreedAmount, Check, CheckResult, Evidence, Findings, KeyUsed, PaymentEvidence, SignedOffer, TrustedKeys,
+    AgreedAmount, Check, CheckResult, Evidence, EvidenceVerdict, Findings, KeyUsed, PaymentEvidence, SignedOffer,
+    TrustedKeys,
 };
 pub use journal::{CheckedOffers, FileJournal, Journal, JournalError, MemoryJournal, Proceed, Progress, Step};
 pub use metadata::ServerSummary;

@@ -48,7 +48,7 @@ enum Command {
     Receipt(records::ReceiptArgs),
     /// Write the history as a table or as data, or what proves one payment
     Export(records::ExportArgs),
-    /// Prove a payment from an evidence file alone, on any machine
+    /// Judge a payment by its evidence file, on any machine: exit status 0 if it is proven, 3 if unproven, 1 if contradicted
     VerifyEvidence(records::VerifyEvidenceArgs),
     /// Print the configuration with which an MCP client starts this server, or write it to the client's own file
     Config(client_config::ConfigArgs),
@@ -117,7 +117,9 @@ impl Cli {
             Some(Command::Export(args)) => {
                 records::quietly(block_on(records::export(Settings::resolve(self.options)?, args)))
             }
-            Some(Command::VerifyEvidence(args)) => records::quietly(records::verify_evidence(&args)),
+            Some(Command::VerifyEvidence(args)) => records::quietly(
+                self.options.trusted_keys().and_then(|pinned| records::verify_evidence(&args, &pinned)),
+            ),
             Some(Command::Config(args)) => client_config::run(&self.options, &args).map(done),
             Some(Command::Doctor(output)) => block_on(doctor::run(self.options, output)),
             Some(Command::Login(args)) => {

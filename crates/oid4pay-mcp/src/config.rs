@@ -13,7 +13,7 @@ use serde::Deserialize;
 use spend_guard::Tightening;
 
 use self::file::File;
-pub(crate) use self::file::{AuthorizationServer, Disclosures};
+pub(crate) use self::file::{AuthorizationServer, Disclosures, PinnedKeys};
 use crate::tools::Offered;
 
 /// The options that every command takes.
@@ -56,6 +56,11 @@ pub(crate) struct Repeated {
 }
 
 impl Options {
+    /// The pinned keys alone, on a machine that may have nothing else of this program.
+    pub(crate) fn trusted_keys(&self) -> anyhow::Result<PinnedKeys> {
+        Ok(File::read(self.config.as_deref())?.trusted_keys)
+    }
+
     /// The same settings for a server that somebody else starts: arguments and environment, without what a file says.
     /// Folders are made absolute, since it may be started anywhere.
     pub(crate) fn to_repeat(&self) -> anyhow::Result<Repeated> {
@@ -136,6 +141,8 @@ pub(crate) struct Settings {
     pub(crate) authorization_server: AuthorizationServer,
     /// Which claims of a mandate a merchant may be shown.
     pub(crate) disclosures: Disclosures,
+    /// The key sets by which evidence is judged.
+    pub(crate) trusted_keys: PinnedKeys,
 }
 
 impl Settings {
@@ -175,6 +182,7 @@ impl Settings {
             log: options.log.or(file.log).unwrap_or_default(),
             authorization_server: file.authorization_server,
             disclosures: file.disclose,
+            trusted_keys: file.trusted_keys,
         })
     }
 }

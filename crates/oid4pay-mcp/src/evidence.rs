@@ -5,16 +5,22 @@
 //! presented.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use jose::{JwkSet, base64url, sha256};
 use oid4ac_client::{
-    AgreedAmount, ChainReport, Check, CheckResult, Findings, HeadVerdict, KeyUsed, LineItem, PaymentEvidence,
+    AgreedAmount, ChainReport, Check, CheckResult, Findings, HeadVerdict, KeyUsed, LineItem, Origin, PaymentEvidence,
     SignedOffer, TrustedKeys,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use spend_guard::{Artefact, Entry, Head, Intent, IntentId, Ledger, LedgerError, Purchase, PurchaseKind, State};
+use spend_guard::{
+    Approval, Artefact, Entry, Head, Intent, IntentId, Ledger, LedgerError, Purchase, PurchaseKind, Snapshot, State,
+};
+
+use crate::config::PinnedKeys;
+use crate::records;
 
 /// The file. Times are UNIX seconds unless they end in `_at` of a settlement, amounts minor units.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -103,29 +109,31 @@ impl EvidenceFile {
         audit: Option<Value>,
         exported_at: i64,
     ) -> Result<Self, NoEvidence> {
-        let intent = ledger.intent(id)?;
-        let Some(presentation) = ledger.artefact(id, Artefact::Presentation)? else {
-            return Err(NoEvidence::NeverPresented(id.clone(), intent.state));
+        let snapshot = ledger.snapshot(id)?;
+        let newest = |kind| snapshot.artefacts(kind).last().map(str::to_owned);
+        let Some(presentation) = newest(Artefact::Presentation) else {
+            return Err(NoEvidence::NeverPresented(id.clone(), snapshot.intent.state));
         };
         let last_tilde = presentation.rfind('~').map_or(presentation.len(), |at| at + 1);
         let (mandate, key_binding_jwt) = presentation.split_at(last_tilde);
-        let entries = ledger.journal(id)?.into_iter().map(|entry| HashedEntry { entry_hash: entry.hash(), entry });
+        let entries =
+            snapshot.journal.iter().map(|entry| HashedEntry { entry_hash: entry.hash(), entry: entry.clone() });
         let mut file = Self {
             format: FORMAT.to_owned(),
             exported_at,
-            offers: read(ledger, id, Artefact::Offers)?.unwrap_or_default(),
-            access_token_claims: read(ledger, id, Artefact::AccessTokenClaims)?,
-            issuer_key: read(ledger, id, Artefact::IssuerKey)?,
+            offers: read(&snapshot, Artefact::Offers)?.unwrap_or_default(),
+            access_token_claims: read(&snapshot, Artefact::AccessTokenClaims)?,
+            issuer_key: read(&snapshot, Artefact::IssuerKey)?,
             mandate: mandate.to_owned(),
             key_binding_jwt: key_binding_jwt.to_owned(),
-            merchant_nonce: ledger.artefact(id, Artefact::MerchantNonce)?,
-            receipt_jws: ledger.artefact(id, Artefact::Receipt)?,
-            receipt_key: read(ledger, id, Artefact::ReceiptKey)?,
-            attachments: ledger.artefacts(id, Artefact::Attachment)?,
-            ledger: LedgerPart { entries: entries.collect(), head: ledger.head()? },
+            merchant_nonce: newest(Artefact::MerchantNonce),
+            receipt_jws: newest(Artefact::Receipt),
+            receipt_key: read(&snapshot, Artefact::ReceiptKey)?,
+            attachments: snapshot.artefacts(Artefact::Attachment).map(str::to_owned).collect(),
+            ledger: LedgerPart { entries: entries.collect(), head: snapshot.head.clone() },
             audit,
             manifest: BTreeMap::new(),
-            intent,
+            intent: snapshot.intent,
         };
         // The presentation may have been made by somebody else, and answer another challenge than the last that we had.
         file.merchant_nonce = file.merchant_nonce.filter(|_| file.intent.kind != PurchaseKind::Verify);
@@ -198,12 +206,13 @@ impl EvidenceFile {
             _ => Findings::of(unread()),
         };
         let checks = &mut findings.checks;
-        checks.push(Check::of("ledger_entries", self.check_entries()));
-        checks.push(Check::of("ledger_intent", self.check_intent()));
-        checks.push(Check::of("ledger_artefacts", self.check_artefacts()));
+        checks.extend(self.recorded());
+        checks.push(Check::of_records("ledger_entries", self.check_entries()));
+        checks.push(Check::of_records("ledger_intent", self.check_intent()));
+        checks.push(Check::of_records("ledger_artefacts", self.check_artefacts()));
         checks.push(Check::new(
             "ledger_chain",
-            CheckResult::Unproven,
+            CheckResult::Recorded,
             format!(
                 "the ledger is the payer's own record; its head, number {} at the export, proves it against one kept elsewhere",
                 self.ledger.head.seq
@@ -211,9 +220,31 @@ impl EvidenceFile {
         ));
         checks.push(self.check_audit(trusted));
         if !self.attachments.is_empty() {
-            checks.push(Check::new("attachments", CheckResult::Unproven, "what the agent added is its word alone"));
+            checks.push(Check::new("attachments", CheckResult::Recorded, "what the agent added is its word alone"));
         }
         findings
+    }
+
+    /// What neither the merchant nor the authorization server signed.
+    fn recorded(&self) -> [Check; 3] {
+        let approval = match &self.intent.approval {
+            Approval::NotNeeded => "the payer's policy asked nobody".to_owned(),
+            Approval::Given { at, .. } => format!("a person agreed at {}", crate::approval::time(*at)),
+            Approval::Refused { at } => format!("a person refused at {}", crate::approval::time(*at)),
+            _ => "a person was to be asked".to_owned(),
+        };
+        let agent = match &self.intent.agent {
+            Some(agent) => format!("by \"{}\"", oid4ac_client::clean(agent, 100)),
+            None => "by no named agent".to_owned(),
+        };
+        let recorded = |name: &str, what: String| {
+            Check::new(name, CheckResult::Recorded, format!("{what}: only the payer's records say so"))
+        };
+        [
+            recorded("approval", approval),
+            recorded("agent", agent),
+            recorded("state", format!("the purchase is {}", self.intent.state)),
+        ]
     }
 
     /// As [`EvidenceFile::verify`], for a file: first, that no member differs from what was written.
@@ -224,7 +255,7 @@ impl EvidenceFile {
         // What a type drops silently would be in the file and in no check.
         let dropped = serde_json::to_value(self).ok().as_ref().and_then(Value::as_object) != Some(members);
         let outcome = match (differs.as_slice(), dropped) {
-            ([], false) => Ok("every member is as it was written".to_owned()),
+            ([], false) => Ok("every member has its checksum, which anyone can write".to_owned()),
             ([], true) => Err("a member has parts that this program does not know".to_owned()),
             (names, _) => Err(format!(
                 "changed since it was written: {}",
@@ -232,7 +263,7 @@ impl EvidenceFile {
             )),
         };
         let mut findings = self.verify(trusted);
-        findings.checks.insert(0, Check::of("manifest", outcome));
+        findings.checks.insert(0, Check::of_records("manifest", outcome));
         findings
     }
 
@@ -330,8 +361,10 @@ impl EvidenceFile {
 
     /// Hashes have no key: whoever invents entries makes them fit. What the server signed for is what its head leads to.
     fn check_audit(&self, trusted: &TrustedKeys) -> Check {
-        let unproven = |detail: &str| Check::new("audit", CheckResult::Unproven, detail);
-        let Some(audit) = &self.audit else { return unproven("no audit entries were at hand at the export") };
+        let recorded = |detail: &str| Check::new("audit", CheckResult::Recorded, detail);
+        let Some(audit) = &self.audit else {
+            return Check::new("audit", CheckResult::Unproven, "no audit entries were at hand at the export");
+        };
         let (report, about) = match self.read_audit(audit, trusted.issuer.as_ref()) {
             Ok(read) => read,
             Err(why) => return Check::of("audit", Err(why)),
@@ -345,13 +378,13 @@ impl EvidenceFile {
                     about.len()
                 )),
             ),
-            (HeadVerdict::Verified { .. }, _) => unproven(
+            (HeadVerdict::Verified { .. }, _) => recorded(
                 "the hashes fit, and the signed head does not lead to the entries about this mandate without a gap",
             ),
             _ if audit.get("chain_head").is_none_or(Value::is_null) => {
-                unproven("the hashes fit, and no signed head says that the entries are the authorization server's")
+                recorded("the hashes fit, and no signed head says that the entries are the authorization server's")
             }
-            _ => unproven("the hashes fit; that the entries are the authorization server's, its key set has to show"),
+            _ => recorded("the hashes fit; that the entries are the authorization server's, its key set has to show"),
         }
     }
 
@@ -383,15 +416,38 @@ impl EvidenceFile {
 /// # Errors
 ///
 /// A sentence, if the text is no JWK set.
-pub(crate) fn trusted_keys(text: &[u8]) -> Result<JwkSet, String> {
+fn trusted_keys(text: &[u8]) -> Result<JwkSet, String> {
     let set = JwkSet::parse(text).map_err(|error| error.to_string())?;
     if set.keys().is_empty() { Err("it has no key that can be used".to_owned()) } else { Ok(set) }
 }
 
+/// The key sets that the settings pin for the parties of `intent`.
+///
+/// # Errors
+///
+/// A sentence that names the file, if one cannot be used.
+pub(crate) fn pinned_keys(pinned: &PinnedKeys, intent: &Intent) -> Result<TrustedKeys, String> {
+    let of = |url: &str| {
+        let path = Origin::of(url).ok().and_then(|origin| pinned.0.get(&origin));
+        path.map(|path| keys_in(path)).transpose()
+    };
+    Ok(TrustedKeys { issuer: of(&intent.issuer)?, merchant: of(&intent.merchant)? })
+}
+
+/// The key set in a file.
+///
+/// # Errors
+///
+/// A sentence that names the file, if it cannot be used.
+pub(crate) fn keys_in(path: &Path) -> Result<JwkSet, String> {
+    let text = records::read_capped(path).map_err(|error| crate::in_words(&error))?;
+    trusted_keys(&text).map_err(|reason| format!("{}: {reason}", path.display()))
+}
+
 /// The newest artefact of `kind`, read as what it is.
-fn read<T: DeserializeOwned>(ledger: &Ledger, id: &IntentId, kind: Artefact) -> Result<Option<T>, NoEvidence> {
-    let text = ledger.artefact(id, kind)?;
-    text.map(|text| serde_json::from_str(&text)).transpose().map_err(|error| NoEvidence::Damaged(kind, error))
+fn read<T: DeserializeOwned>(snapshot: &Snapshot, kind: Artefact) -> Result<Option<T>, NoEvidence> {
+    let text = snapshot.artefacts(kind).last();
+    text.map(serde_json::from_str).transpose().map_err(|error| NoEvidence::Damaged(kind, error))
 }
 
 fn manifest(members: &Map<String, Value>) -> BTreeMap<String, String> {

@@ -112,7 +112,8 @@ pub(crate) fn in_words(rules: &Rules) -> Vec<String> {
         None => lines.push("Any merchant.".to_owned()),
     }
     if !rules.deny_merchants.is_empty() {
-        lines.push(format!("Never one that matches {}.", rules.deny_merchants.join(", ")));
+        let denied = rules.deny_merchants.join(", ");
+        lines.push(format!("Never one that matches {denied}; without a port, on any port."));
     }
     for rule in &rules.rules {
         let what = match &rule.action {

@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail};
+use oid4ac_client::Origin;
 use serde_json::json;
 use spend_guard::{Currency, LineItem, Policy, Purchase, Verdict};
 
@@ -135,10 +136,22 @@ fn check(settings: &Settings, file: &Path, output: Output) -> anyhow::Result<()>
     let looser = policy.looser_than(&ledger(settings).rules_in_force()?);
     let mut out = std::io::stdout().lock();
     if output.json {
-        return Ok(writeln!(out, "{}", json!({"valid": true, "hash": policy.hash(), "looser": looser}))?);
+        let read: Vec<_> = policy
+            .readings()
+            .iter()
+            .map(|read| json!({"line": read.line, "written": read.written, "read_as": read.read_as}))
+            .collect();
+        let checked = json!({"valid": true, "hash": policy.hash(), "looser": looser, "readings": read});
+        return Ok(writeln!(out, "{checked}")?);
     }
     writeln!(out, "{} can be used:", file.display())?;
     print_list(&mut out, &in_words(policy.rules()))?;
+    if !policy.readings().is_empty() {
+        writeln!(out, "Some of it is read in another spelling:")?;
+        let read = policy.readings().iter();
+        let read = read.map(|read| format!("line {}: \"{}\" is read as {}", read.line, read.written, read.read_as));
+        print_list(&mut out, &read.collect::<Vec<_>>())?;
+    }
     if !looser.is_empty() {
         writeln!(out, "It allows more than the policy in force, and would have to be confirmed:")?;
         print_list(&mut out, &looser)?;
@@ -158,7 +171,8 @@ fn simulate(settings: &Settings, simulated: &Simulated) -> anyhow::Result<()> {
     // Rules look at merchant, amount and what is named below; for which article, and at which server, is nothing to them.
     let line = LineItem { sku: "simulated".to_owned(), qty: 1, unit_price_minor: None };
     let key = "a simulation has no key of its own";
-    let mut purchase = Purchase::payment("", simulated.merchant.as_str(), vec![line], amount, currency, None, key)?;
+    let merchant = Origin::of(simulated.merchant.trim()).map_err(|why| anyhow!("--merchant: {why}"))?;
+    let mut purchase = Purchase::payment("", merchant.as_str(), vec![line], amount, currency, None, key)?;
     if let Some(category) = &simulated.category {
         purchase = purchase.category(category);
     }
@@ -178,7 +192,7 @@ fn simulate(settings: &Settings, simulated: &Simulated) -> anyhow::Result<()> {
         Verdict::Approve => "would wait for your approval",
         Verdict::Deny => "would be refused",
     };
-    writeln!(out, "{} to {} {verdict}.", currency.format(amount), simulated.merchant)?;
+    writeln!(out, "{} to {} {verdict}.", currency.format(amount), merchant)?;
     for finding in &evaluation.findings {
         writeln!(out, "  {}: {} ({})", finding.rule, finding.message, finding.code)?;
     }

@@ -8,14 +8,16 @@ use std::process::ExitCode;
 use anyhow::{Context as _, anyhow, bail};
 use clap::{Args, ValueEnum};
 use jose::Clock as _;
-use oid4ac_client::{AuditQuery, Check, Findings, Granted, PrincipalToken, SystemClock, TrustedKeys, clean};
+use oid4ac_client::{
+    AuditQuery, Check, EvidenceVerdict, Findings, Granted, PrincipalToken, SystemClock, TrustedKeys, clean,
+};
 use serde_json::{Map, Value, json};
 use spend_guard::{Currency, Filter, Head, Intent, IntentId, Ledger, ReceiptVerdict, State};
 
 use crate::agent::Agent;
 use crate::approval::time;
-use crate::config::Settings;
-use crate::evidence::{EvidenceFile, trusted_keys};
+use crate::config::{PinnedKeys, Settings};
+use crate::evidence::{EvidenceFile, keys_in, pinned_keys};
 use crate::guard_cmd;
 use crate::shown::{self, failure_code, identifier};
 use crate::tools::Name;
@@ -112,6 +114,9 @@ pub(crate) struct VerifyEvidenceArgs {
     /// The merchant's key set, from a source that you trust
     #[arg(long, value_name = "FILE")]
     merchant_jwks: Option<PathBuf>,
+    /// The payment that the file has to be about, by the merchant's or the mandate's own id for it
+    #[arg(long, value_name = "ID")]
+    payment: Option<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -200,7 +205,10 @@ fn verify(ledger: &Ledger, kept: Option<&Head>, as_json: bool) -> anyhow::Result
 pub(crate) fn receipt(settings: &Settings, args: &ReceiptArgs) -> anyhow::Result<ExitCode> {
     let ledger = guard_cmd::ledger(settings);
     let file = EvidenceFile::collect(&ledger, &find(&ledger, &args.id)?, None, SystemClock.now())?;
-    tell(file.intent(), &file.verify(&TrustedKeys::default()), args.json)
+    let trusted = pinned_keys(&settings.trusted_keys, file.intent()).map_err(anyhow::Error::msg)?;
+    let findings = file.verify(&trusted);
+    tell(file.intent(), &findings, args.json)?;
+    Ok(if findings.fails() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The intent that `id` names; by another name than its own it is looked for, newest first.
@@ -322,56 +330,84 @@ fn write_export(
     Ok(())
 }
 
-/// `verify-evidence`: from the file alone.
-pub(crate) fn verify_evidence(args: &VerifyEvidenceArgs) -> anyhow::Result<ExitCode> {
+/// `verify-evidence`: from the file, and the keys of the reader's own.
+pub(crate) fn verify_evidence(args: &VerifyEvidenceArgs, pinned: &PinnedKeys) -> anyhow::Result<ExitCode> {
     let text = read_capped(&args.file)?;
     let (file, members) = EvidenceFile::parse(&text).with_context(|| args.file.display().to_string())?;
-    let keys = |path: &Option<PathBuf>| match path {
-        None => Ok(None),
-        Some(path) => match trusted_keys(&read_capped(path)?) {
-            Ok(set) => Ok(Some(set)),
-            Err(reason) => bail!("{}: {reason}", path.display()),
-        },
+    let given = |path: &Option<PathBuf>| path.as_deref().map(keys_in).transpose().map_err(anyhow::Error::msg);
+    let pinned = pinned_keys(pinned, file.intent()).map_err(anyhow::Error::msg)?;
+    let trusted = TrustedKeys {
+        issuer: given(&args.as_jwks)?.or(pinned.issuer),
+        merchant: given(&args.merchant_jwks)?.or(pinned.merchant),
     };
-    let trusted = TrustedKeys { issuer: keys(&args.as_jwks)?, merchant: keys(&args.merchant_jwks)? };
-    tell(file.intent(), &file.verify_file(&members, &trusted), args.json)
+    let mut findings = file.verify_file(&members, &trusted);
+    if let Some(id) = &args.payment {
+        // These two names are signed, by the merchant and by the authorization server.
+        findings.checks.push(Check::of(
+            "payment",
+            match is_named(file.intent(), id) {
+                true => Ok("it is the payment that was asked about".to_owned()),
+                false => Err("the file is about another payment than the one that was asked about".to_owned()),
+            },
+        ));
+    }
+    tell(file.intent(), &findings, args.json)?;
+    Ok(match findings.verdict() {
+        EvidenceVerdict::Proven => ExitCode::SUCCESS,
+        EvidenceVerdict::Unproven => ExitCode::from(UNPROVEN_EXIT),
+        EvidenceVerdict::Contradicted => ExitCode::FAILURE,
+    })
 }
 
-/// What was paid, and what came of each check. Fails if one does.
-fn tell(intent: &Intent, findings: &Findings, as_json: bool) -> anyhow::Result<ExitCode> {
-    let (checks, fails) = (&findings.checks, findings.fails());
-    let proven = |minor: Option<u64>| minor.filter(|_| fails == 0);
-    let (paid, cap) = (proven(findings.paid_minor), proven(findings.cap_minor));
+/// What is proven, what is only recorded, and what came of each check.
+fn tell(intent: &Intent, findings: &Findings, as_json: bool) -> anyhow::Result<()> {
+    let (checks, fails, verdict) = (&findings.checks, findings.fails(), findings.verdict());
+    let (paid, cap) = (findings.paid_minor, findings.cap_minor);
+    let proven = |minor: Option<u64>| minor.filter(|_| verdict == EvidenceVerdict::Proven);
     let mut out = io::stdout().lock();
     if as_json {
-        let proven = json!({"paid_minor": paid, "mandate_cap_minor": cap});
-        let told = json!({"holds": fails == 0, "proven": proven, "payment": row(intent), "checks": checks});
-        writeln!(out, "{told:#}")?;
-    } else {
-        let (format, merchant) = (|minor| intent.currency.format(minor), clean(&intent.merchant, 100));
-        match paid {
-            Some(paid) => write!(out, "paid {} to {merchant} by its receipt", format(paid))?,
-            None => write!(out, "not proven to be paid: {} to {merchant}", format(intent.amount_minor))?,
-        }
-        match cap {
-            Some(cap) => writeln!(out, ", at most {} by the mandate", format(cap))?,
-            None => writeln!(out)?,
-        }
-        writeln!(out, "recorded as {}", intent.state)?;
-        if let Some(settlement) = &intent.settlement {
-            let (id, at) = (identifier(&settlement.payment_intent_id), shown::time(&settlement.settled_at));
-            let (id, at) = (id.unwrap_or("without a name"), at.unwrap_or("at an unknown time"));
-            writeln!(out, "payment {id}, settled {at}")?;
-        }
-        for Check { name, result, detail, .. } in checks {
-            writeln!(out, "  {:<8}  {:<20} {}", result.to_string(), clean(name, 40), clean(detail, 300))?;
-        }
-        match fails {
-            0 => writeln!(out, "Everything that can be proven from this holds.")?,
-            fails => writeln!(out, "{fails} of {} checks FAIL: this is no proof.", checks.len())?,
-        }
+        let told = json!({
+            "verdict": verdict,
+            "holds": fails == 0,
+            "proven": {"paid_minor": proven(paid), "mandate_cap_minor": proven(cap)},
+            "signed": {"paid_minor": paid, "mandate_cap_minor": cap, "keys_are_trusted": findings.keys_are_trusted},
+            "recorded": {"state": intent.state, "agent": intent.agent, "approval": intent.approval},
+            "payment": row(intent),
+            "checks": checks,
+        });
+        return Ok(writeln!(out, "{told:#}")?);
     }
-    Ok(if fails == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let (format, merchant) = (|minor| intent.currency.format(minor), clean(&intent.merchant, 100));
+    let claimed = format!("not proven to be paid: {} to {merchant}", format(intent.amount_minor));
+    match (proven(paid).zip(proven(cap)), fails, paid) {
+        (Some((paid, cap)), ..) => {
+            let (paid, cap) = (format(paid), format(cap));
+            writeln!(out, "paid {paid} to {merchant} by its receipt, at most {cap} by the mandate")?;
+        }
+        (_, 1.., _) => writeln!(out, "{claimed}; what is said to prove it does not hold")?,
+        (.., Some(_)) => writeln!(out, "{claimed}; there are signatures, by keys that nobody here vouches for")?,
+        (.., None) => writeln!(out, "{claimed}; there is no receipt that shows it")?,
+    }
+    writeln!(out, "recorded as {}", intent.state)?;
+    if let Some(settlement) = &intent.settlement {
+        let (id, at) = (identifier(&settlement.payment_intent_id), shown::time(&settlement.settled_at));
+        let (id, at) = (id.unwrap_or("without a name"), at.unwrap_or("at an unknown time"));
+        writeln!(out, "recorded as payment {id}, settled {at}")?;
+    }
+    for Check { name, result, detail, .. } in checks {
+        writeln!(out, "  {:<8}  {:<20} {}", result.to_string(), clean(name, 40), clean(detail, 300))?;
+    }
+    let sum = match verdict {
+        EvidenceVerdict::Proven => "Proven, under the keys that you trust. What is only recorded is not.".to_owned(),
+        EvidenceVerdict::Unproven if findings.keys_are_trusted => "Unproven: nothing is wrong with it.".to_owned(),
+        EvidenceVerdict::Unproven => {
+            "Unproven: nothing is wrong with it, and whoever wrote it may have made the keys. Key sets from a source that you \
+             trust can prove it: give `verify-evidence` --as-jwks and --merchant-jwks, or put [trusted_keys] into the settings."
+                .to_owned()
+        }
+        EvidenceVerdict::Contradicted => format!("{fails} of {} checks FAIL: this is no proof.", checks.len()),
+    };
+    Ok(writeln!(out, "{sum}")?)
 }
 
 impl FilterArgs {
@@ -464,7 +500,7 @@ pub(crate) fn page_size(limit: Option<u64>) -> usize {
     limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or_else(|| Filter::default().limit)
 }
 
-fn read_capped(path: &Path) -> anyhow::Result<Vec<u8>> {
+pub(crate) fn read_capped(path: &Path) -> anyhow::Result<Vec<u8>> {
     let mut text = Vec::new();
     let file = fs::File::open(path).with_context(|| path.display().to_string())?;
     file.take(MAX_OCTETS + 1).read_to_end(&mut text).with_context(|| path.display().to_string())?;
@@ -508,6 +544,8 @@ const COLUMNS: [&str; 17] = [
 const MAX_OCTETS: u64 = 16 << 20;
 /// 128 and the number of SIGPIPE, as a shell has it.
 const SIGPIPE_EXIT: u8 = 141;
+/// The exit status of `verify-evidence` for what is neither proven nor contradicted; 2 is for a wrong command line.
+const UNPROVEN_EXIT: u8 = 3;
 /// How far the authorization server's clock may be from ours for its entries to be found.
 const CLOCKS_APART_SECONDS: i64 = 300;
 /// The most that the audit endpoint gives at once.

@@ -60,10 +60,28 @@ fn verify(file: &Value, more: &[&str]) -> Output {
     command.env_clear().current_dir(elsewhere.path()).output().unwrap()
 }
 
+/// The same for a person: the exit status and what is printed.
+fn in_words(file: &Value, more: &[&str]) -> (i32, String) {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let path = elsewhere.path().join("evidence.json");
+    std::fs::write(&path, file.to_string()).unwrap();
+    let mut command = Command::new(BINARY);
+    command.arg("verify-evidence").arg(&path).args(more).env_clear().current_dir(elsewhere.path());
+    let output = command.output().unwrap();
+    (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+}
+
 /// The names of the checks that fail, in their order.
 fn failing(output: &Output) -> Vec<String> {
     let told = json_of(output);
-    assert_eq!(told["holds"], output.status.success());
+    let status = match told["verdict"].as_str().unwrap() {
+        "proven" => 0,
+        "unproven" => 3,
+        _ => 1,
+    };
+    assert_eq!((told["holds"] == true, output.status.code()), (status != 1, Some(status)));
+    let proven = told["proven"]["paid_minor"].is_u64() && told["proven"]["mandate_cap_minor"].is_u64();
+    assert_eq!(proven, status == 0, "{told:#}");
     let checks = told["checks"].as_array().unwrap();
     let fails = checks.iter().filter(|check| check["result"] == "fails");
     fails.map(|check| check["name"].as_str().unwrap().to_owned()).collect()
@@ -130,7 +148,7 @@ async fn a_payment_that_is_said_to_be_a_presented_mandate_keeps_its_amount() {
     }
     // The same lie without the raise says nothing but what the receipt does.
     let told = json_of(&verify(&forge_ledger(flipped, &left_out), &[]));
-    assert_eq!((&told["holds"], &told["proven"]["paid_minor"]), (&json!(true), &json!(1299)), "{told:#}");
+    assert_eq!((&told["holds"], &told["signed"]["paid_minor"]), (&json!(true), &json!(1299)), "{told:#}");
 }
 
 /// A presentation whose ledger is lost: for the new one, the mandate came from elsewhere.
@@ -157,6 +175,8 @@ async fn a_mandate_that_came_from_elsewhere_is_proven_with_its_cap() {
     assert_eq!(file["intent"]["kind"], "verify");
     let output = verify(&file, &[]);
     assert_eq!(failing(&output), Vec::<String>::new());
+    let (issuer, merchant) = key_sets(&world).await;
+    let output = verify(&file, &["--as-jwks", &issuer, "--merchant-jwks", &merchant]);
     assert_eq!(json_of(&output)["proven"], json!({"paid_minor": 1299, "mandate_cap_minor": 1299}));
     for amount in [1298, 1300, 999_900] {
         let raised = with(file.clone(), "/intent/amount_minor", json!(amount));
@@ -171,12 +191,13 @@ async fn without_its_receipt_nothing_is_proven_to_be_paid() {
     file["receipt_jws"] = Value::Null;
     file["receipt_key"] = Value::Null;
     let file = forge_ledger(file, &["receipt", "receipt_key"]);
-    let told = json_of(&verify(&file, &[]));
-    assert_eq!(told["proven"], json!({"paid_minor": null, "mandate_cap_minor": 1299}), "{told:#}");
-    let path = world.home.path().join("evidence.json");
-    std::fs::write(&path, file.to_string()).unwrap();
-    let output = Command::new(BINARY).arg("verify-evidence").arg(&path).env_clear().output().unwrap();
-    let text = stdout(&output);
+    let (issuer, merchant) = key_sets(&world).await;
+    let keys = ["--as-jwks", issuer.as_str(), "--merchant-jwks", &merchant];
+    let told = json_of(&verify(&file, &keys));
+    assert_eq!(told["signed"]["paid_minor"], Value::Null, "{told:#}");
+    assert_eq!(told["proven"], json!({"paid_minor": null, "mandate_cap_minor": null}), "{told:#}");
+    let (status, text) = in_words(&file, &keys);
+    assert_eq!(status, 3);
     assert!(text.starts_with("not proven to be paid: 12.99 EUR to http://127.0.0.1:"), "{text}");
 }
 
@@ -201,7 +222,6 @@ async fn evidence_is_proven_from_the_file_alone() {
         check.unwrap_or_else(|| panic!("no {name}: {told:#}"))["result"].as_str().unwrap().to_owned()
     };
     for name in [
-        "manifest",
         "offer",
         "offer_price",
         "offer_digest",
@@ -210,16 +230,217 @@ async fn evidence_is_proven_from_the_file_alone() {
         "key_binding",
         "key_binding_nonce",
         "receipt",
-        "ledger_entries",
-        "ledger_intent",
-        "ledger_artefacts",
     ] {
         assert_eq!(result(name), "holds", "{name}");
     }
     // What rests on somebody's word is said to.
-    for name in ["issuer_key", "merchant_key", "access_token_claims", "ledger_chain", "audit"] {
+    for name in ["issuer_key", "merchant_key", "audit"] {
         assert_eq!(result(name), "unproven", "{name}");
     }
+    for name in RECORDED {
+        assert_eq!(result(name), "recorded", "{name}");
+    }
+}
+
+/// What has no signature, under whatever keys.
+const RECORDED: [&str; 9] = [
+    "manifest",
+    "access_token_claims",
+    "approval",
+    "agent",
+    "state",
+    "ledger_entries",
+    "ledger_intent",
+    "ledger_artefacts",
+    "ledger_chain",
+];
+
+#[tokio::test]
+async fn a_file_that_was_signed_with_invented_keys_is_never_called_proven() {
+    let (world, id) = paid().await;
+    // A world that an inventor ran for it: every signature fits the keys in the file.
+    let (invented, invented_id) = paid().await;
+    let file = evidence(&invented, &invented_id);
+    let output = verify(&file, &[]);
+    assert_eq!((output.status.code(), failing(&output)), (Some(3), Vec::new()));
+    assert_eq!(json_of(&output)["verdict"], "unproven");
+    let (status, text) = in_words(&file, &[]);
+    let first = text.lines().next().unwrap();
+    assert_eq!(status, 3);
+    assert!(
+        first.starts_with("not proven to be paid: 12.99 EUR to ") && first.contains("nobody here vouches"),
+        "{first}"
+    );
+    assert!(text.contains("signed by the key that the file has for ") && !text.contains("Proven"), "{text}");
+    // One party's key is not both.
+    let (issuer, merchant) = key_sets(&invented).await;
+    for half in [["--as-jwks", &issuer], ["--merchant-jwks", &merchant]] {
+        assert_eq!(verify(&file, &half).status.code(), Some(3), "{half:?}");
+    }
+    // The keys of the world that is real.
+    let (issuer, merchant) = key_sets(&world).await;
+    let output = verify(&file, &["--as-jwks", &issuer, "--merchant-jwks", &merchant]);
+    assert_eq!(failing(&output), ["issuer_key", "merchant_key"]);
+    let (status, text) = in_words(&file, &["--as-jwks", &issuer, "--merchant-jwks", &merchant]);
+    assert!(status == 1 && text.starts_with("not proven to be paid: "), "{text}");
+    let real = evidence(&world, &id);
+    let (status, text) = in_words(&real, &["--as-jwks", &issuer, "--merchant-jwks", &merchant]);
+    assert_eq!(status, 0);
+    assert!(text.starts_with("paid 12.99 EUR to http://127.0.0.1:"), "{text}");
+    assert!(text.contains(" by its receipt, at most 12.99 EUR by the mandate\nrecorded as settled\n"), "{text}");
+}
+
+#[tokio::test]
+async fn an_invented_approval_agent_and_state_are_recorded_and_never_proven() {
+    let (world, id) = paid().await;
+    let (issuer, merchant) = key_sets(&world).await;
+    let keys = ["--as-jwks", issuer.as_str(), "--merchant-jwks", &merchant];
+    let mut file = evidence(&world, &id);
+    let terms = json!({
+        "merchant": file["intent"]["merchant"], "amount_minor": 1299, "currency": "EUR", "expires_at": 4_000_000_000_i64,
+    });
+    let mut intent: spend_guard::Intent = serde_json::from_value(file["intent"].clone()).unwrap();
+    let terms = serde_json::from_value(terms).unwrap();
+    intent.approval = spend_guard::Approval::Given { terms, at: 1_790_000_000, used: true };
+    intent.agent = Some("the chief executive".to_owned());
+    intent.state = spend_guard::State::Failed;
+    file["intent"] = serde_json::to_value(&intent).unwrap();
+    let output = verify(&forge_ledger(file, &[]), &keys);
+    assert_eq!((output.status.code(), failing(&output)), (Some(0), Vec::new()), "{:#}", json_of(&output));
+    for name in RECORDED {
+        let check = check_of(&output, name);
+        assert_eq!(check["result"], "recorded", "{check}");
+    }
+    assert!(check_of(&output, "approval")["detail"].as_str().unwrap().ends_with("only the payer's records say so"));
+    assert_eq!(json_of(&output)["recorded"]["agent"], "the chief executive");
+}
+
+/// The ledger's entries made to fit what the file has as artefacts.
+fn forge_artefacts(mut file: Value) -> Value {
+    let canonical = |value: &Value| serde_json_canonicalizer::to_string(value).unwrap();
+    let text = |name: &str| file[name].as_str().unwrap().to_owned();
+    let contents = [
+        ("offers", canonical(&file["offers"])),
+        ("access_token_claims", canonical(&file["access_token_claims"])),
+        ("issuer_key", canonical(&file["issuer_key"])),
+        ("presentation", format!("{}{}", text("mandate"), text("key_binding_jwt"))),
+        ("merchant_nonce", text("merchant_nonce")),
+        ("receipt", text("receipt_jws")),
+        ("receipt_key", canonical(&file["receipt_key"])),
+    ];
+    for (name, content) in contents {
+        let entries = file["ledger"]["entries"].as_array_mut().unwrap();
+        let about = |of: &&mut Value| of["entry"]["event"] == "artefact" && of["entry"]["detail"]["name"] == name;
+        let entry = entries.iter_mut().rev().find(about).unwrap_or_else(|| panic!("no {name}"));
+        entry["entry"]["detail"]["hash"] = json!(base64url::encode(&sha256(content.as_bytes())));
+    }
+    forge_ledger(file, &[])
+}
+
+#[tokio::test]
+async fn an_artefact_of_another_payment_is_found_in_its_place() {
+    let (world, id) = paid().await;
+    let mut server = world.server().await;
+    let again = with(world.socks(), "/purchase_ref", json!("another pair"));
+    let other = server.call("agent_payment_initiate", again).await.output()["intent_id"].as_str().unwrap().to_owned();
+    server.end().await;
+    let (issuer, merchant) = key_sets(&world).await;
+    let keys = ["--as-jwks", issuer.as_str(), "--merchant-jwks", &merchant];
+    let (file, other) = (evidence(&world, &id), evidence(&world, &other));
+    for (genuine, members) in [(&file, 0), (&other, 0)] {
+        assert_eq!(failing(&verify(&forge_artefacts(genuine.clone()), &keys)).len(), members);
+    }
+    let rows: [(&[&str], &str); 8] = [
+        (&["/mandate"], "key_binding"),
+        (&["/key_binding_jwt"], "key_binding"),
+        (&["/mandate", "/key_binding_jwt"], "mandate_terms"),
+        (&["/mandate", "/key_binding_jwt", "/merchant_nonce", "/offers"], "mandate_terms"),
+        (&["/merchant_nonce"], "key_binding_nonce"),
+        (&["/receipt_jws"], "receipt"),
+        (&["/receipt_jws", "/intent/settlement"], "receipt"),
+        (&["/intent/idempotency_key"], "receipt"),
+    ];
+    for (pointers, check) in rows {
+        let swapped = pointers
+            .iter()
+            .fold(file.clone(), |file, pointer| with(file, pointer, other.pointer(pointer).unwrap().clone()));
+        let swapped = forge_artefacts(swapped);
+        for keys in [&[][..], &keys] {
+            let output = verify(&swapped, keys);
+            assert!(failing(&output).iter().any(|name| name == check), "{pointers:?}: {:?}", failing(&output));
+            assert_eq!(output.status.code(), Some(1), "{pointers:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_file_of_another_payment_is_not_about_the_one_that_is_asked_about() {
+    let (world, id) = paid().await;
+    let mut server = world.server().await;
+    let again = with(world.socks(), "/purchase_ref", json!("another pair"));
+    let answer = server.call("agent_payment_initiate", again).await;
+    let other = answer.output().clone();
+    server.end().await;
+    let (issuer, merchant) = key_sets(&world).await;
+    let file = evidence(&world, &id);
+    for name in ["mandate_id", "payment_intent_id"] {
+        let of = |id: &Value| {
+            let keys = ["--as-jwks", issuer.as_str(), "--merchant-jwks", &merchant, "--payment", id.as_str().unwrap()];
+            failing(&verify(&file, &keys))
+        };
+        assert_eq!(of(&json_of(&run(&world, &["receipt", &id, "--json"]))["payment"][name]), Vec::<String>::new());
+        assert_eq!(of(&other[name]), ["payment"], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn keys_that_the_operator_pinned_prove_a_payment() {
+    let (world, id) = paid().await;
+    let (issuer, merchant) = key_sets(&world).await;
+    let config = written(
+        &world,
+        "pinned.toml",
+        format!(
+            "[trusted_keys]\n\"{}\" = \"{issuer}\"\n\"{}/\" = \"{merchant}\"\n",
+            world.sandbox.as_origin(),
+            world.alpacanica().origin
+        )
+        .as_bytes(),
+    );
+    let file = evidence(&world, &id);
+    let output = verify(&file, &["--config", &config]);
+    assert_eq!((output.status.code(), &json_of(&output)["verdict"]), (Some(0), &json!("proven")));
+    let text = stdout(&run(&world, &["receipt", &id, "--config", &config]));
+    assert!(text.starts_with("paid 12.99 EUR to ") && text.contains("Proven, under the keys"), "{text}");
+    // Given ones go before them.
+    assert_eq!(failing(&verify(&file, &["--config", &config, "--as-jwks", &merchant])), ["issuer_key"]);
+    std::fs::remove_file(&issuer).unwrap();
+    let missing = verify(&file, &["--config", &config]);
+    assert!(
+        missing.status.code() == Some(1) && String::from_utf8_lossy(&missing.stderr).contains(&issuer),
+        "{missing:?}"
+    );
+}
+
+/// What changes meanwhile is in a file whole or not at all.
+#[tokio::test]
+async fn an_export_is_of_one_moment_while_the_ledger_changes() {
+    let (world, id) = paid().await;
+    let (ledger, about) = (world.ledger(), id.parse().unwrap());
+    let done = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let is_done = Arc::clone(&done);
+    let writer = std::thread::spawn(move || {
+        let mut count = 0;
+        while !is_done.load(std::sync::atomic::Ordering::SeqCst) {
+            ledger.attach(&about, spend_guard::Artefact::Attachment, &format!("note {count}")).unwrap();
+            count += 1;
+        }
+    });
+    for _ in 0..20 {
+        assert_eq!(failing(&verify(&evidence(&world, &id), &[])), Vec::<String>::new());
+    }
+    done.store(true, std::sync::atomic::Ordering::SeqCst);
+    writer.join().unwrap();
 }
 
 #[tokio::test]
@@ -407,7 +628,9 @@ async fn a_receipt_that_was_not_verified_when_it_came_is_verified_by_the_merchan
     let output = verify(&file, &["--merchant-jwks", &merchant]);
     assert_eq!(failing(&output), Vec::<String>::new());
     assert_eq!(check_of(&output, "receipt")["result"], "holds");
-    assert_eq!(json_of(&output)["proven"]["paid_minor"], 1299);
+    assert_eq!(json_of(&output)["signed"]["paid_minor"], 1299);
+    let output = verify(&file, &["--as-jwks", &issuer, "--merchant-jwks", &merchant]);
+    assert_eq!((output.status.code(), &json_of(&output)["proven"]["paid_minor"]), (Some(0), &json!(1299)));
     assert_eq!(failing(&verify(&file, &["--merchant-jwks", &issuer])), ["merchant_key", "receipt"]);
 
     let receipt = file["receipt_jws"].as_str().unwrap();
@@ -480,7 +703,7 @@ async fn audit_entries_are_taken_along_and_checked() {
     assert_eq!(check_of(&output, "audit")["result"], "holds", "{}", check_of(&output, "audit"));
     // Hashes alone have no key.
     let audit = check_of(&verify(&file, &[]), "audit");
-    assert_eq!((&audit["result"], failing(&verify(&file, &[]))), (&json!("unproven"), Vec::new()), "{audit}");
+    assert_eq!((&audit["result"], failing(&verify(&file, &[]))), (&json!("recorded"), Vec::new()), "{audit}");
     for (pointer, value) in [
         ("/audit/entries/0/payload", json!({})),
         ("/audit/entries/0/ts", json!("2020-01-01T00:00:00Z")),
@@ -512,9 +735,9 @@ async fn invented_audit_entries_are_not_the_servers() {
     };
     let keys = ["--as-jwks", issuer.as_str()];
     let page = |head: Value| json!({"entries": entries, "has_more": false, "chain_head": head});
-    assert_eq!(result(json!({"entries": entries, "has_more": false}), &keys), "unproven");
-    assert_eq!(result(page(Value::Null), &keys), "unproven");
-    assert_eq!(result(page(head.clone()), &[]), "unproven");
+    assert_eq!(result(json!({"entries": entries, "has_more": false}), &keys), "recorded");
+    assert_eq!(result(page(Value::Null), &keys), "recorded");
+    assert_eq!(result(page(head.clone()), &[]), "recorded");
     assert_eq!(result(page(head.clone()), &keys), "fails");
     // Signed by the server for something else: its tokens, say.
     assert_eq!(result(page(json!(file["mandate"].as_str().unwrap().split('~').next())), &keys), "fails");
@@ -530,7 +753,7 @@ async fn invented_audit_entries_are_not_the_servers() {
         entry
     };
     let apart = json!({"entries": [rehashed(newest)], "has_more": true, "chain_head": head});
-    assert_eq!(result(apart, &keys), "unproven");
+    assert_eq!(result(apart, &keys), "recorded");
 }
 
 #[tokio::test]
@@ -663,9 +886,9 @@ async fn history_lists_filters_and_proves_the_ledger() {
 async fn a_receipt_is_verified_when_it_is_looked_at() {
     let (world, id) = paid().await;
     let text = stdout(&run(&world, &["receipt", &id]));
-    assert!(text.starts_with("paid 12.99 EUR to http://127.0.0.1:"), "{text}");
-    assert!(text.contains(" by its receipt, at most 12.99 EUR by the mandate\nrecorded as settled\n"), "{text}");
-    assert!(text.contains("holds     receipt") && text.contains("Everything that can be proven"), "{text}");
+    assert!(text.starts_with("not proven to be paid: 12.99 EUR to http://127.0.0.1:"), "{text}");
+    assert!(text.contains("\nrecorded as settled\n") && text.contains("holds     receipt"), "{text}");
+    assert!(text.contains("recorded  approval") && text.contains("Unproven: nothing is wrong with it"), "{text}");
     let told = json_of(&run(&world, &["receipt", &id, "--json"]));
     assert_eq!(told["holds"], true);
     for name in ["mandate_id", "payment_intent_id"] {

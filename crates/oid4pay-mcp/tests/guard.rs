@@ -271,6 +271,22 @@ async fn the_human_asks_the_policy_without_paying() {
     );
     let (success, _, stderr) = check("[currency.EUR]\ndya = 600\n");
     assert!(!success && stderr.contains("mine.toml:2:1: unknown key \"dya\""), "{stderr}");
+    let (success, checked, _) = check("[merchants]\ndeny = [\"HTTPS://Bücher.example:443/\"]\n");
+    assert!(
+        success && checked.contains("Never one that matches https://xn--bcher-kva.example; without a port"),
+        "{checked}"
+    );
+    let read = "line 2: \"HTTPS://Bücher.example:443/\" is read as https://xn--bcher-kva.example";
+    assert!(checked.contains(read), "{checked}");
+    let (success, _, stderr) = check("[merchants]\ndeny = [\"https://shop.example/path\"]\n");
+    assert!(!success && stderr.contains("mine.toml:2:9: no origin has a path"), "{stderr}");
+    std::fs::write(&file, "[merchants]\ndeny = [\"https://shop.example/\"]\n").unwrap();
+    for merchant in ["https://shop.example", "https://Shop.example/", "https://shop.example:8443"] {
+        let simulated =
+            ["policy", "simulate", "--merchant", merchant, "--amount", "1", "--file", file.to_str().unwrap()];
+        let (_, denied, _) = command(&world, &simulated);
+        assert!(denied.contains("merchants.deny"), "{merchant}: {denied}");
+    }
     let (success, shown, _) = command(&world, &["policy", "show", "--json"]);
     let shown: Value = serde_json::from_str(&shown).unwrap();
     assert!(success && shown["in_force"] == true && shown["frozen"] == false);

@@ -618,7 +618,12 @@ async fn what_was_paid_is_listed_proven_and_annotated() {
     let receipt = server.call("spend_receipt_get", about(&paid)).await;
     let output = receipt.output();
     assert_eq!((&output["holds"], &output["receipt_jws"]), (&json!(true), &paid.output()["receipt_jws"]));
-    assert!(receipt.text(1).contains("everything it rests on hold"), "{}", receipt.text(1));
+    assert!(
+        receipt.text(1).contains("is recorded as settled: the merchant's receipt and everything"),
+        "{}",
+        receipt.text(1)
+    );
+    assert_eq!(output["verdict"], "unproven");
     let unpaid = json!({"intent_id": refused.error()["context"]["intent_id"]});
     assert_eq!(server.call("spend_receipt_get", unpaid.clone()).await.code(), "no_payment_to_prove");
     assert_eq!(server.call("spend_evidence_list", unpaid).await.output()["export_command"], Value::Null);
@@ -659,7 +664,7 @@ async fn what_was_paid_is_listed_proven_and_annotated() {
     let receipt = server.call("spend_receipt_get", about(&paid)).await;
     assert_eq!(receipt.output()["holds"], true);
     let checks = receipt.output()["checks"].as_array().unwrap();
-    assert!(checks.iter().any(|check| check["name"] == "attachments" && check["result"] == "unproven"), "{checks:?}");
+    assert!(checks.iter().any(|check| check["name"] == "attachments" && check["result"] == "recorded"), "{checks:?}");
     assert!(ledger(&world).verify(None).unwrap().is_ok());
     let id = paid.output()["intent_id"].as_str().unwrap().parse().unwrap();
     assert_eq!(ledger(&world).artefacts(&id, Artefact::Attachment).unwrap().len(), 20);

@@ -22,7 +22,7 @@ pub use self::chain::{Entry, Head};
 pub use self::claim::{Claim, Next, Offers};
 pub use self::declare::{DeclarationTerms, Declared};
 pub use self::guard::Budget;
-pub use self::history::{Filter, Page, RaisedAlert};
+pub use self::history::{Filter, Page, RaisedAlert, Snapshot};
 use self::lock::Lock;
 use self::row::covers;
 use self::store::{Failed, Store, Tx};

@@ -56,11 +56,11 @@ pub use intent::{
 };
 pub use ledger::{
     Artefact, Begun, Broken, Budget, Claim, DeclarationTerms, Declared, Denial, Entry, Filter, Head, Ledger, Next,
-    Offers, Page, Proof, RaisedAlert, ResolutionVerdict,
+    Offers, Page, Proof, RaisedAlert, ResolutionVerdict, Snapshot,
 };
 pub use money::{Currency, MAX_AMOUNT_MINOR, UnknownCurrency};
 pub use policy::{
-    Alert, AlertRules, Evaluation, Finding, InvalidTightening, Limits, Policy, PolicyError, Rule, RuleAction, Rules,
-    Scope, Severity, Tightening, Verdict,
+    Alert, AlertRules, Evaluation, Finding, InvalidTightening, Limits, Policy, PolicyError, Reading, Rule, RuleAction,
+    Rules, Scope, Severity, Tightening, Verdict,
 };
 pub use purchase::{CheapestTerms, InvalidPurchase, LineItem, Purchase, PurchaseIdentity, PurchaseKind};

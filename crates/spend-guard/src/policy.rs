@@ -2,6 +2,7 @@
 
 mod compare;
 mod evaluate;
+mod merchant;
 mod parse;
 mod rules;
 
@@ -10,7 +11,7 @@ use crate::money::MAX_AMOUNT_MINOR;
 
 pub use evaluate::{Alert, Evaluation, Finding, Severity, Verdict};
 pub(crate) use evaluate::{Request, Sum, Sums};
-pub use parse::PolicyError;
+pub use parse::{PolicyError, Reading};
 pub use rules::{AlertRules, Limits, Rule, RuleAction, Rules, Scope};
 
 /// A policy: the rules of its file, and the same after the environment tightened them.
@@ -22,6 +23,7 @@ pub struct Policy {
     file: Rules,
     rules: Rules,
     hash: String,
+    readings: Vec<Reading>,
 }
 
 /// Limits from the environment, in major units as decimal digits (`80`, `12.50`). They hold for every currency that the
@@ -52,7 +54,7 @@ impl Policy {
     fn new(file: Rules) -> Self {
         // Strings and integers below 2^53: writing them cannot fail, and the empty text would only ask for a confirmation.
         let hash = hash(&serde_json_canonicalizer::to_vec(&file).unwrap_or_default());
-        Self { rules: file.clone(), file, hash }
+        Self { rules: file.clone(), file, hash, readings: Vec::new() }
     }
 
     /// Lowers limits. What the file says, and with it [`Policy::hash`], stays.
@@ -81,6 +83,12 @@ impl Policy {
     #[must_use]
     pub const fn rules(&self) -> &Rules {
         &self.rules
+    }
+
+    /// What the file spells otherwise than it is kept and compared, in the order of the file.
+    #[must_use]
+    pub fn readings(&self) -> &[Reading] {
+        &self.readings
     }
 
     /// base64url(SHA-256(JCS)) of the rules of the file, by which the ledger knows it.

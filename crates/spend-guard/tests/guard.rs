@@ -270,6 +270,51 @@ fn rules_hold_for_what_they_cover() {
 }
 
 #[test]
+fn a_rule_for_a_merchant_or_a_category_holds_in_every_spelling_and_on_every_port() {
+    let bench = bench();
+    let text = |merchant: &str, category: &str| {
+        format!(
+            "[merchants]\ndeny = [\"{merchant}\"]\n[[rule]]\nname = \"r\"\nmerchant = \"https://Books.example./\"\n\
+             currency = \"EUR\"\nday = 10\n[[rule]]\nname = \"c\"\ncategory = \"{category}\"\naction = \"deny\"\n\
+             [[rule]]\nname = \"m\"\nmcc = \" 7995 \"\naction = \"deny\""
+        )
+    };
+    let at = |merchant: &str, amount| {
+        Purchase::payment(ISSUER, merchant, vec![socks(1)], amount, common::eur(), Some(key()), key()).unwrap()
+    };
+    let at = |merchant: &str, amount| at(merchant, amount).category("clothes").mcc("5651");
+    let spellings = [
+        "https://xn--bcher-kva.example",
+        "https://bücher.example/",
+        "HTTPS://BÜCHER.EXAMPLE:443",
+        " https://bücher.example. ",
+    ];
+    let mut policies = spellings.map(|merchant| confirmed(&bench, &text(merchant, " Spiele "))).into_iter();
+    let policy = policies.next().unwrap();
+    for other in policies {
+        assert_eq!(other.hash(), policy.hash());
+    }
+    let verdict = |purchase: Purchase| {
+        let evaluation = bench.ledger.simulate(&purchase, &policy).unwrap();
+        evaluation.findings.first().map(|finding| finding.rule.clone())
+    };
+    for origin in ["https://xn--bcher-kva.example", "https://xn--bcher-kva.example:8443"] {
+        assert_eq!(verdict(at(origin, 1)), Some("merchants.deny".into()), "{origin}");
+    }
+    assert_eq!(verdict(at("https://xn--bcher-kva.example.test", 1)), None);
+    for category in ["spiele", " SPIELE", "Spiele\t"] {
+        assert_eq!(verdict(at(SHOP, 1).category(category)), Some("rule.c".into()), "{category}");
+    }
+    assert_eq!(verdict(at(SHOP, 1).mcc("7995 ")), Some("rule.m".into()));
+    let blank = bench.ledger.simulate(&at(SHOP, 1).category(" "), &policy).unwrap();
+    assert_eq!(blank.verdict, Verdict::Approve, "a blank category is no known one");
+    bench.pay(&at("https://books.example", 6_00), Some(&policy));
+    bench.pay(&at("https://books.example:8443", 3_00), Some(&policy));
+    assert_eq!(verdict(at("https://books.example:9443", 1_01)), Some("rule.r.day".into()), "one budget for all ports");
+    assert_eq!(verdict(at("https://books.example:9443", 1_00)), None);
+}
+
+#[test]
 fn velocity_counts_what_was_begun_whatever_became_of_it() {
     let bench = bench();
     let policy = Policy::parse("[currency.EUR]\npayments_per_minute = 3", "p").unwrap();

@@ -376,3 +376,31 @@ fn what_is_kept_with_a_step_is_there_exactly_if_the_step_is() {
     assert_eq!(kept(), ["one"]);
     assert!(bench.ledger.verify(None).unwrap().is_ok());
 }
+
+#[test]
+fn a_snapshot_has_an_intent_as_of_one_moment() {
+    let bench = bench();
+    let intent = bench.pay(&purchase(1299, "a"), None);
+    let (writer, id) = (bench.reopened(), intent.id.clone());
+    let writing = std::thread::spawn(move || {
+        for count in 0..60 {
+            writer.attach(&id, Artefact::Attachment, &format!("note {count}")).unwrap();
+        }
+    });
+    let mut seen = 0;
+    while !writing.is_finished() || seen == 0 {
+        let snapshot = bench.ledger.snapshot(&intent.id).unwrap();
+        let entries = snapshot.journal.iter();
+        let told = entries.filter(|entry| entry.event == "artefact" && entry.detail["name"] == "attachment").count();
+        assert_eq!(snapshot.artefacts(Artefact::Attachment).count(), told);
+        assert_eq!(snapshot.head.seq, snapshot.journal.last().unwrap().seq, "nothing else is written");
+        assert_eq!(snapshot.intent, intent);
+        seen += 1;
+    }
+    writing.join().unwrap();
+    let snapshot = bench.ledger.snapshot(&intent.id).unwrap();
+    assert_eq!(snapshot.artefacts(Artefact::Attachment).last(), Some("note 59"));
+    assert_eq!(snapshot.journal, bench.ledger.journal(&intent.id).unwrap());
+    let unknown = "0198c6d5-b1f7-7a8e-8b1e-c3b1b1a4d5c6".parse().unwrap();
+    assert!(matches!(bench.ledger.snapshot(&unknown), Err(LedgerError::NoSuchIntent(_))));
+}

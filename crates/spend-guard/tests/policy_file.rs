@@ -128,6 +128,48 @@ fn a_file_that_cannot_be_meant_is_refused_with_its_place() {
         ("[merchants]\nallow = []", 2, 9, "empty"),
         ("[merchants]\nallow = [\"shop.example\"]", 2, 10, "no origin matches"),
         ("[merchants]\nallow = [1]", 2, 10, "a text is wanted"),
+        ("[merchants]\ndeny = [\"https://a.example\",\n\"https://shop.example/path\"]", 3, 1, "no origin has a path"),
+        ("[merchants]\ndeny = \"https://shop.example/*\"", 2, 8, "no origin has a path"),
+        ("[merchants]\ndeny = \"https://shop.example//\"", 2, 8, "no origin has a path"),
+        ("[merchants]\ndeny = 'https://shop.example\\'", 2, 8, "no origin has a path"),
+        ("[merchants]\ndeny = \"https://shop.example/?a=1\"", 2, 8, "no origin has a path"),
+        ("[merchants]\ndeny = \"https://shop.example?a=1\"", 2, 8, "no origin matches this"),
+        ("[merchants]\ndeny = \"https://shop.example?a\"", 2, 8, "reads as a query"),
+        ("[merchants]\ndeny = \"https://shop.example?\"", 2, 8, "reads as a query"),
+        ("[merchants]\ndeny = \"https://shop.example:443?\"", 2, 8, "a port is made of digits"),
+        ("[merchants]\ndeny = \"https://shop.example#a\"", 2, 8, "no origin has a fragment"),
+        ("[merchants]\ndeny = \"https://user@shop.example\"", 2, 8, "no origin has user information"),
+        ("[merchants]\ndeny = \"https://user:pw@shop.example\"", 2, 8, "no origin has user information"),
+        ("[merchants]\ndeny = \"https://@shop.example\"", 2, 8, "no origin has user information"),
+        ("[merchants]\ndeny = \"ftp://shop.example\"", 2, 8, "the scheme of a merchant is https"),
+        ("[merchants]\ndeny = \"wss://*\"", 2, 8, "the scheme of a merchant is https"),
+        ("[merchants]\ndeny = \"://shop.example\"", 2, 8, "the scheme of a merchant is https"),
+        ("[merchants]\ndeny = \"https:shop.example\"", 2, 8, "no origin matches"),
+        ("[merchants]\ndeny = \"https://\"", 2, 8, "its host is empty"),
+        ("[merchants]\ndeny = \"https:///\"", 2, 8, "no origin"),
+        ("[merchants]\ndeny = \"https://:443\"", 2, 8, "its host is empty"),
+        ("[merchants]\ndeny = \"https://.\"", 2, 8, "its host is none"),
+        ("[merchants]\ndeny = \"https://shop.example..\"", 2, 8, "its host is none"),
+        ("[merchants]\ndeny = \"https://*..example\"", 2, 8, "its host is none"),
+        ("[merchants]\ndeny = \"https://sho p.example\"", 2, 8, "no origin has a"),
+        ("[merchants]\ndeny = \"https://shop.example:65536\"", 2, 8, "at most 65535"),
+        ("[merchants]\ndeny = \"https://shop.example:8x\"", 2, 8, "a port is made of digits"),
+        ("[merchants]\ndeny = \"https://shop.example:99999*\"", 2, 8, "no such port"),
+        ("[merchants]\ndeny = \"https://[::1\"", 2, 8, "its host is none"),
+        ("[merchants]\ndeny = \"https://[::*]\"", 2, 8, "IPv6"),
+        ("[merchants]\ndeny = \"https://*ü.example\"", 2, 8, "punycode"),
+        ("[merchants]\ndeny = \"https://a＊.example\"", 2, 8, "its host is none"),
+        ("[merchants]\ndeny = \"https://a%2A.example\"", 2, 8, "its host is none"),
+        ("[merchants]\ndeny = \"\"", 2, 8, "no origin matches"),
+        ("[merchants]\nallow = \"http://shop.example\"", 2, 9, "write https"),
+        ("[merchants]\nallow = \"http://*.example\"", 2, 9, "write https"),
+        (
+            "[[rule]]\nname = \"a\"\nmerchant = [\"https://a.example/b\"]\naction = \"deny\"",
+            3,
+            13,
+            "no origin has a path",
+        ),
+        ("[[rule]]\nname = \"a\"\ncategory = [\" \"]\naction = \"deny\"", 3, 13, "empty category"),
         ("[[rule]]\nname = \"a\"", 1, 1, "needs an action, or limits"),
         ("[[rule]]\naction = \"deny\"", 1, 1, "needs a name"),
         ("[[rule]]\nname = \"a\"\naction = \"allow\"", 3, 10, "deny or approve"),
@@ -253,4 +295,78 @@ fn a_looser_policy_is_known_as_one() {
     assert_eq!(Policy::parse(&jpy, "p").unwrap().looser_than(before.rules()), ["currency.JPY is allowed"]);
     let without = format!("{base}\n[currency.USD]\nallowed = false");
     assert_eq!(Policy::parse(&without, "p").unwrap().looser_than(before.rules()), [""; 0]);
+}
+
+#[test]
+fn one_policy_in_two_spellings_has_one_hash_and_says_what_it_was_read_as() {
+    let plain = r#"
+        [merchants]
+        allow = ["https://xn--bcher-kva.example", "http://localhost:3000"]
+        deny = ["https://shop.example"]
+        [[rule]]
+        name = "books"
+        merchant = "https://books.example:8443"
+        category = "books"
+        mcc = "5942"
+        action = "approve"
+    "#;
+    let spelt = r#"
+        [merchants]
+        allow = [" http://LOCALHOST:3000/", "HTTPS://Bücher.example:443/"]
+        deny = ["https://Shop.example./", "http://shop.example"]
+        [[rule]]
+        name = "books"
+        merchant = "https://books.example.:08443 "
+        category = [" Books", "BOOKS"]
+        mcc = " 5942 "
+        action = "approve"
+    "#;
+    let (plain, spelt) = (Policy::parse(plain, "p").unwrap(), Policy::parse(spelt, "p").unwrap());
+    assert_eq!((plain.hash(), plain.rules()), (spelt.hash(), spelt.rules()));
+    assert_eq!(plain.readings(), []);
+    let read: Vec<_> = spelt.readings().iter().map(|read| (read.line, &*read.written, &*read.read_as)).collect();
+    assert_eq!(read[0], (3, " http://LOCALHOST:3000/", "http://localhost:3000"));
+    assert_eq!(read[1], (3, "HTTPS://Bücher.example:443/", "https://xn--bcher-kva.example"));
+    assert_eq!(read[2], (4, "https://Shop.example./", "https://shop.example"));
+    assert_eq!(read.last(), Some(&(8, "BOOKS", "books")));
+}
+
+#[test]
+fn rules_kept_before_merchants_were_read_as_origins_are_neither_loosened_nor_unconfirmed() {
+    let parse = |text: &str| Policy::parse(text, "p").unwrap();
+    let stored = |allow: Option<&str>, deny: &str, merchant: &str, category: &str| {
+        let mut rules =
+            parse("[[rule]]\nname = \"r\"\nmerchant = \"*\"\ncategory = \"a\"\naction = \"deny\"").rules().clone();
+        rules.allow_merchants = allow.map(|allow| vec![allow.to_owned()]);
+        rules.deny_merchants = vec![deny.to_owned()];
+        rules.rules[0].scope.merchants = vec![merchant.to_owned()];
+        rules.rules[0].scope.categories = vec![category.to_owned()];
+        rules
+    };
+    let file = |merchants: &str, merchant: &str| {
+        parse(&format!(
+            "[merchants]\n{merchants}\n[[rule]]\nname = \"r\"\nmerchant = \"{merchant}\"\ncategory = \"books\"\naction = \"deny\""
+        ))
+    };
+    // The same file, read by the version before.
+    let before = stored(None, "https://shop.example:443/", "https://b.example.", "Books");
+    assert_eq!(file("deny = \"https://shop.example:443/\"", "https://b.example.").looser_than(&before), [""; 0]);
+    // What the reader refuses now denied nothing, and is missed by nobody.
+    let before = stored(None, "https://shop.example/path", "https://b.example", "books");
+    assert_eq!(file("deny = \"https://shop.example\"", "https://b.example").looser_than(&before), [""; 0]);
+    // What it refuses although it denied something is.
+    let before = stored(None, "https://shop?", "https://b.example", "books");
+    assert_eq!(file("deny = \"*z\"", "https://b.example").looser_than(&before), ["merchants.deny lacks https://shop?"]);
+    // An allow that admitted nothing admits something now only when a person confirms it.
+    let before = stored(Some("https://shop.example/"), "*z", "https://b.example", "books");
+    let after = file("allow = \"https://shop.example/\"\ndeny = \"*z\"", "https://b.example");
+    assert_eq!(after.looser_than(&before), ["merchants.allow has https://shop.example"]);
+    // A deny for every port is stricter than one for a port, and not the other way round.
+    let (one, every) = ("deny = \"https://shop.example:8443\"", "deny = \"https://shop.example\"");
+    let (one, every) = (file(one, "https://b.example"), file(every, "https://b.example"));
+    assert_eq!(every.looser_than(one.rules()), [""; 0]);
+    assert_eq!(one.looser_than(every.rules()), ["merchants.deny lacks https://shop.example"]);
+    let wide = file("deny = \"https://*.example\"", "https://b.example");
+    assert_eq!(wide.looser_than(one.rules()), [""; 0]);
+    assert_eq!(every.looser_than(wide.rules()), ["merchants.deny lacks https://*.example"]);
 }

@@ -73,10 +73,26 @@ pub struct Findings {
     pub paid_minor: Option<u64>,
     /// The most that the mandate allows, in minor units, where the mandate holds.
     pub cap_minor: Option<u64>,
+    /// Whether both parties' signatures are by keys that the verifier has from elsewhere. Without that, whoever wrote the
+    /// evidence down may have made the keys too.
+    pub keys_are_trusted: bool,
+}
+
+/// What a payment's evidence comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(clippy::exhaustive_enums, reason = "yes, no, or not to be told from this")]
+pub enum EvidenceVerdict {
+    /// Keys that the verifier trusts signed that it was allowed and that it was paid.
+    Proven,
+    /// Nothing is wrong, and nothing shows that it is true.
+    Unproven,
+    /// Something does not hold.
+    Contradicted,
 }
 
 /// Keys that the verifier has from elsewhere. Where there are none, those in the evidence are taken at the word of
-/// whoever wrote it down, and the checks say so.
+/// whoever wrote it down, the checks say so, and the payment is not proven.
 #[derive(Clone, Debug, Default)]
 #[expect(clippy::exhaustive_structs, reason = "the two parties that sign")]
 pub struct TrustedKeys {
@@ -101,7 +117,7 @@ pub struct Check {
 /// What came of a [`Check`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(clippy::exhaustive_enums, reason = "yes, no, or not to be told from this")]
+#[expect(clippy::exhaustive_enums, reason = "yes, no, not to be told from this, or the payer's own word")]
 pub enum CheckResult {
     /// It holds.
     Holds,
@@ -109,6 +125,8 @@ pub enum CheckResult {
     Fails,
     /// It is only said, and nothing here proves it.
     Unproven,
+    /// It is what the payer's records say: hashes fit, which have no key. That is no proof, under whatever keys.
+    Recorded,
 }
 
 impl fmt::Display for CheckResult {
@@ -117,6 +135,7 @@ impl fmt::Display for CheckResult {
             Self::Holds => "holds",
             Self::Fails => "FAILS",
             Self::Unproven => "unproven",
+            Self::Recorded => "recorded",
         })
     }
 }
@@ -136,19 +155,38 @@ impl Check {
             Err(detail) => Self::new(name, CheckResult::Fails, detail),
         }
     }
+
+    /// [`CheckResult::Recorded`] or [`CheckResult::Fails`], each with its sentence.
+    #[must_use]
+    pub fn of_records(name: impl Into<String>, outcome: Result<String, String>) -> Self {
+        match outcome {
+            Ok(detail) => Self::new(name, CheckResult::Recorded, detail),
+            Err(detail) => Self::new(name, CheckResult::Fails, detail),
+        }
+    }
 }
 
 impl Findings {
     /// Of a payment that only this can be said of.
     #[must_use]
     pub fn of(check: Check) -> Self {
-        Self { checks: vec![check], paid_minor: None, cap_minor: None }
+        Self { checks: vec![check], paid_minor: None, cap_minor: None, keys_are_trusted: false }
     }
 
     /// How many checks fail.
     #[must_use]
     pub fn fails(&self) -> usize {
         self.checks.iter().filter(|check| check.result == CheckResult::Fails).count()
+    }
+
+    /// What all of it comes to.
+    #[must_use]
+    pub fn verdict(&self) -> EvidenceVerdict {
+        match (self.fails(), self.paid_minor, self.cap_minor) {
+            (0, Some(_), Some(_)) if self.keys_are_trusted => EvidenceVerdict::Proven,
+            (0, ..) => EvidenceVerdict::Unproven,
+            _ => EvidenceVerdict::Contradicted,
+        }
     }
 }
 
@@ -157,10 +195,16 @@ impl PaymentEvidence<'_> {
     #[must_use]
     pub fn verify(&self, trusted: &TrustedKeys) -> Findings {
         let mut checks = self.check_keys(trusted);
+        let holds = |name: &str| checks.iter().any(|check| check.name == name && check.result == CheckResult::Holds);
+        let is_issuers = holds("issuer_key");
+        // A receipt whose key was not kept is verified by the given ones.
+        let is_merchants =
+            trusted.merchant.is_some() && (holds("merchant_key") || self.merchant_jwks().next().is_none());
         let mandate = self.check_mandate();
         let claims = mandate.as_ref().ok().map(|(_, claims)| claims);
         checks.extend(self.check_offers(claims));
-        checks.push(Check::of("mandate", mandate.as_ref().map(|_| self.mandate_holds()).map_err(Clone::clone)));
+        checks
+            .push(Check::of("mandate", mandate.as_ref().map(|_| self.mandate_holds(is_issuers)).map_err(Clone::clone)));
         checks.push(Check::of("mandate_terms", claims.ok_or_else(unread).and_then(|claims| self.check_terms(claims))));
         let presentation = format!("{}{}", self.mandate, self.key_binding_jwt);
         let binding = match &mandate {
@@ -173,14 +217,18 @@ impl PaymentEvidence<'_> {
         ));
         checks.push(self.check_nonce(claims, binding.ok().as_deref()));
         checks.push(self.check_access_token(mandate.as_ref().ok().map(|(all, _)| all)));
-        let (receipt, paid_minor) = self.check_receipt(claims, trusted.merchant.as_ref());
+        let (receipt, paid_minor) = self.check_receipt(claims, trusted.merchant.as_ref(), is_merchants);
         checks.push(receipt);
-        Findings { checks, paid_minor, cap_minor: claims.map(|claims| claims.cap.amount_minor()) }
+        let cap_minor = claims.map(|claims| claims.cap.amount_minor());
+        Findings { checks, paid_minor, cap_minor, keys_are_trusted: is_issuers && is_merchants }
+    }
+
+    fn merchant_jwks(&self) -> impl Iterator<Item = &Map<String, Value>> {
+        self.offers.iter().flatten().map(|offer| &offer.jwk).chain(self.receipt_key.map(|key| &key.jwk))
     }
 
     /// Whose keys they are.
     fn check_keys(&self, trusted: &TrustedKeys) -> Vec<Check> {
-        let merchant = self.offers.iter().flatten().map(|offer| &offer.jwk).chain(self.receipt_key.map(|key| &key.jwk));
         [
             (
                 "issuer_key",
@@ -188,7 +236,7 @@ impl PaymentEvidence<'_> {
                 trusted.issuer.as_ref(),
                 self.issuer,
             ),
-            ("merchant_key", merchant.collect::<Vec<_>>(), trusted.merchant.as_ref(), self.merchant),
+            ("merchant_key", self.merchant_jwks().collect::<Vec<_>>(), trusted.merchant.as_ref(), self.merchant),
         ]
         .into_iter()
         .map(|(name, jwks, trusted, owner)| match trusted {
@@ -321,11 +369,11 @@ impl PaymentEvidence<'_> {
         Ok((verified.claims().clone(), claims))
     }
 
-    fn mandate_holds(&self) -> String {
+    fn mandate_holds(&self, is_issuers: bool) -> String {
         let presented = issued_at(self.key_binding_jwt).map(time).unwrap_or_default();
         format!(
             "signed by {}, with every disclosure in place, and valid when it was presented, {presented}",
-            self.issuer
+            signer(self.issuer, is_issuers)
         )
     }
 
@@ -408,7 +456,7 @@ impl PaymentEvidence<'_> {
             Some((member, _)) => Check::of(name, Err(format!("`{member}` contradicts the mandate"))),
             None => Check::new(
                 name,
-                CheckResult::Unproven,
+                CheckResult::Recorded,
                 "they agree with the mandate; the token itself is secret and not here, so that it said this is the payer's word",
             ),
         }
@@ -416,7 +464,12 @@ impl PaymentEvidence<'_> {
 
     /// The merchant's word that it was paid, member by member; and how much, where it holds. One that could not be verified
     /// when it came is verified by the merchant's keys that the reader has.
-    fn check_receipt(&self, mandate: Option<&MandateClaims>, trusted: Option<&JwkSet>) -> (Check, Option<u64>) {
+    fn check_receipt(
+        &self,
+        mandate: Option<&MandateClaims>,
+        trusted: Option<&JwkSet>,
+        is_merchants: bool,
+    ) -> (Check, Option<u64>) {
         let name = "receipt";
         let unproven = |detail: &str| (Check::new(name, CheckResult::Unproven, detail), None);
         let (Some(receipt), Some((payment_intent_id, settled_at))) = (self.receipt_jws, self.settled) else {
@@ -460,7 +513,8 @@ impl PaymentEvidence<'_> {
             Err(why) => Err(why.to_string()),
         });
         let paid_minor = outcome.as_ref().ok().copied().flatten();
-        let holds = outcome.map(|_| format!("signed by {}, and every member agrees", self.merchant));
+        let holds =
+            outcome.map(|_| format!("signed by {}, and every member agrees", signer(self.merchant, is_merchants)));
         (Check::of(name, holds), paid_minor)
     }
 }
@@ -471,9 +525,17 @@ fn issued_at(jws: &str) -> Option<UnixSeconds> {
     json::parse_object(&payload).ok()?.get("iat")?.as_i64()
 }
 
+/// Whether it is one of the given keys, and one that its owner signs such things with: what the file says of that may have
+/// been left out of it.
 fn is_among(members: &Map<String, Value>, trusted: &JwkSet) -> bool {
     let Ok(jwk) = Jwk::from_members(members.clone()) else { return false };
-    trusted.keys().iter().any(|known| known.key().thumbprint() == jwk.key().thumbprint())
+    let same = |known: &&Jwk| known.key().thumbprint() == jwk.key().thumbprint();
+    trusted.keys().iter().find(same).is_some_and(|known| known.member("oid4ac_use") == jwk.member("oid4ac_use"))
+}
+
+/// Who signed, as far as it is known.
+fn signer(owner: &str, is_known: bool) -> String {
+    if is_known { owner.to_owned() } else { format!("the key that the file has for {}", shown(owner)) }
 }
 
 fn unread() -> String {

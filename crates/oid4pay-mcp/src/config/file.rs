@@ -30,6 +30,7 @@ pub(super) struct File {
     pub(super) read_only: bool,
     pub(super) authorization_server: AuthorizationServer,
     pub(super) disclose: Disclosures,
+    pub(super) trusted_keys: PinnedKeys,
 }
 
 /// `[authorization_server]`: what ordinary servers may want otherwise than OID4AC has it.
@@ -112,6 +113,26 @@ impl<'de> Deserialize<'de> for Disclosures {
             claims_of.insert(origin, claims);
         }
         Ok(Self(claims_of))
+    }
+}
+
+/// `[trusted_keys]`: files with the key sets by which evidence is judged, by the origin of whoever signs with them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PinnedKeys(pub(crate) BTreeMap<Origin, PathBuf>);
+
+impl<'de> Deserialize<'de> for PinnedKeys {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut file_of = BTreeMap::new();
+        for (owner, path) in BTreeMap::<String, PathBuf>::deserialize(deserializer)? {
+            let origin = Origin::of(&owner).map_err(|why| D::Error::custom(format!("`{owner}`: {why}")))?;
+            if !path.is_absolute() {
+                return Err(D::Error::custom(format!("`{owner}`: must be an absolute path")));
+            }
+            if file_of.insert(origin, path).is_some() {
+                return Err(D::Error::custom(format!("`{owner}` is there in two spellings")));
+            }
+        }
+        Ok(Self(file_of))
     }
 }
 
@@ -233,6 +254,9 @@ mod tests {
 
             [disclose]
             "https://Shop.example:443" = ["principal_email", "consent_evidence.ip"]
+
+            [trusted_keys]
+            "https://as.example/" = "/etc/oid4pay/as.json"
         "#;
         let file = File::parse(text).unwrap();
         assert_eq!(file.as_origin.as_deref(), Some("https://as.example/tenant"));
@@ -249,6 +273,8 @@ mod tests {
         assert_eq!(server.portal_origin.unwrap().as_str(), "https://wallet.example");
         let shop = Origin::of("https://shop.example").unwrap();
         assert_eq!(file.disclose.0[&shop], ["principal_email", "consent_evidence.ip"]);
+        let server = Origin::of("https://as.example").unwrap();
+        assert_eq!(file.trusted_keys.0[&server], Path::new("/etc/oid4pay/as.json"));
     }
 
     #[test]
@@ -297,6 +323,8 @@ mod tests {
             assert_eq!(at, line, "{text}: {said}");
             assert!(said.starts_with(what), "{text}: {said}");
         }
+        let relative = "[trusted_keys]\n\"https://shop.example\" = \"keys.json\"";
+        assert!(File::parse(relative).unwrap_err().1.contains("must be an absolute path"));
         let unknown_claim = "[disclose]\n\"https://shop.example\" = [\"principal_name\"]";
         let (_, said) = File::parse(unknown_claim).unwrap_err();
         assert!(said.contains("`principal_name` is no claim that can be disclosed"), "{said}");

@@ -62,6 +62,7 @@ codes! {
     KeysUnusable = "keys_unusable",
     KeyUnusable = "key_unusable",
     JournalFailed = "journal_failed",
+    TrustedKeysUnusable = "trusted_keys_unusable",
     ListenerFailed = "listener_failed",
     LedgerFailed = "ledger_failed",
     LedgerBusy = "ledger_busy",

@@ -6,7 +6,7 @@ use rusqlite::{OptionalExtension as _, params_from_iter};
 use serde::Serialize;
 
 use super::store::{Failed, Tx};
-use super::{Entry, Ledger};
+use super::{Artefact, Entry, Head, Ledger};
 use crate::error::LedgerError;
 use crate::intent::{Intent, IntentId, State};
 use crate::money::Currency;
@@ -80,6 +80,27 @@ pub struct RaisedAlert {
     pub alert: Alert,
 }
 
+/// Everything about one intent, as of one moment.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// The intent.
+    pub intent: Intent,
+    /// What is kept with it, oldest first.
+    pub artefacts: Vec<(Artefact, String)>,
+    /// Every change of it, oldest first.
+    pub journal: Vec<Entry>,
+    /// Where the whole chain ended then.
+    pub head: Head,
+}
+
+impl Snapshot {
+    /// All artefacts of that kind, oldest first.
+    pub fn artefacts(&self, kind: Artefact) -> impl Iterator<Item = &str> {
+        self.artefacts.iter().filter(move |(of, _)| *of == kind).map(|(_, content)| content.as_str())
+    }
+}
+
 impl Ledger {
     /// The intents that `filter` lets through.
     ///
@@ -114,14 +135,39 @@ impl Ledger {
     ///
     /// - Any of the errors of opening and reading the file.
     pub fn journal(&self, id: &IntentId) -> Result<Vec<Entry>, LedgerError> {
+        self.store.read(|tx| tx.journal(id))
+    }
+
+    /// An intent with all that belongs to it, read in one transaction: no part of it is older or newer than another.
+    ///
+    /// # Errors
+    ///
+    /// - [`LedgerError::NoSuchIntent`] if there is none.
+    /// - Any of the errors of opening and reading the file.
+    pub fn snapshot(&self, id: &IntentId) -> Result<Snapshot, LedgerError> {
         self.store.read(|tx| {
-            let query = "SELECT entry FROM journal WHERE intent_id = ?1 ORDER BY seq";
-            tx.entries(query, [SqlValue::Text(id.as_str().to_owned())])
+            let intent = tx.load(id)?;
+            let mut statement =
+                tx.sql.prepare_cached("SELECT name, content FROM artefacts WHERE intent_id = ?1 ORDER BY seq")?;
+            let mut rows = statement.query([id.as_str()])?;
+            let mut artefacts = Vec::new();
+            while let Some(row) = rows.next()? {
+                let name = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
+                let kind =
+                    Artefact::parse(name).ok_or_else(|| tx.corrupt("an artefact of a kind that there is not"))?;
+                artefacts.push((kind, row.get(1)?));
+            }
+            Ok(Snapshot { intent, artefacts, journal: tx.journal(id)?, head: tx.head()? })
         })
     }
 }
 
 impl Tx<'_> {
+    fn journal(&self, id: &IntentId) -> Result<Vec<Entry>, Failed> {
+        let query = "SELECT entry FROM journal WHERE intent_id = ?1 ORDER BY seq";
+        self.entries(query, [SqlValue::Text(id.as_str().to_owned())])
+    }
+
     fn list(&self, filter: &Filter) -> Result<Page, Failed> {
         let mut query = "SELECT body FROM intents WHERE seq < ?1".to_owned();
         let mut values = vec![SqlValue::Integer(match &filter.before {

@@ -254,12 +254,13 @@ impl Sums for Tx<'_> {
             "SELECT id, reserved_minor, settled_minor, settled_count, begun_count, newest_at, unresolved_minor,
              merchant, category, mcc, agent FROM series WHERE currency = ?1 AND merchant <> '' AND merchant >= ?2 AND merchant < ?3",
         )?;
-        let (first, last) = scope.merchant_range();
-        let mut rows = statement.query(params![currency.code(), first, last])?;
-        while let Some(row) = rows.next()? {
-            let text = |index| row.get_ref(index)?.as_str().map_err(rusqlite::Error::from);
-            if scope.covers(text(7)?, text(8)?, text(9)?, text(10)?) {
-                self.add_window(&mut sum, &Series::read(row)?, since)?;
+        for (first, last) in scope.merchant_ranges() {
+            let mut rows = statement.query(params![currency.code(), first, last])?;
+            while let Some(row) = rows.next()? {
+                let text = |index| row.get_ref(index)?.as_str().map_err(rusqlite::Error::from);
+                if scope.covers(text(7)?, text(8)?, text(9)?, text(10)?) {
+                    self.add_window(&mut sum, &Series::read(row)?, since)?;
+                }
             }
         }
         Ok(sum)

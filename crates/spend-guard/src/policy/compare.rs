@@ -1,14 +1,17 @@
 //! Whether one policy allows what another does not.
 
 use super::Policy;
-use super::rules::{Limits, Rule, RuleAction, Rules};
+use super::merchant::{Use, could_match, fold, is_within, normalise};
+use super::rules::{Limits, Rule, RuleAction, Rules, Scope};
 use crate::money::Currency;
 
 impl Policy {
     /// What this policy's file allows that `before` does not, one line each; empty if it is as strict or stricter.
     ///
     /// Rules are compared one by one, not by everything they could mean together: a policy that says the same in other
-    /// words may be called looser, a looser one is never called the same.
+    /// words may be called looser, a looser one is never called the same. `before` may have been stored before merchants
+    /// were read as origins. What it denied, or limited, is then read as it is today: that is never less. What it allowed is
+    /// compared as it was written, since a text that admitted no merchant then must not admit one now without a person.
     #[must_use]
     pub fn looser_than(&self, before: &Rules) -> Vec<String> {
         let after = self.file();
@@ -22,8 +25,15 @@ impl Policy {
         if after.approval_in_client && !before.approval_in_client {
             looser.push("approval_in_client is true".to_owned());
         }
-        for glob in before.deny_merchants.iter().filter(|glob| !after.deny_merchants.contains(glob)) {
-            looser.push(format!("merchants.deny lacks {glob}"));
+        for glob in &before.deny_merchants {
+            let is_denied = match normalise(glob, Use::Restrict) {
+                Ok(glob) => after.deny_merchants.iter().any(|new| is_within(&glob, new)),
+                // What denied nothing is not missed.
+                Err(_) => !could_match(glob),
+            };
+            if !is_denied {
+                looser.push(format!("merchants.deny lacks {glob}"));
+            }
         }
         match (&before.allow_merchants, &after.allow_merchants) {
             (Some(_), None) => looser.push("merchants.allow is gone".to_owned()),
@@ -86,10 +96,27 @@ impl Limits {
     }
 }
 
+impl Scope {
+    /// The scope as a file with the same texts has it.
+    fn as_read_today(&self) -> Self {
+        let merchant = |glob: &String| normalise(glob, Use::Restrict).unwrap_or_else(|_| glob.clone());
+        let mut scope = Self {
+            merchants: self.merchants.iter().map(merchant).collect(),
+            categories: self.categories.iter().map(|category| fold(category)).collect(),
+            ..self.clone()
+        };
+        for list in [&mut scope.merchants, &mut scope.categories] {
+            list.sort_unstable();
+            list.dedup();
+        }
+        scope
+    }
+}
+
 impl Rule {
     /// Whether it forbids at least what `other` does, for the same spending.
     fn is_as_strict_as(&self, other: &Self) -> bool {
-        self.scope == other.scope
+        self.scope == other.scope.as_read_today()
             && match (&self.action, &other.action) {
                 (RuleAction::Deny, _) | (RuleAction::Approve, RuleAction::Approve) => true,
                 (RuleAction::Limit { currency, limits }, RuleAction::Limit { currency: of, limits: before }) => {

@@ -4,7 +4,8 @@ use jose::UnixSeconds;
 use serde::{Deserialize, Serialize};
 
 use super::Policy;
-use super::rules::{Limits, Rule, RuleAction, Scope, matches_glob};
+use super::merchant::{permits, restricts};
+use super::rules::{Limits, Rule, RuleAction, Scope};
 use crate::money::Currency;
 
 /// What came of it.
@@ -136,11 +137,11 @@ impl Policy {
                 format!("the policy does not allow {currency}"),
             );
         }
-        if policy.deny_merchants.iter().any(|glob| matches_glob(glob, request.merchant)) {
+        if policy.deny_merchants.iter().any(|glob| restricts(glob, request.merchant)) {
             found.deny("merchant_denied", "merchants.deny", "the policy denies this merchant");
         }
         if let Some(allowed) = &policy.allow_merchants
-            && !allowed.iter().any(|glob| matches_glob(glob, request.merchant))
+            && !allowed.iter().any(|glob| permits(glob, request.merchant))
         {
             found.deny("merchant_not_allowed", "merchants.allow", "the policy does not list this merchant");
         }
@@ -259,13 +260,14 @@ impl Scope {
         let named = |list: &[String]| list.first().cloned().unwrap_or_default();
         // What is not known is taken for what the rule names.
         let assume = |list: &[String], known: &str| if known.is_empty() { named(list) } else { known.to_owned() };
-        let category = assume(&self.categories, request.category);
-        let mcc = assume(&self.mccs, request.mcc);
+        let (known_category, known_mcc) = (request.category.trim(), request.mcc.trim());
+        let category = assume(&self.categories, known_category);
+        let mcc = assume(&self.mccs, known_mcc);
         let of_currency = self.currencies.is_empty() || self.currencies.contains(&request.currency);
         if !of_currency || !self.covers(request.merchant, &category, &mcc, request.agent) {
             return Applies::No;
         }
-        match (category == request.category, mcc == request.mcc) {
+        match (category == known_category, mcc == known_mcc) {
             (false, _) => Applies::Unless("category"),
             (true, false) => Applies::Unless("merchant category code"),
             (true, true) => Applies::Yes,

@@ -6,7 +6,7 @@
 //! approval_minutes = 60      # how long a human's yes counts
 //! approval_in_client = true  # whether one given in the agent's client counts, or only in a terminal or on the page
 //!
-//! [merchants]                # globs on origins: `*` any characters, `?` one
+//! [merchants]                # globs on origins: `*` any characters of a host, `?` one
 //! allow = ["https://*.alpacanica.com"]
 //! deny = ["https://casino.example"]
 //!
@@ -36,6 +36,10 @@
 //! action = "deny"
 //! ```
 //!
+//! Merchants are origins and are read as such: case, white space around them, a slash or a dot at the end, a default port
+//! and Unicode names make no difference, and what no origin can match is an error. A merchant of `deny` or of a rule covers
+//! every port unless it names one; one of `allow` only the port it names, or the default one.
+//!
 //! EUR, USD and GBP keep the defaults for what the file leaves out. A currency beyond these must say all of
 //! `per_transaction`, `approval_above`, `hour` and `day`.
 
@@ -47,6 +51,7 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use super::Policy;
+use super::merchant::{Use, fold, normalise};
 use super::rules::{Limits, Rule, RuleAction, Rules, Scope};
 use crate::money::{Currency, MAX_AMOUNT_MINOR, scale, split};
 
@@ -65,13 +70,26 @@ pub struct PolicyError {
     pub reason: String,
 }
 
+/// A value that the policy file spells otherwise than it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reading {
+    /// The line, from 1.
+    pub line: usize,
+    /// What the file has there, its control characters escaped.
+    pub written: String,
+    /// What it is read as.
+    pub read_as: String,
+}
+
 impl Policy {
     /// Reads the text of a policy file. `file` is only its name in errors.
     ///
     /// # Errors
     ///
     /// - [`PolicyError`] for text that is no TOML, a key that does not exist or stands twice, an amount that is negative,
-    ///   a floating-point number or finer than its currency, a currency that ISO 4217 does not have, a name used twice.
+    ///   a floating-point number or finer than its currency, a currency that ISO 4217 does not have, a name used twice, a
+    ///   merchant that no origin can match.
     ///
     /// # Examples
     ///
@@ -94,16 +112,30 @@ impl Policy {
         };
         let document =
             DeTable::parse(text).map_err(|error| at(error.span().unwrap_or_default(), error.message().to_owned()))?;
-        rules(document.get_ref()).map(Self::new).map_err(|Problem(span, reason)| at(span, reason))
+        let mut read = Vec::new();
+        let rules = rules(document.get_ref(), &mut read).map_err(|Problem(span, reason)| at(span, reason))?;
+        read.sort_unstable_by_key(|(span, _)| span.start);
+        let mut policy = Self::new(rules);
+        policy.readings = read
+            .into_iter()
+            .filter_map(|(span, (written, read_as))| {
+                let written = written.escape_debug().to_string();
+                (written != read_as).then(|| Reading { line: at(span, String::new()).line, written, read_as })
+            })
+            .collect();
+        Ok(policy)
     }
 }
 
 /// What is wrong, and where in the text.
 struct Problem(Range<usize>, String);
 
+/// What was written where, and what it was read as.
+type Read = Vec<(Range<usize>, (String, String))>;
+
 type Value<'i> = Spanned<DeValue<'i>>;
 
-fn rules(document: &DeTable<'_>) -> Result<Rules, Problem> {
+fn rules(document: &DeTable<'_>, read: &mut Read) -> Result<Rules, Problem> {
     let mut rules = Rules::default();
     for (key, value) in document {
         match key.get_ref().as_ref() {
@@ -111,7 +143,7 @@ fn rules(document: &DeTable<'_>) -> Result<Rules, Problem> {
             "intent_minutes" => rules.intent_seconds = number(value, MAX_HOURS * 60)? as u32 * 60,
             "approval_minutes" => rules.approval_seconds = number(value, MAX_HOURS * 60)? as u32 * 60,
             "approval_in_client" => rules.approval_in_client = boolean(value)?,
-            "merchants" => merchants(table(value)?, &mut rules)?,
+            "merchants" => merchants(table(value)?, &mut rules, read)?,
             "currency" => currencies(table(value)?, &mut rules.currencies)?,
             "alerts" => alerts(table(value)?, &mut rules)?,
             "rule" => {
@@ -119,7 +151,7 @@ fn rules(document: &DeTable<'_>) -> Result<Rules, Problem> {
                     return Err(problem(value, "rules are written as [[rule]]"));
                 };
                 for entry in list.iter() {
-                    let new = rule(entry)?;
+                    let new = rule(entry, read)?;
                     if rules.rules.iter().any(|rule| rule.name == new.name) {
                         return Err(problem(entry, format!("a second rule is named \"{}\"", printable(&new.name))));
                     }
@@ -137,11 +169,11 @@ fn rules(document: &DeTable<'_>) -> Result<Rules, Problem> {
     Ok(rules)
 }
 
-fn merchants(table: &DeTable<'_>, rules: &mut Rules) -> Result<(), Problem> {
+fn merchants(table: &DeTable<'_>, rules: &mut Rules, read: &mut Read) -> Result<(), Problem> {
     for (key, value) in table {
         match key.get_ref().as_ref() {
-            "allow" => rules.allow_merchants = Some(texts(value, glob)?),
-            "deny" => rules.deny_merchants = texts(value, glob)?,
+            "allow" => rules.allow_merchants = Some(texts(value, |span, text| glob(span, text, Use::Permit, read))?),
+            "deny" => rules.deny_merchants = texts(value, |span, text| glob(span, text, Use::Restrict, read))?,
             _ => return Err(unknown(key, "allow, deny")),
         }
     }
@@ -192,7 +224,7 @@ fn currencies(table_of: &DeTable<'_>, currencies: &mut BTreeMap<Currency, Limits
     Ok(())
 }
 
-fn rule(entry: &Value<'_>) -> Result<Rule, Problem> {
+fn rule(entry: &Value<'_>, read: &mut Read) -> Result<Rule, Problem> {
     let table = table(entry)?;
     let mut scope = Scope::default();
     let (mut name, mut action) = (None, None);
@@ -200,8 +232,8 @@ fn rule(entry: &Value<'_>) -> Result<Rule, Problem> {
     for (key, value) in table {
         match key.get_ref().as_ref() {
             "name" => name = Some(text(value)?.to_owned()),
-            "merchant" => scope.merchants = texts(value, glob)?,
-            "category" => scope.categories = texts(value, |_, text| Ok(text.to_owned()))?,
+            "merchant" => scope.merchants = texts(value, |span, text| glob(span, text, Use::Restrict, read))?,
+            "category" => scope.categories = texts(value, |span, text| category(span, text, read))?,
             "mcc" => scope.mccs = texts(value, mcc)?,
             "agent" => scope.agents = texts(value, |_, text| Ok(text.to_owned()))?,
             "currency" => scope.currencies = texts(value, currency)?,
@@ -315,7 +347,7 @@ fn number(value: &Value<'_>, most: u64) -> Result<u64, Problem> {
 /// A text or a list of texts, each read by `read`; sorted, so that their order makes no other policy.
 fn texts<T: Ord>(
     value: &Value<'_>,
-    read: impl Fn(Range<usize>, &str) -> Result<T, Problem>,
+    mut read: impl FnMut(Range<usize>, &str) -> Result<T, Problem>,
 ) -> Result<Vec<T>, Problem> {
     let mut list = match value.get_ref() {
         DeValue::Array(list) => {
@@ -331,17 +363,23 @@ fn texts<T: Ord>(
     Ok(list)
 }
 
-fn glob(span: Range<usize>, text: &str) -> Result<String, Problem> {
-    if text.starts_with('*') || text.contains("://") {
-        return Ok(text.to_ascii_lowercase());
+fn glob(span: Range<usize>, text: &str, used: Use, read: &mut Read) -> Result<String, Problem> {
+    let pattern = normalise(text, used).map_err(|reason| Problem(span.clone(), reason))?;
+    read.push((span, (text.to_owned(), pattern.clone())));
+    Ok(pattern)
+}
+
+fn category(span: Range<usize>, text: &str, read: &mut Read) -> Result<String, Problem> {
+    let category = fold(text);
+    if category.is_empty() {
+        return Err(Problem(span, "no payment has an empty category".to_owned()));
     }
-    Err(Problem(
-        span,
-        "no origin matches this: a glob has a scheme, as in https://shop.example, or starts with *".to_owned(),
-    ))
+    read.push((span, (text.to_owned(), category.clone())));
+    Ok(category)
 }
 
 fn mcc(span: Range<usize>, text: &str) -> Result<String, Problem> {
+    let text = text.trim();
     if text.len() == 4 && text.bytes().all(|octet| octet.is_ascii_digit()) {
         return Ok(text.to_owned());
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::merchant::{fold, host_prefix, restricts};
 use crate::money::Currency;
 
 /// Everything a policy says. Amounts are minor units of the currency they stand under.
@@ -19,10 +20,10 @@ pub struct Rules {
     pub approval_seconds: u32,
     /// Whether a yes given in the agent's own client counts, or only one given in a terminal or on the local page.
     pub approval_in_client: bool,
-    /// Only merchants whose origin matches one of these; `None` means any.
+    /// Only merchants whose origin matches one of these; `None` means any. Without a port, the default port alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_merchants: Option<Vec<String>>,
-    /// No merchant whose origin matches one of these.
+    /// No merchant whose host matches one of these, on any port where none is given.
     pub deny_merchants: Vec<String>,
     /// The currencies that may be spent at all, and their limits.
     pub currencies: BTreeMap<Currency, Limits>,
@@ -119,10 +120,10 @@ pub enum RuleAction {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Scope {
-    /// Globs on the merchant's origin: `*` stands for any characters, `?` for one.
+    /// Globs on the merchant's origin: `*` stands for any characters, `?` for one. Without a port, any port.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub merchants: Vec<String>,
-    /// Categories, in any case.
+    /// Categories, in any case, without the white space around them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub categories: Vec<String>,
     /// Merchant category codes (ISO 18245).
@@ -176,28 +177,25 @@ impl Scope {
         self.merchants.is_empty() && self.categories.is_empty() && self.mccs.is_empty() && self.agents.is_empty()
     }
 
-    /// Two texts between which every merchant lies that it covers, and no empty one.
-    pub(crate) fn merchant_range(&self) -> (&str, String) {
-        let prefix = |glob: &'_ String| glob.find(['*', '?']).unwrap_or(glob.len());
-        let prefixes = || self.merchants.iter().map(|glob| &glob[..prefix(glob)]);
-        // Origins are ASCII, so this character sorts after every continuation of a prefix.
-        let last = prefixes().map(|prefix| format!("{prefix}{}", char::MAX)).max();
-        (prefixes().min().unwrap_or_default(), last.unwrap_or_else(|| char::MAX.into()))
+    /// Pairs of texts, between one of which every merchant lies that it covers, and no empty one. No two pairs overlap.
+    pub(crate) fn merchant_ranges(&self) -> Vec<(String, String)> {
+        let prefixes = self.merchants.iter().map(|glob| host_prefix(glob)).collect::<Option<Vec<_>>>();
+        // Origins are ASCII, so the last character sorts after every continuation of a prefix.
+        let after = |prefix: &&str| format!("{prefix}{}", char::MAX);
+        let bounds = prefixes.and_then(|all| Some((all.iter().min()?.to_string(), all.iter().map(after).max()?)));
+        let Some((first, last)) = bounds else { return vec![(String::new(), char::MAX.into())] };
+        let range = |scheme: &str| (format!("{scheme}://{first}"), format!("{scheme}://{last}"));
+        vec![range("http"), range("https")]
     }
 
     /// Whether it covers spending of this kind; an unknown category, code or agent is the empty text.
     pub(crate) fn covers(&self, merchant: &str, category: &str, mcc: &str, agent: &str) -> bool {
         let has = |list: &[String], value: &str| list.is_empty() || list.iter().any(|entry| entry == value);
-        (self.merchants.is_empty() || self.merchants.iter().any(|glob| matches_glob(glob, merchant)))
-            && (self.categories.is_empty() || self.categories.iter().any(|entry| is_same_category(entry, category)))
-            && has(&self.mccs, mcc)
+        (self.merchants.is_empty() || self.merchants.iter().any(|glob| restricts(glob, merchant)))
+            && (self.categories.is_empty() || self.categories.iter().any(|entry| fold(entry) == fold(category)))
+            && has(&self.mccs, mcc.trim())
             && has(&self.agents, agent)
     }
-}
-
-/// Merchants write their categories in whatever case they like.
-fn is_same_category(one: &str, other: &str) -> bool {
-    one == other || one.to_lowercase() == other.to_lowercase()
 }
 
 /// Whether `text` matches `glob`, where `*` stands for any characters and `?` for one. Linear but for the last `*`, to
@@ -251,13 +249,16 @@ mod tests {
     }
 
     #[test]
-    fn every_merchant_a_scope_covers_lies_in_its_range() {
+    fn every_merchant_a_scope_covers_lies_in_its_ranges() {
         use proptest::prelude::*;
-        proptest!(|(merchants in proptest::collection::vec("[ab*?]{1,4}", 0..3), merchant in "[ab~]{1,6}")| {
+        let pattern = "(http://|https://|http*://|\\*)[ab*?]{1,4}(:[18*]{1,2})?";
+        let merchant = "https?://[ab]{1,6}(:[18]{1,2})?";
+        proptest!(|(merchants in proptest::collection::vec(pattern, 0..3), merchant in merchant)| {
             let scope = Scope { merchants, ..Scope::default() };
-            let (first, last) = scope.merchant_range();
             if scope.covers(&merchant, "", "", "") {
-                prop_assert!(first <= merchant.as_str() && merchant < last, "{first:?} {merchant:?} {last:?}");
+                let ranges = scope.merchant_ranges();
+                let within = ranges.iter().filter(|(first, last)| *first <= merchant && merchant < *last);
+                prop_assert_eq!(within.count(), 1, "{:?} {:?}", merchant, ranges);
             }
         });
     }

@@ -1,7 +1,7 @@
 //! `spend_history`, `spend_receipt_get`, `spend_evidence_list`, `spend_receipt_attach`.
 
 use jose::Clock as _;
-use oid4ac_client::{CheckResult, SystemClock, TrustedKeys};
+use oid4ac_client::{CheckResult, EvidenceVerdict, SystemClock};
 use rmcp::model::CallToolResult;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use super::{Bounded, amount_of, currency_of};
 use crate::agent::Agent;
 use crate::approval::time;
 use crate::errors::{Code, Refusal};
-use crate::evidence::{EvidenceFile, NoEvidence};
+use crate::evidence::{EvidenceFile, NoEvidence, pinned_keys};
 use crate::purchase::ledger_failed;
 use crate::records;
 use crate::tools::args::{self, CurrencyCode, Integer, Uri};
@@ -93,15 +93,23 @@ pub(in crate::tools) async fn receipt_get(agent: &Agent, about: About, _: Waitin
         _ => Refusal::new(Code::LedgerFailed, &error.to_string()),
     })?;
     let intent = file.intent();
-    let findings = file.verify(&TrustedKeys::default());
+    let trusted = pinned_keys(&agent.settings().trusted_keys, intent);
+    let findings = file.verify(&trusted.map_err(|reason| Refusal::new(Code::TrustedKeysUnusable, &reason))?);
     let checks = &findings.checks;
     let fails: Vec<_> =
         checks.iter().filter(|check| check.result == CheckResult::Fails).map(|c| c.name.as_str()).collect();
     let sentence = match (fails.as_slice(), findings.paid_minor) {
-        ([], Some(paid)) => format!(
-            "{} paid to {}: the merchant's receipt and everything it rests on hold.",
+        ([], Some(paid)) if findings.verdict() == EvidenceVerdict::Proven => format!(
+            "{} paid to {}: the merchant's receipt and everything it rests on hold, under the keys that the person trusts.",
             intent.currency.format(paid),
             intent.merchant
+        ),
+        ([], Some(_)) => format!(
+            "{} at {} is recorded as {}: the merchant's receipt and everything it rests on hold, by the keys that were \
+             recorded with them.",
+            amount_of(intent),
+            intent.merchant,
+            intent.state
         ),
         ([], _) => format!(
             "{} at {}: nothing is wrong, and there is no receipt that proves it paid.",
@@ -113,6 +121,7 @@ pub(in crate::tools) async fn receipt_get(agent: &Agent, about: About, _: Waitin
     let mut output = records::row(intent);
     output["receipt_jws"] = json!(intent.settlement.as_ref().and_then(|settlement| settlement.receipt_jws.as_ref()));
     output["holds"] = json!(fails.is_empty());
+    output["verdict"] = json!(findings.verdict());
     output["checks"] = json!(checks);
     Ok(success(output, sentence, None))
 }
