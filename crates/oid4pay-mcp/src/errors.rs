@@ -318,7 +318,9 @@ fn hint(code: &str) -> Option<&'static str> {
         "no_matching_item" => {
             "Raise max_amount_minor or loosen category and country, if the person agrees. Nothing was paid."
         }
-        "offer_above_cap" => "Catalog and offer disagree. Ask the person before you raise max_amount_minor.",
+        "all_items_disqualified" => {
+            "Catalog and offers disagree. Tell the person what context.disqualified says. Nothing was paid."
+        }
         "read_only" => "Ask the operator to start the server without --read-only, if that is what the person wants.",
         "not_in_toolset" => "Ask the operator to start the server with --toolset all.",
         "not_connected" | "connection_lost" | "timed_out" => "Call again with the same arguments.",

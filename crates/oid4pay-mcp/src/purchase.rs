@@ -22,7 +22,7 @@ use spend_guard::{
 };
 
 use self::ask::{ConsentQuestion, Decision, Question, Reply};
-pub(crate) use self::cheapest::{Cheapest, chosen};
+pub(crate) use self::cheapest::{Cheapest, Picked, chosen};
 use self::journal::{AskHuman, IntentJournal};
 pub(crate) use self::signatures::Signatures;
 use crate::agent::Agent;
