@@ -134,7 +134,22 @@ impl Client {
     ///
     /// - as for [`Client::catalog`], for any page.
     pub async fn cheapest(&self, merchant: &Origin, wanted: &Wanted) -> Result<Option<CatalogItem>, Error> {
-        let mut best: Option<CatalogItem> = None;
+        Ok(self.cheapest_first(merchant, wanted, 1).await?.pop())
+    }
+
+    /// As [`Client::cheapest`], with the next cheapest behind it: at most `most` articles, should the merchant's offer for
+    /// the first not be what its catalog says. A SKU that is listed at several prices counts once, at the lowest.
+    ///
+    /// # Errors
+    ///
+    /// - as for [`Client::catalog`], for any page.
+    pub async fn cheapest_first(
+        &self,
+        merchant: &Origin,
+        wanted: &Wanted,
+        most: usize,
+    ) -> Result<Vec<CatalogItem>, Error> {
+        let mut best: Vec<CatalogItem> = Vec::new();
         let mut next = Some(catalog_endpoint(merchant)?);
         let mut pages = 0;
         while let Some(place) = next.take() {
@@ -144,13 +159,10 @@ impl Client {
             }
             let answer = self.fetch_page(&place).await?;
             self.verify_page(merchant, &Signed::answer(&place, &answer)).await?;
-            // The bytes are verified before any of them is believed; then only the best so far is kept.
+            // The bytes are verified before any of them is believed; then only the best so far are kept.
             let page = Page::read(answer.body(), |item| {
-                let better = |best: &CatalogItem| {
-                    (item.unit_price_minor, item.sku.as_ref()) < (best.unit_price_minor, &best.sku)
-                };
-                if item.has_names() && wanted.fits(item) && best.as_ref().is_none_or(better) {
-                    best = Some(item.to_owned());
+                if item.has_names() && wanted.fits(item) {
+                    keep_cheapest(&mut best, item, most);
                 }
             })?;
             if let Some(url) = page {
@@ -248,6 +260,19 @@ fn catalog_verifier() -> Result<Verifier, Error> {
         verifier = verifier.require(Component::parse(name).map_err(|_| refused(Why::Member("signature-input")))?);
     }
     Ok(verifier)
+}
+
+/// Puts the article where it belongs among the cheapest, by price and then SKU, unless `most` are cheaper or its SKU is
+/// already there for less.
+fn keep_cheapest(best: &mut Vec<CatalogItem>, item: &Item<'_>, most: usize) {
+    let rank = (item.unit_price_minor, item.sku.as_ref());
+    let at = best.partition_point(|other| (other.unit_price_minor, other.sku.as_str()) <= rank);
+    if at >= most || best[..at].iter().any(|other| other.sku == item.sku) {
+        return;
+    }
+    best.retain(|other| other.sku != item.sku);
+    best.insert(at, item.to_owned());
+    best.truncate(most);
 }
 
 /// The articles of a page, to be shown.
@@ -416,6 +441,22 @@ mod tests {
         let body = format!(r#"{{"x":1,"items":[{},{}],"next":"/p2"}}"#, item("a", 1), item("b", 2));
         let next = Page::read(body.as_bytes(), |item| seen.push(item.sku.to_string())).unwrap();
         assert_eq!((next.as_deref(), seen), (Some("/p2"), vec!["a".to_owned(), "b".to_owned()]));
+    }
+
+    #[test]
+    fn keeps_the_cheapest_in_order_and_each_sku_once_at_its_lowest_price() {
+        let listed = [("d", 4), ("a", 9), ("c", 3), ("b", 3), ("a", 2), ("e", 5), ("a", 7), ("b", 3), ("f", 1)];
+        let items = listed.map(|(sku, price)| item(sku, price)).join(",");
+        let cheapest = |most| {
+            let mut best = Vec::new();
+            Page::read(page(&items).as_bytes(), |item| keep_cheapest(&mut best, item, most)).unwrap();
+            best.into_iter().map(|item| (item.sku, item.unit_price_minor)).collect::<Vec<_>>()
+        };
+        let expected = [("f", 1), ("a", 2), ("b", 3), ("c", 3), ("d", 4), ("e", 5)];
+        for most in 0..=7 {
+            let expected: Vec<_> = expected.iter().take(most).map(|(sku, price)| ((*sku).to_owned(), *price)).collect();
+            assert_eq!(cheapest(most), expected);
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::authorization::Shown;
 use crate::client::Agent;
-use crate::metadata::Metadata;
+use crate::metadata::{MANDATE_TYPE, Metadata};
 use crate::money::MAX_MINOR;
 use crate::status_list::StatusEntry;
 use crate::token::Tokens;
@@ -21,6 +21,8 @@ pub(crate) struct MandateClaims {
     pub(crate) merchant: Origin,
     pub(crate) cap: Money,
     pub(crate) line_items: Vec<(String, u64)>,
+    /// What a piece costs, by SKU, where the mandate says.
+    unit_prices: Vec<(String, u64)>,
     pub(crate) offer_digest: Option<String>,
     pub(crate) offer_id: Option<String>,
     pub(crate) expires_at: i64,
@@ -37,9 +39,9 @@ impl Client {
         metadata: &Metadata,
         order: &Order,
         offers: &CheckedOffers,
-        issued: (&str, &Tokens, Shown, Verdict),
+        issued: (&str, &Tokens, Shown, Verdict, Option<&Map<String, Value>>),
     ) -> Result<(HeldMandate, KeyUsed), Error> {
-        let (mandate, tokens, shown, access_token) = issued;
+        let (mandate, tokens, shown, access_token, token_claims) = issued;
         let sd_jwt = sd_jwt::complete(mandate).into_owned();
         let validity = Validity::At { now: self.now(), leeway_seconds: profile::CLOCK_LEEWAY_SECONDS };
         let unverified = UnverifiedSdJwt::parse(&sd_jwt).map_err(refused)?;
@@ -47,6 +49,11 @@ impl Client {
         let claims = read_mandate(&verified, &issuer_key, &self.inner.issuer).map_err(refused)?;
         check_asked(&claims, agent, order, offers).map_err(refused)?;
         check_cap(&claims, order, tokens.granted_minor, shown).map_err(refused)?;
+        check_granted(&claims, &tokens.granted)
+            .map_err(|name| Misbehaviour::new(Artefact::TokenResponse, Why::Mismatch(name)))?;
+        let in_token = token_claims.and_then(|claims| claims.get("authorization_details")).map(elements);
+        check_granted(&claims, &in_token.unwrap_or_default())
+            .map_err(|name| Misbehaviour::new(Artefact::AccessToken, Why::Mismatch(name)))?;
         match self.is_revoked(&claims.status, &metadata.jwks_uri).await {
             Ok(false) => {}
             Ok(true) => return Err(refused(Why::Revoked).into()),
@@ -135,6 +142,7 @@ pub(crate) fn read_mandate(
         mandate_id: mandate_id.to_owned(),
         cap: Money::new(amount, currency).map_err(|_| Why::Member("amount_minor"))?,
         line_items: line_items(details)?,
+        unit_prices: unit_prices(details)?,
         offer_digest: optional("offer_digest")?.map(checked_digest).transpose()?,
         offer_id: optional("offer_id")?,
         jkt: verified.holder_thumbprint().ok_or(Why::Member("cnf.jkt"))?.as_str().to_owned(),
@@ -178,6 +186,14 @@ fn line_items(details: &Map<String, Value>) -> Result<Vec<(String, u64)>, Why> {
     }
 }
 
+/// A merchant that signs no offer charges by these.
+fn unit_prices(details: &Map<String, Value>) -> Result<Vec<(String, u64)>, Why> {
+    let list = details.get("line_items").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let priced = list.iter().filter(|item| item.get("unit_price_minor").is_some());
+    let read = |item: &Value| Some((item.get("sku")?.as_str()?.to_owned(), item.get("unit_price_minor")?.as_u64()?));
+    priced.map(read).collect::<Option<_>>().ok_or(Why::Member("unit_price_minor"))
+}
+
 /// 43 characters, the base64url of 32 octets.
 fn checked_digest(text: String) -> Result<String, Why> {
     match jose::base64url::decode_array::<32>(&text) {
@@ -193,12 +209,21 @@ pub(crate) fn same_lines(mandate: &MandateClaims, ours: &[LineItem]) -> bool {
     mandate.line_items == ours
 }
 
+/// Whether no line costs more or less by the mandate than we asked for.
+fn same_prices(mandate: &MandateClaims, ours: &[LineItem]) -> bool {
+    let differs = |line: &LineItem, sku: &str, price: u64| {
+        line.sku() == sku && line.unit_price_minor().is_some_and(|ours| ours != price)
+    };
+    !mandate.unit_prices.iter().any(|(sku, price)| ours.iter().any(|line| differs(line, sku, *price)))
+}
+
 fn check_asked(claims: &MandateClaims, agent: &Agent, order: &Order, offers: &CheckedOffers) -> Result<(), Why> {
     let matches = [
         ("cnf.jkt", claims.jkt == agent.minter.jkt().as_str()),
         ("aud", claims.merchant == *order.merchant()),
         ("currency", claims.cap.currency() == order.amount().currency()),
         ("line_items", same_lines(claims, order.line_items())),
+        ("unit_price_minor", same_prices(claims, order.line_items())),
         ("offer_digest", claims.offer_digest == offers.digest),
         ("offer_id", claims.offer_id.as_deref().is_none_or(|id| Some(id) == order.offer_id())),
     ];
@@ -220,6 +245,36 @@ fn check_cap(claims: &MandateClaims, order: &Order, granted: Option<u64>, shown:
         true => Ok(()),
         false => Err(Why::Mismatch("amount_minor")),
     }
+}
+
+/// The elements of an `authorization_details` array that are about mandates.
+pub(crate) fn elements(details: &Value) -> Vec<Map<String, Value>> {
+    let list = details.as_array().map(Vec::as_slice).unwrap_or_default();
+    let is_mandate = |element: &&Map<String, Value>| element.get("type").is_none_or(|typ| typ == MANDATE_TYPE);
+    list.iter().filter_map(Value::as_object).filter(is_mandate).cloned().collect()
+}
+
+/// What the server says beside the mandate that it granted has to be what the mandate says: the same purchase, and at least
+/// its cap. What isn't said contradicts nothing. `Err` names the member that does.
+fn check_granted(claims: &MandateClaims, granted: &[Map<String, Value>]) -> Result<(), &'static str> {
+    for details in granted {
+        let same = |name: &str, value: Option<&str>| {
+            details.get(name).is_none_or(|said| said.is_null() || (said.is_string() && said.as_str() == value))
+        };
+        let covers = |said: &Value| said.as_u64().is_some_and(|said| claims.cap.amount_minor() <= said);
+        let same_lines = || line_items(details).is_ok_and(|lines| lines == claims.line_items);
+        let matches = [
+            ("merchant", same("merchant", Some(claims.merchant.as_str()))),
+            ("currency", same("currency", Some(claims.cap.currency().code()))),
+            ("offer_digest", same("offer_digest", claims.offer_digest.as_deref())),
+            ("amount_minor", details.get("amount_minor").is_none_or(covers)),
+            ("line_items", !details.contains_key("line_items") || same_lines()),
+        ];
+        if let Some((name, _)) = matches.into_iter().find(|(_, same)| !same) {
+            return Err(name);
+        }
+    }
+    Ok(())
 }
 
 fn refused(why: impl Into<Why>) -> Misbehaviour {

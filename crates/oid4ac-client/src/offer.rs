@@ -63,11 +63,13 @@ impl Client {
         Ok((CheckedOffers { digest, nonce, verdict, unsigned_skus }, Evidence::Offers(evidence)))
     }
 
-    /// What one piece of an article costs by the merchant's signed offer. The offer decides, not the catalog.
+    /// What one piece of an article costs by the merchant's signed offer. Whether that is the catalog's price is for the
+    /// caller to compare.
     ///
     /// # Errors
     ///
-    /// As for [`Client::check_offers`]; [`Misuse::Money`] if the offer says that it is free.
+    /// As for [`Client::check_offers`]; [`Misuse::Money`] if the offer says that it is free. [`Why::OutOfStock`] and
+    /// [`Why::Currency`] are the merchant's signed word too: every other error leaves open what the offer says.
     pub async fn quote(&self, merchant: &Origin, currency: Currency, item: &CatalogItem) -> Result<Money, Error> {
         let line = LineItem::of(item);
         let offer = self.fetch_offer(merchant, currency, &line).await?;

@@ -115,7 +115,7 @@ impl Client {
         let checked =
             match self.check_access_token(agent, metadata, &tokens.access_token, order.merchant().as_str()).await {
                 Ok((verdict, claims)) => {
-                    let issued = (mandate.as_str(), &tokens, grant.shown, verdict);
+                    let issued = (mandate.as_str(), &tokens, grant.shown, verdict, claims.as_ref());
                     let held = self.check_mandate(agent, metadata, order, offers, issued).await;
                     held.map(|(held, issuer_key)| (held, issuer_key, claims))
                 }

@@ -268,7 +268,11 @@ impl Client {
             mandate_id: of.mandate.mandate_id.clone(),
             verified_at: time("verified_at"),
             verifier_principal_id: id("verifier_principal_id"),
-            spend_cap_remaining_minor: wire.get("spend_cap_remaining_minor").and_then(Value::as_u64),
+            // More than the mandate's cap leaves contradicts the mandate.
+            spend_cap_remaining_minor: wire
+                .get("spend_cap_remaining_minor")
+                .and_then(Value::as_u64)
+                .filter(|left| *left <= of.mandate.cap_minor.saturating_sub(of.amount_minor.unwrap_or(1))),
             payment_intent_id: id("payment_intent_id")?,
             payment_provider_ref: id("payment_provider_ref"),
             settled_at: time("settled_at")?,

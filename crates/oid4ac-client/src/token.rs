@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::authorization::Grant;
 use crate::client::Agent;
+use crate::mandate::elements;
 use crate::metadata::Metadata;
 use crate::secret::{AccessToken, RefreshToken};
 use crate::send::Answer;
@@ -21,6 +22,8 @@ pub(crate) struct Tokens {
     pub(crate) mandate: Option<String>,
     /// The amount granted, where the server says.
     pub(crate) granted_minor: Option<u64>,
+    /// What the server says it granted a mandate for.
+    pub(crate) granted: Vec<Map<String, Value>>,
     /// The scope granted, where the server says.
     pub(crate) scope: Option<String>,
 }
@@ -69,13 +72,15 @@ impl Client {
         asked: &str,
     ) -> Result<Tokens, Error> {
         let reply: Reply = answer.json(Artefact::TokenResponse)?;
-        let granted_minor = reply.granted_minor();
+        let granted = reply.authorization_details.as_ref().map(elements).unwrap_or_default();
+        let granted_minor = granted.first().and_then(|details| details.get("amount_minor")?.as_u64());
         let tokens = Tokens {
             access_token: AccessToken::new(reply.access_token),
             expires_at: self.now() + reply.expires_in.unwrap_or(0).clamp(0, MAX_TOKEN_SECONDS),
             refresh_token: reply.refresh_token.map(RefreshToken::new),
             mandate: reply.mandate_jwt,
             granted_minor,
+            granted,
             scope: reply.scope.clone(),
         };
         // RFC 9449 §5: a Bearer token would not be bound to our key.
@@ -161,13 +166,7 @@ struct Reply {
     refresh_token: Option<String>,
     scope: Option<String>,
     mandate_jwt: Option<String>,
-    authorization_details: Option<Vec<Map<String, Value>>>,
-}
-
-impl Reply {
-    fn granted_minor(&self) -> Option<u64> {
-        self.authorization_details.as_deref()?.first()?.get("amount_minor")?.as_u64()
-    }
+    authorization_details: Option<Value>,
 }
 
 /// The payment permission, if it was asked for under either of its names and granted under neither.

@@ -9,7 +9,9 @@ use bytes::Bytes;
 use http_sig::{Component, ContentDigest, DigestAlg, DigestError, LabelError, Message, SignatureBuilder, VerifyError};
 use jose::{Alg, JwsError};
 use kit::{Act, Forger, Kit, take_apart, with_json};
-use oid4ac_client::{Artefact, Error, Incompatibility, MemoryJournal, Misuse, Outcome, Stage, TransportError, Why};
+use oid4ac_client::{
+    Artefact, Error, Incompatibility, LineItem, MemoryJournal, Misuse, Outcome, Stage, TransportError, Why,
+};
 use serde_json::{Map, Value, json};
 
 type Edit = fn(&mut Map<String, Value>);
@@ -148,7 +150,7 @@ async fn a_mandate_that_does_not_hold_is_refused_by_name() {
     fn status(claims: &mut Map<String, Value>, name: &str, value: Value) {
         claims["credentialStatus"].as_object_mut().unwrap().insert(name.into(), value);
     }
-    let rows: [(&str, Edit, Why); 26] = [
+    let rows: [(&str, Edit, Why); 27] = [
         ("iss", |c| drop(c.insert("iss".into(), json!("https://evil.example"))), Why::Mismatch("iss")),
         ("vct", |c| drop(c.insert("vct".into(), json!("other"))), Why::Mismatch("vct")),
         ("version", |c| drop(c.insert("oid4ac_version".into(), json!("2.0"))), Why::Mismatch("oid4ac_version")),
@@ -185,6 +187,7 @@ async fn a_mandate_that_does_not_hold_is_refused_by_name() {
         ("no cap", |c| drop(details(c).insert("amount_minor".into(), json!(1299.5))), Why::Member("amount_minor")),
         ("sku", |c| details(c)["line_items"][0]["sku"] = json!("other"), Why::Mismatch("line_items")),
         ("qty", |c| details(c)["line_items"][0]["qty"] = json!(2), Why::Mismatch("line_items")),
+        ("price", |c| details(c)["line_items"][0]["unit_price_minor"] = json!("1"), Why::Member("unit_price_minor")),
         (
             "digest",
             |c| drop(details(c).insert("offer_digest".into(), json!("A".repeat(43)))),
@@ -208,6 +211,104 @@ async fn a_mandate_that_does_not_hold_is_refused_by_name() {
         assert_eq!(refusal(&kit).await, (Artefact::Mandate, why), "{name}");
         let sent = kit.net.take_sent();
         assert!(!presented(&sent) && gave_back(&sent), "{name}");
+    }
+}
+
+/// The token reply and the access token say again what was granted. Where either contradicts the mandate, one of the
+/// server's statements is untrue, and nothing is presented on the strength of the other.
+#[tokio::test]
+async fn what_a_token_says_was_granted_has_to_be_what_its_mandate_says() {
+    let rows: [(&str, Value); 7] = [
+        ("merchant", json!("https://evil.example")),
+        ("merchant", json!(5)),
+        ("currency", json!("USD")),
+        ("offer_digest", json!("A".repeat(43))),
+        ("amount_minor", json!(1298)),
+        ("amount_minor", json!("1299")),
+        ("line_items", json!([{"sku": "another", "qty": 1}])),
+    ];
+    for (member, value) in rows {
+        let kit = Kit::new().await;
+        let said = value.clone();
+        kit.net.lie(move |endpoint, _| match endpoint.url().path() {
+            "/oauth/token" => {
+                let said = said.clone();
+                Act::Change(Box::new(move |answer| {
+                    with_json(answer, |reply| reply["authorization_details"][0][member] = said)
+                }))
+            }
+            _ => Act::Pass,
+        });
+        assert_eq!(refusal(&kit).await, (Artefact::TokenResponse, Why::Mismatch(member)), "{member} {value}");
+        let sent = kit.net.take_sent();
+        assert!(!presented(&sent) && gave_back(&sent), "{member}");
+
+        let kit = Kit::new().await;
+        forge_tokens(&kit, &Forger::new(Alg::EdDsa), move |forger, reply| {
+            let (_, mut claims) = take_apart(reply["access_token"].as_str().unwrap());
+            let mut details = reply["authorization_details"].clone();
+            details[0][member] = value.clone();
+            claims.insert("authorization_details".into(), details);
+            reply.insert("access_token".into(), forger.sign("at+jwt", &claims).into());
+            reply.insert("mandate_jwt".into(), resigned_mandate(forger, reply, "vc+sd-jwt", |_| {}));
+        });
+        assert_eq!(refusal(&kit).await, (Artefact::AccessToken, Why::Mismatch(member)), "{member}");
+        let sent = kit.net.take_sent();
+        assert!(!presented(&sent) && gave_back(&sent), "{member}");
+    }
+    // What is not said, or is about something else, contradicts nothing.
+    for details in [Value::Null, json!([]), json!([{"type": "other", "merchant": "https://evil.example"}])] {
+        let kit = Kit::new().await;
+        kit.net.lie(move |endpoint, _| match endpoint.url().path() {
+            "/oauth/token" => {
+                let details = details.clone();
+                Act::Change(Box::new(move |answer| {
+                    with_json(answer, |reply| drop(reply.insert("authorization_details".into(), details)))
+                }))
+            }
+            _ => Act::Pass,
+        });
+        let outcome = kit.client.pay(&kit.socks(), &MemoryJournal::default()).await.unwrap();
+        assert!(matches!(outcome, Outcome::Settled(_)), "{outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_mandate_whose_line_costs_something_else_is_refused() {
+    let kit = Kit::new().await;
+    forge_tokens(&kit, &Forger::new(Alg::EdDsa), |forger, reply| {
+        reply.insert("access_token".into(), resigned_access_token(forger, reply, "at+jwt", |_| {}));
+        let mandate = resigned_mandate(forger, reply, "vc+sd-jwt", |claims| {
+            claims["authorization_details"][0]["line_items"][0]["unit_price_minor"] = json!(1300);
+        });
+        reply.insert("mandate_jwt".into(), mandate);
+    });
+    let lines = vec![LineItem::new(kit::SOCK, 1).with_unit_price_minor(1299)];
+    let order = kit.order(&kit.merchant(Alg::EdDsa), 1299, lines);
+    let error = kit.client.pay(&order, &MemoryJournal::default()).await.unwrap_err();
+    let Error::PeerMisbehaved(misbehaviour) = error else { panic!("{error:?}") };
+    assert_eq!((misbehaviour.what(), misbehaviour.why()), (Artefact::Mandate, &Why::Mismatch("unit_price_minor")));
+    let sent = kit.net.take_sent();
+    assert!(!presented(&sent) && gave_back(&sent));
+}
+
+#[tokio::test]
+async fn a_settlement_that_leaves_more_of_the_cap_than_there_was_is_not_believed_in_that() {
+    for (claimed, kept) in [(0, Some(0)), (1, None), (1299, None), (u64::MAX, None)] {
+        let kit = Kit::new().await;
+        kit.net.lie(move |endpoint, _| match endpoint.url().path() {
+            "/verify-mandate" => Act::Change(Box::new(move |answer| {
+                with_json(answer, |reply| {
+                    if reply.contains_key("settled_at") {
+                        reply.insert("spend_cap_remaining_minor".into(), json!(claimed));
+                    }
+                })
+            })),
+            _ => Act::Pass,
+        });
+        let outcome = kit.client.pay(&kit.socks(), &MemoryJournal::default()).await.unwrap();
+        let Outcome::Settled(payment) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(payment.settlement.spend_cap_remaining_minor, kept, "{claimed}");
     }
 }
 

@@ -337,7 +337,9 @@ fn hint(code: Code) -> Option<&'static str> {
         Code::NoMatchingItem => {
             "Raise max_amount_minor or loosen category and country, if the person agrees. Nothing was paid."
         }
-        Code::OfferAboveCap => "Catalog and offer disagree. Ask the person before you raise max_amount_minor.",
+        Code::AllItemsDisqualified => {
+            "Catalog and offers disagree. Tell the person what context.disqualified says. Nothing was paid."
+        }
         Code::ReadOnly => "Ask the operator to start the server without --read-only, if that is what the person wants.",
         Code::NotInToolset => "Ask the operator to start the server with --toolset all.",
         Code::DeadlineExceeded => {

@@ -23,7 +23,7 @@ use spend_guard::{
 };
 
 use self::ask::{ConsentQuestion, Decision, Question, Reply};
-pub(crate) use self::cheapest::{Cheapest, chosen};
+pub(crate) use self::cheapest::{Cheapest, Picked, chosen};
 use self::journal::IntentJournal;
 pub(crate) use self::signatures::Signatures;
 use crate::agent::Agent;

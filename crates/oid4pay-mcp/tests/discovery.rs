@@ -6,7 +6,7 @@ mod support;
 use http::Method;
 use sandbox::{ConsentDecision, ConsentMode, Party, SandboxConfig};
 use serde_json::{Value, json};
-use support::liar::{ALWAYS, CATALOG, COMPONENTS, Forger, Signed, article, lying, with_json};
+use support::liar::{ALWAYS, CATALOG, COMPONENTS, Forger, Offered, Signed, article, lying, offer, with_json};
 use support::{CALLBACK, Lifecycle, Server, World, purchase, schema, with};
 
 const LIST: &str = "discovery_list_merchants";
@@ -540,27 +540,131 @@ async fn says_what_is_wrong_before_anything_is_sent() {
     assert!(world.sandbox.requests().is_empty(), "{:?}", world.sandbox.requests());
 }
 
+/// The sandbox sells the shoe lace at 5.25, whatever this catalog says.
 #[tokio::test]
-async fn the_signed_offer_decides_and_has_to_be_under_the_cap() {
-    // The catalog is cheaper than the offer, which says 5.25.
-    let page = |price: u64| json!({"items": [article("shoe-lace-waxed-120", price)], "next": null});
-    let world = Forger::catalog(move |_| page(400)).await;
+async fn an_offer_below_its_catalog_price_is_what_is_paid_and_chosen_keeps_the_catalogs_word() {
+    let world = Forger::store(vec![article("shoe-lace-waxed-120", 600)], |_| None).await;
     let mut server = world.registered().await;
-    let capped = with(cheapest(&world), "/max_amount_minor", json!(524));
-    let above = server.call(BUY, capped).await;
-    assert_eq!(above.code(), "offer_above_cap");
-    assert_eq!(above.error()["context"]["offer_amount_minor"], 525);
-    assert_eq!(above.error()["context"]["intent_state"], "failed");
-    assert!(world.settlements(world.alpacanica()).await.is_empty());
-
-    let world = Forger::catalog(move |_| page(400)).await;
-    let mut server = world.registered().await;
-    let paid = server.call(BUY, with(cheapest(&world), "/max_amount_minor", json!(525))).await;
-    assert_eq!(
-        (&paid.output()["amount_minor"], &paid.output()["chosen"]["unit_price_minor"]),
-        (&json!(525), &json!(525))
-    );
+    let capped = with(cheapest(&world), "/max_amount_minor", json!(600));
+    let dry = server.call(BUY, with(capped.clone(), "/dry_run", json!(true))).await;
+    let paid = server.call(BUY, capped).await;
+    for output in [dry.output(), paid.output()] {
+        assert_eq!((&output["amount_minor"], &output["chosen"]["unit_price_minor"]), (&json!(525), &json!(600)));
+        assert!(output.get("disqualified").is_none());
+    }
     assert_eq!(world.settlements(world.alpacanica()).await[0]["amount_minor"], 525);
+}
+
+#[tokio::test]
+async fn an_offer_above_its_catalog_price_disqualifies_the_article_and_the_next_cheapest_is_bought() {
+    // The catalog says 1.00 of a sock and 6.00 of the lace; the signed offers say 25.00, which is the cap, and 5.25.
+    let items = vec![article("bait", 100), article("shoe-lace-waxed-120", 600), article("dear", 2400)];
+    let world = Forger::store(items, |sku| (sku == "bait").then(|| Offered::Signed(offer(sku, 2500)))).await;
+    let mut server = world.registered().await;
+    let dry = server.call(BUY, with(cheapest(&world), "/dry_run", json!(true))).await;
+    let paid = server.call(BUY, cheapest(&world)).await;
+    let again = world.server().await.call(BUY, cheapest(&world)).await;
+    for answer in [&dry, &paid, &again] {
+        let output = answer.output();
+        assert_eq!(output["chosen"]["sku"], "shoe-lace-waxed-120");
+        assert_eq!((&output["amount_minor"], &output["chosen"]["unit_price_minor"]), (&json!(525), &json!(600)));
+        assert_eq!(
+            output["disqualified"],
+            json!([{
+                "sku": "bait", "catalog_price_minor": 100, "offer_price_minor": 2500,
+                "reason": "offer_above_catalog_price",
+            }])
+        );
+        assert!(output["untrusted_fields"].as_array().unwrap().contains(&json!("disqualified[].sku")));
+    }
+    assert!(dry.text(1).contains("1 cheaper article was passed over"), "{}", dry.text(1));
+    assert_eq!((&paid.output()["replayed"], &again.output()["replayed"]), (&json!(false), &json!(true)));
+    let settled = world.settlements(world.alpacanica()).await;
+    assert_eq!((settled.len(), &settled[0]["amount_minor"]), (1, &json!(525)));
+}
+
+#[tokio::test]
+async fn every_way_in_which_an_offer_contradicts_the_catalog_disqualifies_its_article_by_name() {
+    type Edit = fn(&mut Value);
+    let rows: [(Edit, &str, Option<u64>); 5] = [
+        (|offer| offer["amount_minor"] = json!(101), "offer_above_catalog_price", Some(101)),
+        (|offer| offer["amount_minor"] = json!(9_000_000), "offer_above_catalog_price", Some(9_000_000)),
+        (|offer| offer["in_stock"] = json!(false), "offer_out_of_stock", None),
+        (|offer| offer["currency"] = json!("USD"), "offer_in_other_currency", None),
+        (|offer| offer["amount_minor"] = json!(0), "offer_without_price", None),
+    ];
+    for (edit, reason, price) in rows {
+        let items = vec![article("bait", 100), article("shoe-lace-waxed-120", 525)];
+        let world = Forger::store(items, move |sku| {
+            let mut offer = offer(sku, 100);
+            edit(&mut offer);
+            (sku == "bait").then_some(Offered::Signed(offer))
+        })
+        .await;
+        let mut server = world.registered().await;
+        let dry = server.call(BUY, with(cheapest(&world), "/dry_run", json!(true))).await;
+        let output = dry.output();
+        assert_eq!((&output["chosen"]["sku"], &output["amount_minor"]), (&json!("shoe-lace-waxed-120"), &json!(525)));
+        assert_eq!(output["disqualified"][0]["reason"], reason);
+        assert_eq!(output["disqualified"][0].get("offer_price_minor").and_then(Value::as_u64), price, "{reason}");
+    }
+}
+
+/// What is no signed word of the merchant's says nothing about the article, so it must not lead to a dearer one.
+#[tokio::test]
+async fn an_offer_that_cannot_be_had_or_verified_ends_the_search_and_buys_nothing() {
+    type Make = fn(&str) -> Offered;
+    let rows: [(Make, &str); 5] = [
+        (|_| Offered::Plain(503), "server_error"),
+        (|_| Offered::Plain(404), "offer_missing"),
+        (|sku| Offered::Badly(offer(sku, 2500)), "offer_invalid"),
+        (|_| Offered::Signed(offer("another", 2500)), "offer_invalid"),
+        (|sku| Offered::Signed(with(offer(sku, 2500), "/amount_minor", json!("2500"))), "offer_invalid"),
+    ];
+    for (make, code) in rows {
+        let items = vec![article("bait", 100), article("doubtful", 200), article("shoe-lace-waxed-120", 525)];
+        let world = Forger::store(items, move |sku| match sku {
+            "bait" => Some(Offered::Signed(offer(sku, 101))),
+            "doubtful" => Some(make(sku)),
+            _ => None,
+        })
+        .await;
+        let mut server = world.registered().await;
+        for dry_run in [true, false] {
+            let answer = server.call(BUY, with(cheapest(&world), "/dry_run", json!(dry_run))).await;
+            assert_eq!(answer.code(), code, "{}", answer.text(0));
+            let context = &answer.error()["context"];
+            assert_eq!(context["disqualified"][0]["sku"], "bait", "what was passed over before is named");
+            assert_eq!(context["untrusted_fields"], json!(["context.disqualified[].sku"]));
+            assert!(!answer.text(0).contains("bait"), "{}", answer.text(0));
+        }
+        assert!(world.settlements(world.alpacanica()).await.is_empty(), "{code}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_whose_ten_cheapest_offers_contradict_its_catalog_is_not_bought_from() {
+    let items = (0..12).map(|n| article(&format!("bait-{n:02}"), 100 + n)).collect();
+    let world = Forger::store(items, |sku| Some(Offered::Signed(offer(sku, 2500)))).await;
+    let mut server = world.registered().await;
+    let answer = server.call(BUY, cheapest(&world)).await;
+    assert_eq!(answer.code(), "all_items_disqualified");
+    let context = &answer.error()["context"];
+    assert_eq!((context["disqualified"].as_array().unwrap().len(), &context["intent_state"]), (10, &json!("failed")));
+    let asked = world.sandbox.requests().iter().filter(|request| request.path.starts_with("/oid4ac/offer/")).count();
+    assert_eq!(asked, 10);
+    assert!(world.settlements(world.alpacanica()).await.is_empty());
+}
+
+/// Listed at 1.00 and at 20.00, offered at 20.00: the second listing does not make the first one true.
+#[tokio::test]
+async fn a_sku_that_is_listed_at_two_prices_counts_at_the_lower_one() {
+    let items = vec![article("twice", 2000), article("twice", 100), article("shoe-lace-waxed-120", 2100)];
+    let world = Forger::store(items, |sku| (sku == "twice").then(|| Offered::Signed(offer(sku, 2000)))).await;
+    let mut server = world.registered().await;
+    let dry = server.call(BUY, with(cheapest(&world), "/dry_run", json!(true))).await;
+    assert_eq!(dry.output()["chosen"]["sku"], "shoe-lace-waxed-120");
+    assert_eq!(dry.output()["disqualified"].as_array().unwrap().len(), 1);
 }
 
 #[tokio::test]

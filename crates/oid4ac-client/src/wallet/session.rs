@@ -267,6 +267,7 @@ fn tokens_of(session: &WalletSession) -> Tokens {
         refresh_token: session.refresh_token.clone(),
         mandate: None,
         granted_minor: None,
+        granted: Vec::new(),
         scope: None,
     }
 }

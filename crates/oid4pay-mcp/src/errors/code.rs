@@ -89,7 +89,7 @@ codes! {
     IntentInProgress = "intent_in_progress",
     PaymentsStopped = "payments_stopped",
     NoMatchingItem = "no_matching_item",
-    OfferAboveCap = "offer_above_cap",
+    AllItemsDisqualified = "all_items_disqualified",
     DeclarationMismatch = "declaration_mismatch",
     CapNotAllowed = "cap_not_allowed",
     NotPaid = "not_paid",

@@ -1,8 +1,11 @@
 //! A purchase whose item is chosen by us: the cheapest that fits, fixed in the intent once it is picked.
 
 use oid4ac_client::{
-    CatalogItem, Client, Currency, Error, IdempotencyKey, JournalError, LineItem, Misuse, Money, Order, Origin, Wanted,
+    Artefact as Sent, CatalogItem, Client, Currency, Error, IdempotencyKey, JournalError, LineItem, Misuse, Money,
+    Order, Origin, Wanted, Why,
 };
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 use spend_guard::{Artefact, Begun, Claim, Intent, Ledger, Policy};
 
 use super::{Call, about, denied, ledger_failed, let_go};
@@ -13,7 +16,6 @@ use crate::tools::Name;
 pub(crate) struct Cheapest {
     pub(crate) store: Origin,
     pub(crate) currency: Currency,
-    pub(crate) cap_minor: u64,
     pub(crate) wanted: Wanted,
     pub(crate) order: Box<OrderFor>,
 }
@@ -21,24 +23,76 @@ pub(crate) struct Cheapest {
 /// Makes the order for one line at a price.
 pub(crate) type OrderFor = dyn Fn(IdempotencyKey, LineItem, Money) -> Result<Order, Error> + Send + Sync;
 
+/// An article that was picked: what the catalog says of it, what its offer says it costs, and what was passed over for it.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Picked {
+    #[serde(flatten)]
+    pub(crate) item: CatalogItem,
+    /// At most the catalog's price. Older records have it as the item's own, and nowhere else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    offer_price_minor: Option<u64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) disqualified: Vec<Disqualified>,
+}
+
+impl Picked {
+    /// What one piece costs by its verified offer.
+    pub(crate) fn price_minor(&self) -> u64 {
+        self.offer_price_minor.unwrap_or(self.item.unit_price_minor)
+    }
+}
+
+/// An article that would have been cheaper by the catalog, had the merchant's signed offer agreed.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Disqualified {
+    sku: String,
+    catalog_price_minor: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    offer_price_minor: Option<u64>,
+    reason: Reason,
+}
+
+/// How an offer contradicts the catalog.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+enum Reason {
+    #[serde(rename = "offer_above_catalog_price")]
+    AboveCatalogPrice,
+    #[serde(rename = "offer_out_of_stock")]
+    OutOfStock,
+    #[serde(rename = "offer_in_other_currency")]
+    OtherCurrency,
+    #[serde(rename = "offer_without_price")]
+    NoPrice,
+}
+
 impl Cheapest {
-    /// The cheapest item that fits by the store's verified catalog. Its price is that of its verified offer, which is the
-    /// one that counts and has to be under the cap too.
-    pub(crate) async fn find(&self, client: &Client, tool: Name) -> Result<CatalogItem, Refusal> {
+    /// The cheapest item that fits by the store's verified catalog, and is offered for no more than that.
+    ///
+    /// Only the merchant's own signed word disqualifies an item. An offer that cannot be had, or does not verify, says
+    /// nothing about it: the search ends there, for a fault on the way must not make a dearer item the cheapest.
+    pub(crate) async fn find(&self, client: &Client, tool: Name) -> Result<Picked, Refusal> {
         let refused = |error: Error| Refusal::from_client(tool, &error);
-        let item = client.cheapest(&self.store, &self.wanted).await.map_err(refused)?;
-        let Some(mut item) = item else {
+        let items = client.cheapest_first(&self.store, &self.wanted, MAX_TRIES).await.map_err(refused)?;
+        if items.is_empty() {
             return Err(Refusal::told(Code::NoMatchingItem, ": no in-stock matching items under the cap"));
-        };
-        let price = client.quote(&self.store, self.currency, &item).await.map_err(refused)?;
-        if price.amount_minor() > self.cap_minor {
-            let sentence = "by its signed offer the cheapest item costs more than max_amount_minor";
-            return Err(Refusal::new(Code::OfferAboveCap, sentence)
-                .with("offer_amount_minor", price.amount_minor())
-                .with("max_amount_minor", self.cap_minor));
         }
-        item.unit_price_minor = price.amount_minor();
-        Ok(item)
+        let mut disqualified = Vec::new();
+        for item in items {
+            let catalog_price_minor = item.unit_price_minor;
+            let (offer_price_minor, reason) = match client.quote(&self.store, self.currency, &item).await {
+                Ok(price) if price.amount_minor() <= catalog_price_minor => {
+                    return Ok(Picked { item, offer_price_minor: Some(price.amount_minor()), disqualified });
+                }
+                Ok(price) => (Some(price.amount_minor()), Reason::AboveCatalogPrice),
+                Err(error) => match contradiction(&error) {
+                    Some(reason) => (None, reason),
+                    None => return Err(with_disqualified(refused(error), &disqualified)),
+                },
+            };
+            disqualified.push(Disqualified { sku: item.sku, catalog_price_minor, offer_price_minor, reason });
+        }
+        let sentence = "by their signed offers, none of the cheapest items can be had for what the signed catalog says";
+        Err(with_disqualified(Refusal::new(Code::AllItemsDisqualified, sentence), &disqualified))
     }
 
     /// Fixes the item of the claimed intent, unless it has one.
@@ -55,8 +109,8 @@ impl Cheapest {
                 return Err(about(why.into(), &let_go(call, intent, why)));
             }
         };
-        let item = match found {
-            Ok(item) => item,
+        let picked = match found {
+            Ok(picked) => picked,
             Err(refusal) => {
                 if let Err(error) = claim.refused(refusal.code().as_str(), "no item was picked") {
                     tracing::warn!(intent = %claim.intent().id, %error, "the intent could not be closed");
@@ -65,9 +119,10 @@ impl Cheapest {
             }
         };
         let text =
-            serde_json::to_string(&item).map_err(|error| Refusal::new(Code::LedgerFailed, &error.to_string()))?;
+            serde_json::to_string(&picked).map_err(|error| Refusal::new(Code::LedgerFailed, &error.to_string()))?;
         claim.keep_with_next_step(Artefact::Item, text);
-        let price = item.unit_price_minor;
+        let price = picked.price_minor();
+        let item = picked.item;
         let line = spend_guard::LineItem { sku: item.sku, qty: 1, unit_price_minor: Some(price) };
         match claim.item_picked(vec![line], price, item.category, Some(policy)) {
             Ok(Begun::New(claim)) => Ok(claim),
@@ -80,16 +135,41 @@ impl Cheapest {
     /// The order for the item that the intent holds.
     pub(super) fn order(&self, ledger: &Ledger, intent: &Intent, key: &IdempotencyKey) -> Result<Order, Error> {
         let missing = || JournalError::new("the intent has no item", "no item");
-        let item = chosen(ledger, intent)?.ok_or_else(missing)?;
-        let price = Money::new(item.unit_price_minor, self.currency).map_err(Misuse::Money)?;
-        (self.order)(key.clone(), LineItem::of(&item), price)
+        let picked = chosen(ledger, intent)?.ok_or_else(missing)?;
+        let price = Money::new(picked.price_minor(), self.currency).map_err(Misuse::Money)?;
+        (self.order)(key.clone(), LineItem::of(&picked.item), price)
     }
 }
 
-/// The item that was picked for an intent, where one was. Its price is that of its signed offer.
-pub(crate) fn chosen(ledger: &Ledger, intent: &Intent) -> Result<Option<CatalogItem>, JournalError> {
+/// The reason to try the next item, where the error is the merchant's signed word that this one is not for sale as listed.
+fn contradiction(error: &Error) -> Option<Reason> {
+    match error {
+        Error::PeerMisbehaved(offer) if offer.what() == Sent::Offer => match offer.why() {
+            Why::OutOfStock => Some(Reason::OutOfStock),
+            Why::Currency => Some(Reason::OtherCurrency),
+            _ => None,
+        },
+        Error::Misuse(Misuse::Money(_)) => Some(Reason::NoPrice),
+        _ => None,
+    }
+}
+
+fn with_disqualified(refusal: Refusal, disqualified: &[Disqualified]) -> Refusal {
+    match disqualified.is_empty() {
+        true => refusal,
+        false => refusal
+            .with("disqualified", json!(disqualified))
+            .with("untrusted_fields", json!(["context.disqualified[].sku"])),
+    }
+}
+
+/// What was picked for an intent, where something was.
+pub(crate) fn chosen(ledger: &Ledger, intent: &Intent) -> Result<Option<Picked>, JournalError> {
     let failed = |error| JournalError::new("the ledger cannot be read", error);
     let text = ledger.artefact(&intent.id, Artefact::Item).map_err(failed)?;
     let damaged = |error| JournalError::new("the intent's item is damaged", error);
     text.map(|text| serde_json::from_str(&text).map_err(damaged)).transpose()
 }
+
+/// Each costs a request or two. A merchant whose ten cheapest items are not what its catalog says is not to be bought from.
+const MAX_TRIES: usize = 10;

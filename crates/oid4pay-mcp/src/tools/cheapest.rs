@@ -1,8 +1,7 @@
 //! `agent_buy_cheapest_from_store`.
 
 use oid4ac_client::{
-    CatalogItem, Client, Country, Currency, Error, IdempotencyKey, LineItem, Misuse, Money, Order, Origin, SystemRng,
-    Wanted,
+    Client, Country, Currency, Error, IdempotencyKey, LineItem, Misuse, Money, Order, Origin, SystemRng, Wanted,
 };
 use rmcp::model::{CallToolResponse, CallToolResult};
 use serde::{Deserialize, Serialize};
@@ -13,7 +12,7 @@ use super::args::{self, CurrencyCode, Integer, MAX_MINOR, PurchaseRef, Text, Uri
 use super::{Name, output};
 use crate::agent::Agent;
 use crate::errors::{Code, Refusal};
-use crate::purchase::{self, Call, Cheapest, Ran, Work};
+use crate::purchase::{self, Call, Cheapest, Picked, Ran, Work};
 use crate::waiting::Waiting;
 
 #[derive(Deserialize, Serialize)]
@@ -107,7 +106,7 @@ fn read(arguments: Arguments) -> Result<(Cheapest, CheapestTerms), Refusal> {
     let key = IdempotencyKey::generate(&SystemRng);
     let price = Money::new(cap_minor, currency).map_err(|error| refused(Misuse::Money(error)))?;
     order(key, LineItem::new("any", 1), price).map_err(|error| Refusal::from_client(Name::BuyCheapest, &error))?;
-    Ok((Cheapest { store, currency, cap_minor, wanted, order: Box::new(order) }, terms))
+    Ok((Cheapest { store, currency, wanted, order: Box::new(order) }, terms))
 }
 
 /// What `dry_run` does: picks, verifies the offer, and stops there.
@@ -119,10 +118,17 @@ async fn simulate(
 ) -> Result<CallToolResult, Refusal> {
     let chosen = cheapest.find(client, Name::BuyCheapest).await?;
     let refused = |error| Refusal::from_client(Name::BuyCheapest, &Misuse::Money(error).into());
-    let price = Money::new(chosen.unit_price_minor, cheapest.currency).map_err(refused)?;
+    let price = Money::new(chosen.price_minor(), cheapest.currency).map_err(refused)?;
     let guard = purchase::simulate(agent, client, as_picked(issuer, cheapest, &chosen)?)?;
+    let passed_over = match chosen.disqualified.len() {
+        0 => String::new(),
+        count => {
+            let articles = output::counted(count, "cheaper article was", "cheaper articles were");
+            format!(" {articles} passed over, for their signed offers contradict the catalog.")
+        }
+    };
     let sentence = format!(
-        "The cheapest article at {} that fits costs {price} by its signed offer. {} Nothing was paid.",
+        "The cheapest article at {} that fits costs {price} by its signed offer.{passed_over} {} Nothing was paid.",
         cheapest.store,
         output::guards_word(&guard),
     );
@@ -139,10 +145,10 @@ async fn simulate(
 }
 
 /// The purchase as the guard would see it once the item is picked.
-fn as_picked(issuer: &str, cheapest: &Cheapest, item: &CatalogItem) -> Result<Purchase, Refusal> {
+fn as_picked(issuer: &str, cheapest: &Cheapest, picked: &Picked) -> Result<Purchase, Refusal> {
     let invalid = |error: &dyn std::fmt::Display| Refusal::new(Code::InvalidArguments, &error.to_string());
     let currency = spend_guard::Currency::parse(cheapest.currency.code()).map_err(|error| invalid(&error))?;
-    let price = item.unit_price_minor;
+    let (item, price) = (&picked.item, picked.price_minor());
     let line = spend_guard::LineItem { sku: item.sku.clone(), qty: 1, unit_price_minor: Some(price) };
     let key = IdempotencyKey::generate(&SystemRng);
     let store = cheapest.store.as_str();
@@ -154,8 +160,8 @@ fn as_picked(issuer: &str, cheapest: &Cheapest, item: &CatalogItem) -> Result<Pu
     })
 }
 
-/// The contract's two members: what was chosen, and once it is paid, how that went.
-fn add_chosen(output: &mut Value, chosen: Option<CatalogItem>) {
+/// The contract's two members: what was chosen, and once it is paid, how that went; and what was passed over, if anything.
+fn add_chosen(output: &mut Value, chosen: Option<Picked>) {
     let Value::Object(members) = output else { return };
     let paid: Map<_, _> =
         RESULT.iter().filter_map(|name| Some(((*name).to_owned(), members.get(*name)?.clone()))).collect();
@@ -164,8 +170,13 @@ fn add_chosen(output: &mut Value, chosen: Option<CatalogItem>) {
         members.insert("result".to_owned(), Value::Object(paid));
     }
     if let Some(chosen) = chosen {
-        members.insert("chosen".to_owned(), json!(chosen));
-        members.insert("untrusted_fields".to_owned(), json!(["chosen.sku", "chosen.title", "chosen.category"]));
+        let mut untrusted = vec!["chosen.sku", "chosen.title", "chosen.category"];
+        if !chosen.disqualified.is_empty() {
+            members.insert("disqualified".to_owned(), json!(chosen.disqualified));
+            untrusted.push("disqualified[].sku");
+        }
+        members.insert("chosen".to_owned(), json!(chosen.item));
+        members.insert("untrusted_fields".to_owned(), json!(untrusted));
     }
 }
 

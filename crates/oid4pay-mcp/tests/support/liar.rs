@@ -130,6 +130,32 @@ impl Forger {
         forger.started(config).await
     }
 
+    /// A world in which the first merchant's catalog has these articles, and its signed offer for a SKU is what `offer`
+    /// makes of it, where it makes one.
+    pub async fn store(items: Vec<Value>, offer: impl Fn(&str) -> Option<Offered> + Send + Sync + 'static) -> World {
+        let forger = Self::new();
+        let lies = forger.clone();
+        let page = json!({"items": items, "next": null});
+        let config = SandboxConfig::new().changing_answers(move |request, answer| {
+            if request.path == CATALOG {
+                return lies.sign(CATALOG, plain(200, JSON, &page.to_string()), &Signed::WELL);
+            }
+            let sku = request.path.strip_prefix("/oid4ac/offer/").or(request.path.strip_prefix("/products/"));
+            match sku.and_then(&offer) {
+                None => lies.publish(request, answer),
+                Some(Offered::Plain(status)) => plain(status, "text/plain", ""),
+                Some(Offered::Signed(offer)) => {
+                    lies.sign(&request.path, plain(200, JSON, &offer.to_string()), &Signed::WELL)
+                }
+                Some(Offered::Badly(offer)) => {
+                    let how = Signed { method: "POST", ..Signed::WELL };
+                    lies.sign(&request.path, plain(200, JSON, &offer.to_string()), &how)
+                }
+            }
+        });
+        forger.started(config).await
+    }
+
     async fn started(&self, config: SandboxConfig) -> World {
         let world = World::with(config).await;
         self.origin.set(world.alpacanica().origin.clone()).unwrap();
@@ -179,6 +205,23 @@ impl Forger {
         answer.headers_mut().insert("signature", signature);
         answer
     }
+}
+
+/// What a merchant answers where its offer should be.
+pub enum Offered {
+    Signed(Value),
+    /// Signed as an answer to another request.
+    Badly(Value),
+    /// This status, and nothing signed.
+    Plain(u16),
+}
+
+/// A forged offer of one piece.
+pub fn offer(sku: &str, price: u64) -> Value {
+    json!({
+        "@context": "https://schema.org", "@type": "Offer", "sku": sku, "name": "an article", "amount_minor": price,
+        "currency": "EUR", "in_stock": true,
+    })
 }
 
 /// An article of a forged catalog.
