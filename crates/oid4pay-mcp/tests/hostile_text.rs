@@ -374,6 +374,84 @@ async fn what_a_payment_is_told() {
 }
 
 #[tokio::test]
+async fn a_settlement_that_cannot_be_named_is_unknown_until_it_can() {
+    for field in ["payment_intent_id", "settled_at"] {
+        let liar = Liar::default();
+        let world = liar.world(SandboxConfig::new(), None).await;
+        registered(&world).await;
+        liar.lie("/verify-mandate", Lie::Field(field.to_owned(), BAIT.to_owned()));
+        let mut server = server(&world, world.home.path()).await;
+        let answer = server.call("agent_payment_initiate", world.socks()).await;
+        assert_eq!(answer.output()["status"], "unknown", "{field}");
+        assert_eq!(world.settlements(world.alpacanica()).await.len(), 1, "{field}");
+        let spent = server.call("spend_balance", json!({})).await;
+        assert!(spent.output().to_string().contains("1299"), "{field}: {}", spent.output());
+
+        liar.0.lock().unwrap().lie = None;
+        let settled = server.call("agent_payment_initiate", world.socks()).await;
+        assert_eq!(settled.output()["status"], "settled", "{field}");
+        assert_eq!(settled.output()["idempotency_key"], answer.output()["idempotency_key"]);
+        assert_eq!(world.settlements(world.alpacanica()).await.len(), 1, "{field}");
+    }
+}
+
+#[tokio::test]
+async fn a_settlement_loses_what_it_can_do_without_and_stays_settled() {
+    let liar = Liar::default();
+    let world = liar.world(SandboxConfig::new(), None).await;
+    registered(&world).await;
+    let mut server = server(&world, world.home.path()).await;
+    let elsewhere = "https://evil.example/receipt".to_owned();
+    for (field, text) in [("payment_provider_ref", BAIT), ("receipt_url", BAIT), ("receipt_url", &elsewhere)] {
+        liar.lie("/verify-mandate", Lie::Field(field.to_owned(), text.to_owned()));
+        let purchase = with(world.socks(), "/purchase_ref", json!(format!("{field}{}", text.len())));
+        let answer = server.call("agent_payment_initiate", purchase).await;
+        assert_eq!(answer.output()["status"], "settled", "{field}");
+        assert_eq!(answer.output()[field], Value::Null, "{text}");
+        assert_eq!(answer.output()["receipt_status"], "verified");
+    }
+    liar.lie("/verify-mandate", Lie::Field("receipt_jws".to_owned(), BAIT.to_owned()));
+    let answer = server.call("agent_payment_initiate", world.socks()).await;
+    assert_eq!(
+        (&answer.output()["receipt_jws"], &answer.output()["receipt_status"]),
+        (&Value::Null, &json!("invalid"))
+    );
+}
+
+#[tokio::test]
+async fn a_code_that_is_not_listed_for_the_request_is_the_servers_word_and_not_ours() {
+    let ours = ["policy_unconfirmed", "not_registered", "frozen", "declined", "budget_exceeded", CODE_BAIT];
+    let rows = [
+        ("/verify-mandate", 422, "verify-mandate failed: 422", "merchant_refused"),
+        ("/oauth/token", 400, "token failed: 400", "authorization_server_refused"),
+        ("/oauth/par", 400, "PAR failed: 400", "authorization_server_refused"),
+    ];
+    for (place, status, said, code) in rows {
+        let liar = Liar::default();
+        let world = liar.world(SandboxConfig::new(), None).await;
+        registered(&world).await;
+        let mut server = server(&world, world.home.path()).await;
+        for remote in ours {
+            liar.lie(place, Lie::Error(status, remote));
+            let purchase = with(world.socks(), "/purchase_ref", json!(remote));
+            let answer = server.call("agent_payment_initiate", purchase).await;
+            assert_eq!(answer.text(0), format!("agent_payment_initiate failed: {said}"), "{remote}");
+            let error = answer.error();
+            assert_eq!((&error["code"], &error["hint"]), (&json!(code), &Value::Null), "{remote}");
+            let context = &error["context"];
+            assert_eq!((&context["untrusted_code"], &context["server_error"]), (&json!(remote), &Value::Null));
+        }
+        server.end().await;
+    }
+    let liar = Liar::default();
+    let world = liar.world(SandboxConfig::new(), None).await;
+    liar.lie("/merchants", Lie::Error(418, "frozen"));
+    let mut server = server(&world, world.home.path()).await;
+    let answer = server.call("discovery_list_merchants", json!({})).await;
+    assert_eq!((answer.text(0), answer.code().as_str()), ("discovery_list_merchants failed: 418", "directory_refused"));
+}
+
+#[tokio::test]
 async fn what_a_catalog_and_its_offers_say() {
     let liar = Liar::default();
     let world = liar.world(SandboxConfig::new(), None).await;
