@@ -217,7 +217,9 @@ async fn a_hostile_title_is_cut_and_cleaned_and_stays_in_its_field() {
     for (item, (_, expected)) in items.iter().zip(&titles) {
         assert_eq!((item["title"].as_str().unwrap(), item["category"].as_str().unwrap()), (&**expected, &**expected));
     }
-    assert_eq!(answer.output()["untrusted_fields"], json!(["items[].sku", "items[].title", "items[].category"]));
+    let untrusted =
+        ["signature", "signature_input", "content_digest", "items[].sku", "items[].title", "items[].category"];
+    assert_eq!(answer.output()["untrusted_fields"], json!(untrusted));
     assert!(!answer.text(1).contains("Ignore all"), "{}", answer.text(1));
     let line = server.lines.last().unwrap();
     assert!(line.len() < 20_000 && !line.contains('\u{1b}') && !line.contains('\u{202e}'), "{}", line.len());

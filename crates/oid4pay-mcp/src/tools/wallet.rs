@@ -113,7 +113,7 @@ pub(super) async fn list_agents(
                 sentence.push_str(&format!(" {} more have no usable client_id and are left out.", list.agents_omitted));
             }
             let mut output = json!(list);
-            output["untrusted_fields"] = json!(["agents[].client_name", "agents[].purpose"]);
+            output["untrusted_fields"] = json!(["agents[].client_name", "agents[].purpose", "agents[].scope"]);
             success(output, sentence, None)
         },
     )

@@ -84,6 +84,8 @@ impl Signed {
 pub struct Forger {
     key: Arc<PrivateKey>,
     kid: String,
+    /// Whether it signs what it does not change, too.
+    is_named: bool,
     /// Known once the sandbox runs.
     origin: Arc<OnceLock<String>>,
 }
@@ -92,7 +94,7 @@ impl Forger {
     pub fn new() -> Self {
         let key = Arc::new(PrivateKey::generate(Alg::EdDsa, &SystemRng));
         let kid = key.public_key().thumbprint().as_str().to_owned();
-        Self { key, kid, origin: Arc::default() }
+        Self { key, kid, is_named: false, origin: Arc::default() }
     }
 
     /// A world in which the answers whose path begins so are changed and signed anew.
@@ -156,6 +158,33 @@ impl Forger {
         forger.started(config).await
     }
 
+    /// A world in which any answer may be changed. One of the first merchant's that was signed is signed anew, by a key of this name.
+    pub async fn telling(
+        config: SandboxConfig,
+        kid: Option<&str>,
+        change: impl Fn(&LoggedRequest, Response<Bytes>) -> Response<Bytes> + Send + Sync + 'static,
+    ) -> World {
+        let mut forger = Self::new();
+        if let Some(kid) = kid {
+            kid.clone_into(&mut forger.kid);
+            forger.is_named = true;
+        }
+        let lies = forger.clone();
+        let config = config.changing_answers(move |request, answer| {
+            let is_signed = answer.headers().contains_key("signature") && answer.status().is_success();
+            let is_ours = lies.origin.get() == Some(&request.origin);
+            let before = answer.body().clone();
+            let answer = change(request, answer);
+            let is_changed = lies.is_named || *answer.body() != before;
+            let answer = match is_signed && is_ours && is_changed && answer.status().is_success() {
+                true => lies.sign(&request.path, answer, &Signed::WELL),
+                false => answer,
+            };
+            lies.publish(request, answer)
+        });
+        forger.started(config).await
+    }
+
     async fn started(&self, config: SandboxConfig) -> World {
         let world = World::with(config).await;
         self.origin.set(world.alpacanica().origin.clone()).unwrap();
@@ -168,7 +197,11 @@ impl Forger {
             return answer;
         }
         let jwk = self.key.public_key().to_jwk().with_kid(&self.kid);
-        with_json(answer, |set| set["keys"].as_array_mut().unwrap().push(serde_json::to_value(jwk).unwrap()))
+        with_json(answer, |set| {
+            if let Some(keys) = set.get_mut("keys").and_then(Value::as_array_mut) {
+                keys.push(serde_json::to_value(jwk).unwrap());
+            }
+        })
     }
 
     fn resign(&self, request: &LoggedRequest, answer: Response<Bytes>, path: &str, how: &Signed) -> Response<Bytes> {
