@@ -42,18 +42,14 @@ pub(crate) enum Stopped {
     Deadline(Duration),
 }
 
-impl Stopped {
-    pub(crate) fn code(self) -> Code {
-        match self {
-            Self::Cancelled => Code::CallCancelled,
-            Self::Deadline(_) => Code::DeadlineExceeded,
-        }
-    }
-}
-
 impl From<Stopped> for Refusal {
     fn from(why: Stopped) -> Self {
-        Self::new(why.code(), &why.to_string()).retryable(true)
+        let sentence = why.to_string();
+        let refusal = match why {
+            Stopped::Cancelled => Refusal::new(Code::CallCancelled, &sentence),
+            Stopped::Deadline(_) => Refusal::new(Code::DeadlineExceeded, &sentence),
+        };
+        refusal.retryable(true)
     }
 }
 

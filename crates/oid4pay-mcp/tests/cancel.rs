@@ -4,13 +4,14 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sandbox::{ConsentMode, Fault, PlannedFault, SandboxConfig, Step};
 use serde_json::{Value, json};
 use spend_guard::{Intent, State};
 use support::liar::{Forger, Signed, article};
 use support::{CALLBACK, Lifecycle, Server, World, with};
+use tokio::time::Instant;
 
 const PAY: &str = "agent_payment_initiate";
 const CHEAPEST: &str = "agent_buy_cheapest_from_store";
