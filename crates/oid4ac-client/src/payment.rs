@@ -40,6 +40,7 @@ impl Client {
             return self.present_order(&agent, order, &mandate, &progress, None, journal).await;
         }
         let metadata = self.metadata().await?;
+        self.check_clock()?;
         let key = order.idempotency_key().as_str();
         let under_way = match progress.consent.take() {
             Some(_) => self.go_on(&agent, &metadata, key).await?,
@@ -55,6 +56,7 @@ impl Client {
                 journal.record(Step::OffersVerified(offers.clone()))?;
                 let request = AuthorizationRequest::payment(order, &offers)?;
                 let authorization = self.authorize(&agent, &metadata, request).await?;
+                self.check_clock()?;
                 progress.offers = Some(offers);
                 authorization
             }

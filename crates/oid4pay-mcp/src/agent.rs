@@ -5,12 +5,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use oid4ac_client::{
-    AddressPolicy, Client, Endpoint, FileStore, Misuse, Origin, RegisterRequest, ReqwestClient, Store, SystemClock,
+    AddressPolicy, Client, Endpoint, FileStore, Misuse, Origin, RegisterRequest, ReqwestClient, Store,
 };
 use spend_guard::{Filter, Intent, Ledger, Policy, State};
 
 use crate::config::Settings;
 use crate::errors::Refusal;
+use crate::guard_cmd;
 use crate::policy::PolicySource;
 use crate::provided::{Provided, ProvidedStore};
 use crate::purchase::ledger_failed;
@@ -27,7 +28,7 @@ pub(crate) struct Agent {
 
 impl Agent {
     pub(crate) fn new(settings: Settings) -> Self {
-        let ledger = Ledger::new(&settings.data_dir, Arc::new(SystemClock));
+        let ledger = guard_cmd::ledger(&settings);
         let policy = PolicySource::new(&settings);
         Self { settings, clients: Mutex::default(), ledger, policy, is_for_person: false }
     }

@@ -5,20 +5,22 @@
 
 use spend_guard::{
     Approval, ApprovalTerms, Budget, Claim, Currency, Filter, Intent, IntentId, Ledger, LedgerError, Policy, State,
-    Verdict,
+    TimeReset, Verdict,
 };
 
 use crate::human::Human;
 
-/// The purchases that wait for an answer, oldest first, after those whose time has passed were closed.
+/// The purchases that wait for an answer, oldest first. Those whose time has passed are left out; the next payment closes
+/// them.
 ///
 /// # Errors
 ///
-/// If the ledger cannot be read or written.
+/// If the ledger cannot be read.
 pub(crate) fn pending(ledger: &Ledger) -> Result<Vec<Intent>, LedgerError> {
-    ledger.expire()?;
     let filter = Filter { state: Some(State::AwaitingApproval), limit: Filter::MOST, ..Filter::default() };
     let mut intents = ledger.list(&filter)?.intents;
+    let now = ledger.now()?;
+    intents.retain(|intent| terms(intent).is_some_and(|terms| terms.expires_at > now));
     intents.reverse();
     Ok(intents)
 }
@@ -87,6 +89,24 @@ pub(crate) fn unfreeze(_: &Human, ledger: &Ledger) -> Result<(), LedgerError> {
 /// - As [`Ledger::confirm`].
 pub(crate) fn confirm(_: &Human, ledger: &Ledger, policy: &Policy) -> Result<(), LedgerError> {
     ledger.confirm(policy)
+}
+
+/// Takes the ledger as it is, although it is older than it was.
+///
+/// # Errors
+///
+/// - As [`Ledger::accept`].
+pub(crate) fn accept(_: &Human, ledger: &Ledger) -> Result<(), LedgerError> {
+    ledger.accept()
+}
+
+/// Brings the ledger's time back to the clock's.
+///
+/// # Errors
+///
+/// - As [`Ledger::reset_time`].
+pub(crate) fn reset_time(_: &Human, ledger: &Ledger) -> Result<Option<TimeReset>, LedgerError> {
+    ledger.reset_time()
 }
 
 /// What is shown of a claimed purchase beside merchant, amount and deadline.

@@ -275,6 +275,12 @@ fn hint(code: &str) -> Option<&'static str> {
             "Ask the person to read the changed policy and run `oid4pay-mcp policy confirm` in a terminal; no tool can do it."
         }
         "policy_unusable" => "Ask the person to mend the policy where the message says; payments stop until then.",
+        "ledger_rolled_back" => {
+            "Tell the person: what was paid lately may be missing from the ledger. Only they can go on, with \
+             `oid4pay-mcp ledger accept` in a terminal. Do not try another way to pay."
+        }
+        "ledger_altered" => "Tell the person: another program has changed the ledger. `oid4pay-mcp doctor` says how.",
+        "clock_ahead" => "Ask the person to correct the clock of this machine, then call again. Nothing was sent.",
         "frozen" => "Only the person can end this, with `oid4pay-mcp unfreeze` in a terminal.",
         "per_transaction_exceeded"
         | "currency_not_allowed"

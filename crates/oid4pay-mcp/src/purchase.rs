@@ -6,6 +6,7 @@
 
 mod ask;
 mod cheapest;
+mod clock;
 mod journal;
 mod signatures;
 
@@ -143,6 +144,7 @@ impl From<Answer> for Attempt {
 
 async fn attempt(call: &Call<'_>, policy: &Policy, reply: &mut Option<Reply>) -> Result<Attempt, Refusal> {
     let ledger = call.agent.ledger();
+    clock::check(call, policy).await?;
     let begun = begin(call, policy).await?;
     let begun = match reply.as_ref() {
         Some(reply) => reply.check_is_about(begun)?,
@@ -395,6 +397,8 @@ pub(crate) fn ledger_failed(error: &LedgerError) -> Refusal {
         LedgerError::ApprovalMismatch { .. } => "approval_mismatch",
         LedgerError::TicketSpent(_) => "request_state_spent",
         LedgerError::DeclarationMismatch { .. } => "declaration_mismatch",
+        LedgerError::RolledBack { .. } | LedgerError::HeadUnusable { .. } => "ledger_rolled_back",
+        LedgerError::Altered { .. } => "ledger_altered",
         _ => "ledger_failed",
     };
     Refusal::new(code, &error.to_string()).retryable(matches!(error, LedgerError::Busy { .. }))
