@@ -5,6 +5,7 @@ use dpop::Minter;
 use jose::{Alg, Clock, Rng, Signer as _};
 
 use crate::cache::Cached;
+use crate::clock::ServerClock;
 use crate::loopback::Sessions;
 use crate::metadata::Metadata;
 use crate::nonce::NonceCache;
@@ -39,6 +40,7 @@ pub(crate) struct Inner {
     pub(crate) metadata: Cached<Metadata>,
     pub(crate) jwks: Mutex<HashMap<String, Arc<Cached<jose::JwkSet>>>>,
     pub(crate) status_lists: Mutex<HashMap<String, Arc<Cached<StatusList>>>>,
+    pub(crate) server_clock: ServerClock,
     /// The last unused challenge of each merchant.
     pub(crate) challenges: Mutex<HashMap<Origin, String>>,
     /// The authorizations that wait for a person's browser.
@@ -260,6 +262,7 @@ impl ClientBuilder {
                 metadata: Cached::default(),
                 jwks: Mutex::default(),
                 status_lists: Mutex::default(),
+                server_clock: ServerClock::default(),
                 challenges: Mutex::default(),
                 sessions: Sessions::default(),
                 minter: Mutex::default(),

@@ -60,6 +60,7 @@ impl Error {
             Self::Local(LocalError::Store(_)) => "store_failed",
             Self::Local(LocalError::Journal(_)) => "journal_failed",
             Self::Local(LocalError::Listener(_)) => "listener_failed",
+            Self::Local(LocalError::ClockAhead { .. }) => "clock_ahead",
             Self::Transport { error, .. } => error.code(),
             Self::Server(error) => error.code(),
             Self::PeerMisbehaved(misbehaviour) => misbehaviour.code(),
@@ -81,7 +82,7 @@ impl From<JournalError> for Error {
     }
 }
 
-/// A failure of this machine's own files.
+/// A failure of this machine itself.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LocalError {
@@ -94,6 +95,17 @@ pub enum LocalError {
     /// Of the listener on 127.0.0.1 that a person's browser is to come back to.
     #[error("no port of 127.0.0.1 could be listened on: {0}")]
     Listener(#[source] std::io::Error),
+    /// The clock is more than five minutes ahead of the authorization server's. What was to be sent was not.
+    #[error(
+        "this machine's clock says {local}, the authorization server's {server}: it is more than five minutes ahead, and \
+         has to be corrected before anything is paid"
+    )]
+    ClockAhead {
+        /// Ours, RFC 3339.
+        local: String,
+        /// The server's, RFC 3339.
+        server: String,
+    },
 }
 
 /// A call that cannot be carried out as it stands.

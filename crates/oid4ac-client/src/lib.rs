@@ -56,6 +56,7 @@ mod authorization;
 mod cache;
 mod catalog;
 mod client;
+mod clock;
 mod country;
 mod directory;
 mod error;

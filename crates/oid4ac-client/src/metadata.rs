@@ -138,7 +138,7 @@ impl Client {
     }
 
     /// RFC 8414 §3.1 inserts the well-known path before the issuer's own; OpenID Connect Discovery appends it.
-    async fn fetch_metadata(&self) -> Result<Answer, Error> {
+    pub(crate) async fn fetch_metadata(&self) -> Result<Answer, Error> {
         let issuer = &self.inner.issuer;
         let path = issuer.as_str().splitn(4, '/').nth(3).unwrap_or("").trim_end_matches('/');
         let slash = if path.is_empty() { "" } else { "/" };

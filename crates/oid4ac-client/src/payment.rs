@@ -42,6 +42,7 @@ impl Client {
             return self.present_order(&agent, order, &mandate, &progress, None, journal).await;
         }
         let metadata = self.metadata().await?;
+        self.check_clock()?;
         let key = order.idempotency_key().as_str();
         let under_way = match progress.consent.take() {
             Some(_) => self.go_on(&agent, &metadata, key).await?,
@@ -59,6 +60,7 @@ impl Client {
                 }
                 let request = AuthorizationRequest::payment(order, &offers)?;
                 let authorization = self.authorize(&agent, &metadata, request).await?;
+                self.check_clock()?;
                 progress.offers = Some(offers);
                 authorization
             }

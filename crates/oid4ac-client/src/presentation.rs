@@ -102,11 +102,13 @@ impl Client {
         let mut rounds = Rounds::default();
         let mut as_given = of.as_given;
         let mut access_token = of.access_token;
+        // Whatever comes of it is looked at before each attempt.
+        let _ahead = self.compare_clocks().await;
         let last = loop {
-            let made = match as_given {
+            let made = self.check_clock().and_then(|()| match as_given {
                 Some(given) => Ok(Made { text: given.to_owned(), merchant_nonce: None, key_binding: Verdict::Absent }),
                 None => self.make(agent, of, earlier),
-            };
+            });
             let made = match made {
                 Ok(made) => made,
                 Err(error) if earlier == Earlier::MayHaveSettled => break error,

@@ -129,10 +129,11 @@ impl Client {
             *request.method_mut() = call.method.clone();
             *request.headers_mut() = call.headers.clone();
             self.attach_proof(&call, request.headers_mut())?;
-            let stage = call.stage;
+            let (stage, sent_at) = (call.stage, self.now());
             let sent = self.inner.http.send(call.endpoint, request, call.limits).await;
             let response = sent.map_err(|error| Error::Transport { stage, error })?;
             let answer = Answer { stage, response };
+            self.see_clock(call.endpoint, sent_at, &answer);
             let given = answer.header("dpop-nonce").and_then(|value| Nonce::parse(value).ok());
             let got_nonce = given.is_some();
             if let Some(nonce) = given {

@@ -6,8 +6,8 @@ mod kit;
 use jose::Alg;
 use kit::{Act, Kit, SOCK};
 use oid4ac_client::{
-    Client, Error, FileJournal, Journal as _, LineItem, MemoryJournal, Misuse, Outcome, Payment, RegisterRequest,
-    Registered, SetupToken, Stage, Step, SystemClock, TransportError,
+    Client, Error, FileJournal, Journal as _, LineItem, MemoryJournal, Misuse, Outcome, Payment, Proceed,
+    RegisterRequest, Registered, SetupToken, Stage, Step, SystemClock, TransportError,
 };
 use sandbox::SandboxConfig;
 

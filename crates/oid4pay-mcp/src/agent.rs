@@ -14,6 +14,7 @@ use crate::advice;
 use crate::approval::time;
 use crate::config::Settings;
 use crate::errors::{Code, Refusal};
+use crate::guard_cmd;
 use crate::policy::PolicySource;
 use crate::provided::{Provided, ProvidedStore};
 use crate::purchase::ledger_failed;
@@ -30,7 +31,7 @@ pub(crate) struct Agent {
 
 impl Agent {
     pub(crate) fn new(settings: Settings) -> Self {
-        let ledger = Ledger::new(&settings.data_dir, Arc::new(SystemClock));
+        let ledger = guard_cmd::ledger(&settings);
         let policy = PolicySource::new(&settings);
         Self { settings, clients: Mutex::default(), ledger, policy, is_for_person: false }
     }

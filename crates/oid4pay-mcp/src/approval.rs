@@ -7,23 +7,25 @@ use jose::Clock as _;
 use oid4ac_client::SystemClock;
 use spend_guard::{
     Approval, ApprovalTerms, Budget, Claim, Consent, Currency, Filter, Intent, IntentId, Ledger, LedgerError, Policy,
-    State, Verdict,
+    State, TimeReset, Verdict,
 };
 
 use crate::human::Human;
 
-/// The purchases that wait for an answer, here or in the wallet, oldest first, after those whose time has passed were closed.
+/// The purchases that wait for an answer, here or in the wallet, oldest first. Those whose time has passed are left out; the
+/// next payment closes them.
 ///
 /// # Errors
 ///
-/// If the ledger cannot be read or written.
+/// If the ledger cannot be read.
 pub(crate) fn pending(ledger: &Ledger) -> Result<Vec<Intent>, LedgerError> {
-    ledger.expire()?;
+    let now = ledger.now()?;
+    let in_time = |intent: &Intent| decide_until(intent).is_some_and(|until| until > now);
     let mut filter = Filter { open: Some(true), limit: Filter::MOST, ..Filter::default() };
     let mut waiting = Vec::new();
     loop {
         let page = ledger.list(&filter)?;
-        waiting.extend(page.intents.into_iter().filter(waits));
+        waiting.extend(page.intents.into_iter().filter(|intent| waits(intent) && in_time(intent)));
         match page.next {
             Some(next) => filter.before = Some(next),
             None => break,
@@ -116,6 +118,24 @@ pub(crate) fn unfreeze(_: &Human, ledger: &Ledger) -> Result<(), LedgerError> {
 /// - As [`Ledger::confirm`].
 pub(crate) fn confirm(_: &Human, ledger: &Ledger, policy: &Policy) -> Result<(), LedgerError> {
     ledger.confirm(policy)
+}
+
+/// Takes the ledger as it is, although it is older than it was.
+///
+/// # Errors
+///
+/// - As [`Ledger::accept`].
+pub(crate) fn accept(_: &Human, ledger: &Ledger) -> Result<(), LedgerError> {
+    ledger.accept()
+}
+
+/// Brings the ledger's time back to the clock's.
+///
+/// # Errors
+///
+/// - As [`Ledger::reset_time`].
+pub(crate) fn reset_time(_: &Human, ledger: &Ledger) -> Result<Option<TimeReset>, LedgerError> {
+    ledger.reset_time()
 }
 
 /// What is shown of a claimed purchase beside merchant, amount and deadline.

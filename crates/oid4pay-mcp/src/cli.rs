@@ -8,6 +8,7 @@ use clap_complete::Shell;
 
 use crate::config::{LogFormat, Options, Settings};
 use crate::guard_cmd::{self, About, Output};
+use crate::ledger_cmd::{self, LedgerCommand};
 use crate::policy_cmd::{self, PolicyCommand};
 use crate::{client_config, dashboard, doctor, keys, records, server, session_cmd};
 #[cfg(feature = "sandbox")]
@@ -57,6 +58,9 @@ enum Command {
     /// The keys of this agent
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Bring a ledger back into use that is older than it was, or whose time ran ahead; asks for your passphrase
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
     /// Allow this agent to read your wallet; asks for your passphrase
     Login(session_cmd::LoginArgs),
     /// End what you allowed with login
@@ -122,6 +126,7 @@ impl Cli {
             ),
             Some(Command::Config(args)) => client_config::run(&self.options, &args).map(done),
             Some(Command::Doctor(output)) => block_on(doctor::run(self.options, output)),
+            Some(Command::Ledger(command)) => ledger_cmd::run(&Settings::resolve(self.options)?, command).map(done),
             Some(Command::Login(args)) => {
                 block_on(session_cmd::login(Settings::resolve(self.options)?, args)).map(done)
             }

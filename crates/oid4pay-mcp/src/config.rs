@@ -128,6 +128,8 @@ pub(crate) struct Settings {
     pub(crate) as_origin: Option<String>,
     pub(crate) directory: Option<Endpoint>,
     pub(crate) data_dir: PathBuf,
+    /// Where the newest head of each ledger is kept, apart from the ledgers; `None` without a home directory.
+    pub(crate) head_dir: Option<PathBuf>,
     /// The human's policy, which need not exist; `None` without a home directory to look in.
     pub(crate) policy_file: Option<PathBuf>,
     /// Limits from the environment.
@@ -171,6 +173,7 @@ impl Settings {
             as_origin,
             directory,
             data_dir,
+            head_dir: state_dir(),
             policy_file,
             tightening: tightening()?,
             consent_wait: Duration::from_secs(options.consent_wait.or(file.consent_wait).unwrap_or(20)),
@@ -190,6 +193,12 @@ impl Settings {
 /// This program's folders, where there is a home to have them in.
 pub(crate) fn project_dirs() -> Option<directories::ProjectDirs> {
     directories::ProjectDirs::from("", "", "oid4pay-mcp")
+}
+
+/// This program's folder for state, which is never inside the one for data.
+fn state_dir() -> Option<PathBuf> {
+    let usual = project_dirs().and_then(|directories| directories.state_dir().map(ToOwned::to_owned));
+    usual.or_else(|| Some(directories::BaseDirs::new()?.home_dir().join(".local/state/oid4pay-mcp")))
 }
 
 /// Seconds; clients give up long before.

@@ -61,7 +61,7 @@ pub(crate) async fn run(settings: Settings, args: DashboardArgs) -> anyhow::Resu
     let (gate, token) = Gate::new(authority.clone(), &SystemRng, SystemClock.now());
     let dashboard = Arc::new(Dashboard {
         gate,
-        ledger: Ledger::new(&settings.data_dir, Arc::new(SystemClock)),
+        ledger: crate::guard_cmd::ledger(&settings),
         policy: PolicySource::new(&settings),
         settings,
     });

@@ -13,7 +13,7 @@ use oid4ac_client::{
     SystemClock,
 };
 use serde::Serialize;
-use spend_guard::{LedgerError, Policy};
+use spend_guard::{Broken, LedgerError, Policy};
 
 use crate::agent::Agent;
 use crate::cli::in_words;
@@ -273,6 +273,9 @@ fn check_keys(settings: &Settings, issuer: &str, findings: &mut Findings) {
     }
 }
 
+/// From here on a ledger that is ahead of the clock is no matter of two clocks that differ a little.
+const AHEAD_SECONDS: i64 = 60;
+
 const MEND_REGISTRATION: &str =
     "Restore the file from a copy; without one, move it away and call agent_register with a new setup token.";
 
@@ -282,10 +285,17 @@ fn check_ledger(settings: &Settings, findings: &mut Findings) {
         return findings.warn(CHECK, "there is none yet", "The first payment makes it.");
     }
     let ledger = guard_cmd::ledger(settings);
-    let restore = "Payments stop until it is mended: restore it from a backup, and keep the damaged one.";
+    let keep = "Freeze payments, keep the file, and find out what was paid and who changed it. An older copy in its place \
+                would let what was paid since be paid again.";
     match ledger.verify(None) {
+        Ok(Ok(proof)) if proof.head.seq == 0 => findings.warn(CHECK, "it is empty", "The first payment fills it."),
         Ok(Ok(_)) => findings.ok(CHECK, "whole: every row and link holds"),
-        Ok(Err(broken)) => findings.problem(CHECK, broken.to_string(), restore),
+        Ok(Err(broken @ Broken::Head { .. })) => {
+            let accept = settings.command("ledger accept");
+            let mend = format!("Payments stop. Once you know what was paid since, run: {accept}");
+            findings.problem(CHECK, broken.to_string(), mend);
+        }
+        Ok(Err(broken)) => findings.problem(CHECK, broken.to_string(), keep),
         Err(error) => {
             let mend = match &error {
                 LedgerError::TooOpen { path, wanted, .. } => format!("Run: chmod {wanted:o} '{}'", path.display()),
@@ -295,10 +305,18 @@ fn check_ledger(settings: &Settings, findings: &mut Findings) {
                 }
                 LedgerError::Full { .. } => "Free some space.".to_owned(),
                 LedgerError::Busy { .. } => "Run doctor again when the other process is done.".to_owned(),
-                _ => restore.to_owned(),
+                LedgerError::HeadUnusable { .. } => format!("Run: {}", settings.command("ledger accept")),
+                _ => keep.to_owned(),
             };
             findings.problem(CHECK, error.to_string(), mend);
         }
+    }
+    if let Ok(ahead @ AHEAD_SECONDS..) = ledger.ahead_of_clock() {
+        let detail = format!(
+            "its newest entry is {ahead} s ahead of this machine's clock, so approvals, replays and budgets stand still"
+        );
+        let reset = settings.command("ledger reset-time");
+        findings.problem(CHECK, detail, format!("Once the clock is right, run: {reset}"));
     }
     if let Ok(true) = ledger.is_frozen() {
         findings.warn(CHECK, "payments are frozen", format!("Run: {}", settings.command("unfreeze")));

@@ -292,6 +292,14 @@ fn hint(code: Code) -> Option<&'static str> {
             "Ask the person to read the changed policy and run `oid4pay-mcp policy confirm` in a terminal; no tool can do it."
         }
         Code::PolicyUnusable => "Ask the person to mend the policy where the message says; payments stop until then.",
+        Code::LedgerRolledBack => {
+            "Tell the person: what was paid lately may be missing from the ledger. Only they can go on, with \
+             `oid4pay-mcp ledger accept` in a terminal. Do not try another way to pay."
+        }
+        Code::LedgerAltered => {
+            "Tell the person: another program has changed the ledger. `oid4pay-mcp doctor` says how."
+        }
+        Code::ClockAhead => "Ask the person to correct the clock of this machine, then call again. Nothing was sent.",
         Code::Frozen => "Only the person can end this, with `oid4pay-mcp unfreeze` in a terminal.",
         Code::PerTransactionExceeded
         | Code::CurrencyNotAllowed

@@ -28,7 +28,11 @@ pub(crate) struct About {
 }
 
 pub(crate) fn ledger(settings: &Settings) -> Ledger {
-    Ledger::new(&settings.data_dir, Arc::new(SystemClock))
+    let ledger = Ledger::new(&settings.data_dir, Arc::new(SystemClock));
+    match &settings.head_dir {
+        Some(dir) => ledger.with_head_in(dir),
+        None => ledger,
+    }
 }
 
 /// Lists what waits for an answer.

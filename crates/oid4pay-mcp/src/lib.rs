@@ -19,6 +19,7 @@ mod guard_cmd;
 mod human;
 mod instructions;
 mod keys;
+mod ledger_cmd;
 mod line_cap;
 mod policy;
 mod policy_cmd;

@@ -74,15 +74,16 @@ pub(crate) fn run(settings: &Settings, command: PolicyCommand) -> anyhow::Result
 fn show(settings: &Settings, output: Output) -> anyhow::Result<()> {
     let policy = PolicySource::new(settings).read()?;
     let ledger = ledger(settings);
-    // What is said to be in force shall be.
-    ledger.adopt(&policy)?;
-    let (looser, frozen) = (policy.looser_than(&ledger.rules_in_force()?), ledger.is_frozen()?);
+    let (before, frozen) = (ledger.rules_in_force()?, ledger.is_frozen()?);
+    let looser = policy.looser_than(&before);
+    // Looking puts nothing in force; the next payment does.
+    let is_new = policy.differs_from(&before);
     let file = settings.policy_file.as_deref().filter(|file| file.exists());
     let mut out = std::io::stdout().lock();
     if output.json {
         let shown = json!({
             "file": file, "hash": policy.hash(), "in_force": looser.is_empty(), "looser": looser, "frozen": frozen,
-            "rules": policy.rules(),
+            "rules": policy.rules(), "is_new": is_new, "rules_before": is_new.then_some(&before),
         });
         return Ok(writeln!(out, "{shown}")?);
     }
@@ -97,8 +98,16 @@ fn show(settings: &Settings, output: Output) -> anyhow::Result<()> {
     if !looser.is_empty() {
         writeln!(out, "NOT in force, and payments are stopped, until you run `policy confirm`. It allows more:")?;
         print_list(&mut out, &looser)?;
+        writeln!(out, "It says:")?;
+    } else if is_new {
+        writeln!(out, "Nowhere looser than the policy before; the next payment puts it in force for good. It says:")?;
     }
-    print_list(&mut out, &in_words(policy.rules()))
+    print_list(&mut out, &in_words(policy.rules()))?;
+    if is_new {
+        writeln!(out, "The policy before says:")?;
+        print_list(&mut out, &in_words(&before))?;
+    }
+    Ok(())
 }
 
 fn init(settings: &Settings) -> anyhow::Result<()> {

@@ -6,6 +6,7 @@
 
 mod ask;
 mod cheapest;
+mod clock;
 mod journal;
 mod signatures;
 
@@ -157,6 +158,7 @@ async fn attempt(call: &Call<'_>, policy: &Policy, reply: &mut Option<Reply>) ->
     if let Some(why) = call.waiting.stop().now() {
         return Err(why.into());
     }
+    clock::check(call, policy).await?;
     let begun = begin(call, policy).await?;
     let begun = match reply.as_ref() {
         Some(reply) => reply.check_is_about(begun)?,
@@ -556,6 +558,8 @@ pub(crate) fn ledger_failed(error: &LedgerError) -> Refusal {
         LedgerError::ApprovalMismatch { .. } => Code::ApprovalMismatch,
         LedgerError::TicketSpent(_) => Code::RequestStateSpent,
         LedgerError::DeclarationMismatch { .. } => Code::DeclarationMismatch,
+        LedgerError::RolledBack { .. } | LedgerError::HeadUnusable { .. } => Code::LedgerRolledBack,
+        LedgerError::Altered { .. } => Code::LedgerAltered,
         _ => Code::LedgerFailed,
     };
     Refusal::new(code, &error.to_string()).retryable(matches!(error, LedgerError::Busy { .. }))

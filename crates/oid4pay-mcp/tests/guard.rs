@@ -291,15 +291,20 @@ async fn the_human_asks_the_policy_without_paying() {
     let shown: Value = serde_json::from_str(&shown).unwrap();
     assert!(success && shown["in_force"] == true && shown["frozen"] == false);
     assert_eq!(shown["rules"]["currencies"]["EUR"]["per_transaction"], 10_000);
-    // What is shown to be in force is: going back from it takes the person.
+    // A stricter one is shown, and what holds without it; showing it puts nothing in force.
     write_policy(&world, "[currency.EUR]\nper_transaction = 12\n");
-    assert!(!command(&world, &["policy", "show"]).1.contains("NOT in force"));
+    let (_, shown, _) = command(&world, &["policy", "show"]);
+    assert!(shown.contains("the next payment puts it in force") && !shown.contains("NOT in force"), "{shown}");
+    let (new, before) = shown.split_once("The policy before says:").unwrap();
+    assert!(new.contains("one payment at most 12.00 EUR") && before.contains("one payment at most 100.00 EUR"));
+    let (_, shown, _) = command(&world, &["policy", "show", "--json"]);
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!((&shown["in_force"], &shown["is_new"]), (&json!(true), &json!(true)));
+    assert_eq!(shown["rules_before"]["currencies"]["EUR"]["per_transaction"], 10_000);
     write_policy(&world, "[currency.EUR]\nper_transaction = 100\n");
     let (_, shown, _) = command(&world, &["policy", "show"]);
-    assert!(
-        shown.contains("NOT in force") && shown.contains("currency.EUR.per_transaction: 12.00 EUR → 100.00 EUR"),
-        "{shown}"
-    );
+    assert!(!shown.contains("NOT in force"), "{shown}");
+    assert!(!world.data_dir().join("ledger.sqlite3").exists(), "nothing of this made a ledger");
 }
 
 #[tokio::test]

@@ -30,12 +30,46 @@ pub enum LedgerError {
         supported: i64,
     },
     /// The file is damaged, or no ledger at all.
-    #[error("{} is damaged or no ledger ({detail}); move it away and restore a copy: payments stop until then", path.display())]
+    #[error("{} is damaged or no ledger ({detail}); payments stop. An older copy in its place would not know what was paid since, and let it be paid again: keep the file, and move it away only once you know what was paid", path.display())]
     Corrupt {
         /// The ledger.
         path: PathBuf,
         /// What was found.
         detail: String,
+    },
+    /// The schema is not the one that this program makes: a trigger or view was planted, or an index changed.
+    #[error("the schema of {} is not the one this program makes: {what}; payments stop, since nothing read from it can be relied on. Keep a copy to find out who did it, undo the change with an SQLite shell, and prove the ledger whole before you go on", path.display())]
+    Altered {
+        /// The ledger.
+        path: PathBuf,
+        /// What differs.
+        what: String,
+    },
+    /// The ledger does not contain the newest entry that was kept outside it: it is an older copy, or was rewritten.
+    #[error("{} ends with entry {found} and is not the ledger in which entry {kept} was written: an older copy was put in its place, or it was rewritten. What was paid since may be paid again, so payments stop until a person accepts the ledger as it is", path.display())]
+    RolledBack {
+        /// The ledger.
+        path: PathBuf,
+        /// The number of the newest entry that is known.
+        kept: u64,
+        /// The number of the newest entry that is there.
+        found: u64,
+    },
+    /// The newest head, kept outside the ledger, cannot be read.
+    #[error("{}, which tells how new the ledger must be, cannot be used ({detail}); payments stop until a person accepts the ledger as it is", path.display())]
+    HeadUnusable {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        detail: String,
+    },
+    /// What was just written is not there. It was asked for and did not happen.
+    #[error("{} did not keep the {what} that was written to it: it is NOT in effect", path.display())]
+    NotKept {
+        /// The ledger.
+        path: PathBuf,
+        /// `freeze` or `unfreeze`.
+        what: &'static str,
     },
     /// The directory, the file or the file system cannot be written.
     #[error("{} cannot be written; no payment can be made until it can", path.display())]

@@ -4,10 +4,13 @@ mod chain;
 mod claim;
 mod declare;
 mod guard;
+mod head;
 mod history;
 mod lock;
 mod row;
+mod schema;
 mod store;
+mod time;
 mod totals;
 mod verify;
 
@@ -22,10 +25,12 @@ pub use self::chain::{Entry, Head};
 pub use self::claim::{Claim, Next, Offers};
 pub use self::declare::{DeclarationTerms, Declared};
 pub use self::guard::Budget;
+use self::head::HeadFile;
 pub use self::history::{Filter, Page, RaisedAlert, Snapshot};
 use self::lock::Lock;
 use self::row::covers;
 use self::store::{Failed, Store, Tx};
+pub use self::time::TimeReset;
 pub use self::verify::{Broken, Proof};
 use crate::error::LedgerError;
 use crate::intent::{
@@ -40,8 +45,11 @@ use crate::purchase::{Purchase, PurchaseKind, check_amount};
 /// reads or writes it. Methods block on the disk, for about the time of one `fsync`; while other processes write, for
 /// longer, up to half a minute.
 ///
-/// Its time never goes back: with a clock that was set back, it stands still until the clock has caught up. One that ran
-/// ahead for a while therefore makes windows let go later than they could, never earlier.
+/// Its time never goes back by itself: with a clock that was set back, it stands still until the clock has caught up. One
+/// that ran ahead for a while therefore makes windows let go later than they could, never earlier, until a person brings
+/// the ledger's time back ([`Ledger::reset_time`]).
+///
+/// What only reads makes no file and changes none: where there is no ledger, it sees an empty one.
 #[derive(Clone)]
 pub struct Ledger {
     store: Arc<Store>,
@@ -128,7 +136,19 @@ impl Ledger {
     /// The ledger in `dir`, which is made at the first use where it does not exist.
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>, clock: Arc<dyn Clock>) -> Self {
-        Self { store: Arc::new(Store::new(dir.into(), clock)) }
+        Self { store: Arc::new(Store::new(dir.into(), clock, None)) }
+    }
+
+    /// The same, with the newest head kept outside the ledger: in a file of `dir`, which is made where it does not exist. A
+    /// ledger that does not lead through the kept head is an older copy, or was rewritten, and takes nothing but a
+    /// [`Ledger::freeze`] until [`Ledger::accept`]. Where nothing was kept yet, the ledger is taken as it is.
+    ///
+    /// `dir` should be no part of the ledger's own directory, which is what is copied and put back.
+    #[must_use]
+    pub fn with_head_in(self, dir: impl Into<PathBuf>) -> Self {
+        let Store { dir: data_dir, clock, .. } = &*self.store;
+        let head = HeadFile::new(dir.into());
+        Self { store: Arc::new(Store::new(data_dir.clone(), Arc::clone(clock), Some(head))) }
     }
 
     /// Begins a purchase, or finds the one it repeats.

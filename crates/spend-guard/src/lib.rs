@@ -56,7 +56,7 @@ pub use intent::{
 };
 pub use ledger::{
     Artefact, Begun, Broken, Budget, Claim, DeclarationTerms, Declared, Denial, Entry, Filter, Head, Ledger, Next,
-    Offers, Page, Proof, RaisedAlert, ResolutionVerdict, Snapshot,
+    Offers, Page, Proof, RaisedAlert, ResolutionVerdict, Snapshot, TimeReset,
 };
 pub use money::{Currency, MAX_AMOUNT_MINOR, UnknownCurrency};
 pub use policy::{

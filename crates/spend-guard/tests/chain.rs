@@ -1,4 +1,5 @@
 //! The proof of the ledger: what it finds when somebody edits the file.
+#![allow(clippy::inconsistent_digit_grouping, reason = "major units _ cents")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
@@ -31,6 +32,7 @@ fn kind(broken: &Broken) -> &'static str {
         Broken::Intent(_) => "intent",
         Broken::Artefact(_) => "artefact",
         Broken::Totals { what, .. } => what,
+        Broken::Schema(_) => "schema",
         _ => "other",
     }
 }
@@ -93,16 +95,40 @@ fn every_edit_is_found() {
         ("UPDATE series SET reserved_minor = 0 WHERE merchant <> ''", "reserved_minor"),
         ("UPDATE totals SET settled_minor = settled_minor - 1", "settled_minor"),
         ("UPDATE totals SET settled_count = 0 WHERE at = (SELECT max(at) FROM totals)", "settled_count"),
-        ("UPDATE totals SET begun_count = begun_count - 1 WHERE at = (SELECT max(at) FROM totals)", "totals"),
+        ("UPDATE totals SET begun_count = begun_count - 1 WHERE at = (SELECT max(at) FROM totals)", "begun_count"),
+        ("UPDATE totals SET begun_count = 0", "begun_count"),
+        ("UPDATE totals SET begun_count = 0; UPDATE series SET begun_count = 0", "begun_count"),
+        (
+            "UPDATE totals SET begun_count = begun_count + 1; UPDATE series SET begun_count = begun_count + 1",
+            "begun_count",
+        ),
+        ("DELETE FROM totals WHERE at = (SELECT min(at) FROM totals)", "settled_minor"),
+        (
+            "INSERT INTO totals SELECT series, at + 1, settled_minor, settled_count, begun_count FROM totals WHERE at = (SELECT min(at) FROM totals)",
+            "settled_minor",
+        ),
+        (
+            "UPDATE series SET newest_at = newest_at + 1;
+             UPDATE totals SET at = at + 1 WHERE at = (SELECT max(at) FROM totals)",
+            "totals",
+        ),
+        ("UPDATE series SET newest_at = newest_at - 1", "newest_at"),
         ("UPDATE series SET settled_minor = 0", "totals"),
         ("UPDATE series SET settled_count = 0", "totals"),
         ("UPDATE series SET begun_count = 0", "totals"),
-        ("UPDATE series SET newest_at = 0", "totals"),
-        ("UPDATE totals SET at = at - 100000", "settled_minor"),
+        ("UPDATE series SET newest_at = 0", "newest_at"),
+        ("UPDATE totals SET at = at - 100000", "totals"),
         ("DELETE FROM totals WHERE at = (SELECT max(at) FROM totals WHERE settled_count > 0)", "totals"),
         ("DELETE FROM totals", "totals"),
         ("DELETE FROM series", "row"),
         ("UPDATE series SET currency = 'USD'", "row"),
+        ("CREATE TRIGGER t BEFORE INSERT ON journal BEGIN SELECT RAISE(IGNORE); END", "schema"),
+        ("CREATE VIEW v AS SELECT 1", "schema"),
+        ("CREATE TABLE notes (text)", "schema"),
+        ("CREATE INDEX i ON journal (at)", "schema"),
+        ("DROP INDEX intents_open", "schema"),
+        ("DROP INDEX intents_open; CREATE INDEX intents_open ON intents (identity) WHERE open = 1", "schema"),
+        ("ALTER TABLE artefacts ADD COLUMN more TEXT", "schema"),
     ];
     for (edit, wanted) in table {
         let (bench, sql) = filled();
@@ -124,7 +150,9 @@ fn a_chain_that_was_cut_or_written_anew_is_found_by_its_kept_head() {
     sql.pragma_update(None, "foreign_keys", false).unwrap();
     sql.execute_batch(
         "DELETE FROM journal WHERE intent_id = (SELECT id FROM intents WHERE state = 'created');
-         DELETE FROM intents WHERE state = 'created'; UPDATE series SET reserved_minor = 0;",
+         DELETE FROM intents WHERE state = 'created';
+         UPDATE series SET reserved_minor = 0, begun_count = begun_count - 1;
+         UPDATE totals SET begun_count = begun_count - 1 WHERE at = (SELECT max(at) FROM totals);",
     )
     .unwrap();
     assert!(bench.ledger.verify(None).unwrap().is_ok(), "by itself it looks whole");
@@ -146,4 +174,80 @@ fn entries_hash_as_the_audit_chain_does() {
         prev_hash = jose::base64url::encode(&jose::sha256(&canonical));
         assert_eq!(entry_hash, prev_hash);
     }
+}
+
+#[test]
+fn a_planted_trigger_or_view_stops_payments_and_no_freeze_seems_to_work() {
+    use spend_guard::LedgerError;
+    let planted = [
+        (
+            "CREATE TRIGGER t BEFORE INSERT ON journal WHEN NEW.event = 'freeze' BEGIN SELECT RAISE(IGNORE); END",
+            "trigger t",
+        ),
+        ("CREATE VIEW v AS SELECT 1", "view v"),
+        ("DROP INDEX intents_open", "index intents_open"),
+    ];
+    for (edit, named) in planted {
+        let (bench, sql) = filled();
+        sql.execute_batch(edit).unwrap();
+        // Whether it was planted before the ledger was opened or while it is open.
+        for ledger in [&bench.ledger, &bench.reopened()] {
+            let refused = ledger.begin(&purchase(1, "b"), None).unwrap_err();
+            assert!(matches!(&refused, LedgerError::Altered { what, .. } if what.contains(named)), "{refused}");
+            assert!(matches!(ledger.freeze(), Err(LedgerError::Altered { .. })));
+            assert!(matches!(ledger.budgets(&Policy::default()), Err(LedgerError::Altered { .. })));
+            assert!(matches!(ledger.verify(None).unwrap(), Err(Broken::Schema(what)) if what.contains(named)));
+        }
+    }
+}
+
+#[test]
+fn what_was_begun_is_counted_by_the_journal_for_every_kind_of_purchase() {
+    use common::{ISSUER, SHOP, eur, key, socks};
+    use spend_guard::{Begun, CheapestTerms, DeclarationTerms, Purchase};
+    let bench = bench();
+    let cheapest = |name: &str| {
+        let terms = CheapestTerms {
+            store: SHOP.to_owned(),
+            cap_minor: 20_00,
+            currency: eur(),
+            category: None,
+            country: None,
+            purchase_ref: Some(name.to_owned()),
+        };
+        Purchase::cheapest(ISSUER, terms, key()).unwrap()
+    };
+    // Begun and never picked, picked, declared and never made, declared and made, denied.
+    drop(claim(bench.ledger.begin(&cheapest("one"), None).unwrap()));
+    bench.clock.advance(5);
+    let picked = claim(bench.ledger.begin(&cheapest("two"), None).unwrap());
+    bench.clock.advance(5);
+    let Begun::New(picked) = picked.item_picked(vec![socks(1)], 9_00, Some("socks".into()), None).unwrap() else {
+        panic!()
+    };
+    common::settle(picked);
+    for (name, is_made) in [("c", false), ("d", true)] {
+        let terms = DeclarationTerms {
+            purchase: purchase(7_00, name),
+            summary: "s".into(),
+            tolerance_minor: None,
+            tolerance_percent: None,
+            ttl_seconds: 60,
+        };
+        bench.ledger.declare(&terms, None).unwrap();
+        bench.clock.advance(5);
+        if is_made {
+            drop(claim(bench.ledger.begin(&purchase(7_00, name), None).unwrap()));
+        }
+    }
+    assert!(matches!(bench.ledger.begin(&purchase(10_000_00, "e"), Some(&Policy::default())), Ok(Begun::Denied(_))));
+    claim(bench.ledger.begin(&purchase(1_00, "f"), None).unwrap()).refused("declined", "no").unwrap();
+    bench.clock.advance(7200);
+    bench.ledger.expire().unwrap();
+    bench.ledger.verify(None).unwrap().unwrap();
+    let begun: i64 = Connection::open(bench.file())
+        .unwrap()
+        .query_row("SELECT begun_count FROM series WHERE merchant = ''", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(begun, 3);
 }

@@ -135,3 +135,129 @@ fn a_file_where_the_directory_should_be_is_an_error() {
     fs::write(bench.dir.path().join("data"), b"").unwrap();
     assert!(matches!(bench.ledger.begin(&purchase(1, "a"), None), Err(LedgerError::Io { .. })));
 }
+
+/// Every file under the directory, with its content.
+fn content(bench: &common::Bench) -> Vec<(std::path::PathBuf, Vec<u8>)> {
+    let (mut found, mut dirs) = (Vec::new(), vec![bench.dir.path().to_owned()]);
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => dirs.push(path.clone()),
+                false => found.push((path.clone(), fs::read(&path).unwrap())),
+            }
+        }
+    }
+    // What SQLite builds anew from the log at every opening.
+    found.retain(|(path, _)| !path.to_string_lossy().ends_with("-shm"));
+    found.sort();
+    found
+}
+
+fn read_everything(ledger: &spend_guard::Ledger) {
+    use spend_guard::{Filter, Policy};
+    let policy = Policy::default();
+    ledger.is_frozen().unwrap();
+    ledger.rules_in_force().unwrap();
+    ledger.budgets(&policy).unwrap();
+    ledger.simulate(&purchase(1, "s"), &policy).unwrap();
+    ledger.find(&purchase(1, "s")).unwrap();
+    ledger.find_declared("s").unwrap();
+    ledger.alerts(10).unwrap();
+    ledger.head().unwrap();
+    ledger.kept_head().unwrap();
+    ledger.now().unwrap();
+    ledger.list(&Filter::default()).unwrap();
+    ledger.verify(None).unwrap().unwrap();
+}
+
+#[test]
+fn reading_makes_no_file_and_changes_none() {
+    let bench = bench();
+    let head = bench.dir.path().join("state");
+    let reader = || bench.reopened().with_head_in(&head);
+    read_everything(&reader());
+    assert_eq!(content(&bench), [], "where there is no ledger");
+    assert!(!bench.dir.path().join("data").exists() && !head.exists());
+
+    let writer = reader();
+    common::settle(claim(writer.begin(&purchase(1, "a"), None).unwrap()));
+    let while_open = content(&bench);
+    assert!(while_open.iter().any(|(path, log)| path.ends_with("ledger.sqlite3-wal") && !log.is_empty()));
+    read_everything(&reader());
+    assert_eq!(content(&bench), while_open, "while another process writes");
+
+    // The log that a killed process leaves.
+    let killed = common::bench();
+    fs::create_dir_all(killed.dir.path().join("data/locks")).unwrap();
+    set_mode(&killed.dir.path().join("data"), 0o700);
+    for (path, octets) in &while_open {
+        let copy = killed.dir.path().join(path.strip_prefix(bench.dir.path()).unwrap());
+        fs::create_dir_all(copy.parent().unwrap()).unwrap();
+        fs::write(&copy, octets).unwrap();
+        set_mode(&copy, 0o600);
+    }
+    let before = content(&killed);
+    read_everything(&killed.ledger.clone());
+    drop(killed.ledger.clone());
+    let reopened = killed.reopened();
+    read_everything(&reopened);
+    drop(reopened);
+    assert_eq!(content(&killed), before, "after a process was killed");
+    assert!(matches!(killed.reopened().begin(&purchase(1, "a"), None).unwrap(), Begun::Replay(_)), "nothing was lost");
+
+    drop(writer);
+    let closed = content(&bench);
+    read_everything(&reader());
+    assert_eq!(content(&bench), closed, "while nobody has it open");
+}
+
+#[test]
+fn one_ledger_reads_and_then_writes() {
+    let bench = bench();
+    read_everything(&bench.ledger);
+    bench.pay(&purchase(1, "a"), None);
+    read_everything(&bench.ledger);
+    let reopened = bench.reopened();
+    read_everything(&reopened);
+    common::settle(claim(reopened.begin(&purchase(1, "b"), None).unwrap()));
+    assert_eq!(bench.ledger.verify(None).unwrap().unwrap().intents, 2);
+}
+
+#[test]
+fn an_older_version_is_read_without_being_changed() {
+    let bench = bench();
+    fs::create_dir(bench.dir.path().join("data")).unwrap();
+    set_mode(&bench.dir.path().join("data"), 0o700);
+    // Version 0 is the oldest: a file in which no script has run yet.
+    let sql = rusqlite::Connection::open(bench.file()).unwrap();
+    sql.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t (x); DROP TABLE t").unwrap();
+    drop(sql);
+    set_mode(&bench.file(), 0o600);
+    let before = content(&bench);
+    read_everything(&bench.reopened());
+    assert_eq!(content(&bench), before);
+    bench.pay(&purchase(1, "a"), None);
+    read_everything(&bench.ledger);
+}
+
+#[test]
+fn a_log_without_its_ledger_stops_payments() {
+    let bench = bench();
+    bench.pay(&purchase(1, "a"), None);
+    fs::remove_file(bench.file()).unwrap();
+    let error = bench.reopened().begin(&purchase(1, "a"), None).unwrap_err();
+    assert!(matches!(&error, LedgerError::Corrupt { detail, .. } if detail.contains("its log")), "{error}");
+    assert!(!bench.file().exists());
+}
+
+#[test]
+fn no_error_recommends_an_older_copy() {
+    let bench = bench();
+    fs::create_dir(bench.dir.path().join("data")).unwrap();
+    set_mode(&bench.dir.path().join("data"), 0o700);
+    fs::write(bench.file(), b"hello".repeat(100)).unwrap();
+    set_mode(&bench.file(), 0o600);
+    let error = bench.ledger.begin(&purchase(2, "b"), None).unwrap_err().to_string();
+    assert!(!error.contains("restore") && error.contains("let it be paid again"), "{error}");
+}

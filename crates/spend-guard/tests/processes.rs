@@ -54,6 +54,7 @@ fn child() {
         "stop" => stop_at(dir, argument),
         "forever" => pay_forever(dir),
         "once" => println!("> {}", begin_once(dir)),
+        "first" => open_first(dir),
         other => panic!("no job {other}"),
     }
 }
@@ -108,6 +109,73 @@ fn eight_processes_never_overspend_one_budget() {
         "attempts: {}, denied: {denied}, settled: {settled}, reserved: {}, overspends: 0",
         proof.intents, hour.reserved_minor
     );
+}
+
+const ROUNDS: &str = "SPEND_GUARD_TEST_ROUNDS";
+const OPENERS: usize = 8;
+const CONNECTIONS: usize = 3;
+
+/// In each round, which a line of standard input starts, several threads open a ledger that does not exist yet, each with
+/// a connection of its own, and begin a purchase.
+fn open_first(dir: &Path) {
+    println!("> ready");
+    for round in std::io::stdin().lines() {
+        let dir = dir.join(round.unwrap());
+        std::thread::scope(|scope| {
+            for n in 0..CONNECTIONS {
+                let dir = &dir;
+                scope.spawn(move || {
+                    let name = format!("{} {n}", std::process::id());
+                    match ledger(dir).begin(&purchase(1, &name), None) {
+                        Ok(Begun::New(_)) => println!("> begun"),
+                        other => println!("> {other:?}"),
+                    }
+                });
+            }
+        });
+        println!("> done");
+    }
+}
+
+#[test]
+fn many_connections_of_many_processes_may_be_the_first_to_open_a_ledger() {
+    let dir = tempfile::tempdir().unwrap();
+    let rounds = std::env::var(ROUNDS).map_or(60, |rounds| rounds.parse().unwrap());
+    let mut children: Vec<_> = (0..OPENERS)
+        .map(|_| {
+            let mut command = start(&std::env::current_exe().unwrap(), "first", dir.path());
+            let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+            let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+            (child, lines)
+        })
+        .collect();
+    // What each child says up to the line `end`.
+    let until = |lines: &mut std::io::Lines<BufReader<std::process::ChildStdout>>, end: &str| {
+        let said = lines.map(|line| line.unwrap()).filter_map(|line| Some(line.split_once("> ")?.1.to_owned()));
+        said.take_while(|line| line != end).collect::<Vec<_>>()
+    };
+    for (_, lines) in &mut children {
+        until(lines, "ready");
+    }
+    let mut failed = Vec::new();
+    for round in 0..rounds {
+        for (child, _) in &mut children {
+            writeln!(child.stdin.as_ref().unwrap(), "{round}").unwrap();
+        }
+        for (_, lines) in &mut children {
+            failed.extend(until(lines, "done").into_iter().filter(|line| line != "begun"));
+        }
+        let proof = ledger(&dir.path().join(round.to_string())).verify(None).unwrap().unwrap();
+        if proof.intents != (OPENERS * CONNECTIONS) as u64 {
+            failed.push(format!("round {round}: {} intents are there", proof.intents));
+        }
+    }
+    for (mut child, _) in children {
+        drop(child.stdin.take());
+        assert!(child.wait().unwrap().success());
+    }
+    assert_eq!(failed, [""; 0]);
+    println!("rounds: {rounds}, connections: {}, failed: 0, lost: 0", rounds * OPENERS * CONNECTIONS);
 }
 
 /// The merchant: it settles an idempotency key once and keeps count in a file of its own.

@@ -66,6 +66,9 @@ codes! {
     ListenerFailed = "listener_failed",
     LedgerFailed = "ledger_failed",
     LedgerBusy = "ledger_busy",
+    LedgerRolledBack = "ledger_rolled_back",
+    LedgerAltered = "ledger_altered",
+    ClockAhead = "clock_ahead",
     // The policy on this machine.
     PolicyUnusable = "policy_unusable",
     PolicyUnconfirmed = "policy_unconfirmed",

@@ -19,9 +19,9 @@ pub struct Entry {
     pub seq: u64,
     /// The hash of the entry before.
     pub prev_hash: String,
-    /// When, in UNIX seconds; never less than in the entry before.
+    /// When, in UNIX seconds; never less than in the entry before, unless this is a `time_reset`.
     pub at: UnixSeconds,
-    /// What happened: `begin`, a step's name, `artefact`, `alert`, `policy`, `freeze`, `unfreeze`.
+    /// What happened: `begin`, a step's name, `artefact`, `alert`, `policy`, `freeze`, `unfreeze`, `accept`, `time_reset`.
     pub event: String,
     /// To which intent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -80,6 +80,7 @@ impl Tx<'_> {
             detail,
         };
         let text = serde_json_canonicalizer::to_string(&entry).map_err(|error| self.corrupt(error.to_string()))?;
+        let entry_hash = hash(text.as_bytes());
         self.sql
             .prepare_cached(
                 "INSERT INTO journal (seq, at, event, intent_id, entry, entry_hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
@@ -90,9 +91,23 @@ impl Tx<'_> {
                 entry.event,
                 entry.intent_id.as_ref().map(IntentId::as_str),
                 text,
-                hash(text.as_bytes())
+                entry_hash
             ])?;
+        *self.appended.borrow_mut() = Some(Head { seq: entry.seq, entry_hash });
         Ok(())
+    }
+
+    /// Whether the chain contains `head`.
+    pub(crate) fn leads_through(&self, head: &Head) -> Result<bool, Failed> {
+        if *head == Head::start() {
+            return Ok(true);
+        }
+        let found: Option<String> = self
+            .sql
+            .prepare_cached("SELECT entry_hash FROM journal WHERE seq = ?1")?
+            .query_row([i64::try_from(head.seq).unwrap_or(i64::MAX)], |row| row.get(0))
+            .optional()?;
+        Ok(found.as_ref() == Some(&head.entry_hash))
     }
 
     /// The end of the chain.
@@ -133,3 +148,5 @@ pub(crate) fn hash(octets: &[u8]) -> String {
 pub(crate) const BEGIN: &str = "begin";
 pub(crate) const DENIED: &str = "denied";
 pub(crate) const DECLARE: &str = "declare";
+/// A person has brought the ledger's time back.
+pub(crate) const TIME_RESET: &str = "time_reset";

@@ -129,13 +129,29 @@ impl Ledger {
         })
     }
 
+    /// Says that it is so only if it is: what was written is read back in the same transaction, and after it.
     fn set_frozen(&self, frozen: bool) -> Result<(), LedgerError> {
-        self.store.write(|tx| {
-            if tx.is_frozen()? == frozen {
-                return Ok(());
+        let what = if frozen { FREEZE } else { UNFREEZE };
+        let not_kept = || LedgerError::NotKept { path: self.store.path.clone(), what };
+        let work = |tx: &Tx<'_>| {
+            if tx.is_frozen()? != frozen {
+                tx.append(what, None, Value::Null)?;
             }
-            tx.append(if frozen { FREEZE } else { UNFREEZE }, None, Value::Null)
-        })
+            if tx.is_frozen()? != frozen {
+                return Err(not_kept().into());
+            }
+            tx.head()
+        };
+        // A freeze only makes things safer, so it holds for an older ledger too.
+        let written = match frozen {
+            true => self.store.write_whatever_head(work),
+            false => self.store.write(work),
+        }?;
+        // Another process may have changed its mind by now, but the entry stays.
+        match self.store.read(|tx| tx.leads_through(&written))? {
+            true => Ok(()),
+            false => Err(not_kept()),
+        }
     }
 }
 

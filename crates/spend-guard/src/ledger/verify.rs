@@ -1,7 +1,8 @@
 //! Proving the ledger whole: the chain, and that what it says is what the tables say.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
+use jose::UnixSeconds;
 use rusqlite::{OptionalExtension as _, params};
 use serde::Serialize;
 
@@ -10,7 +11,8 @@ use super::store::{Failed, Tx};
 use super::totals::series_keys;
 use super::{Artefact, Ledger};
 use crate::error::LedgerError;
-use crate::intent::{Intent, IntentId};
+use crate::intent::{Intent, IntentId, Step};
+use crate::purchase::PurchaseKind;
 
 /// A ledger that was found whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -61,28 +63,41 @@ pub enum Broken {
     Totals {
         /// The number of the series.
         series: i64,
-        /// `row`, `reserved_minor`, `settled_minor`, `settled_count`, `unresolved_minor`, `totals`.
+        /// `row`, `reserved_minor`, `settled_minor`, `settled_count`, `unresolved_minor`, `begun_count`, `newest_at`, `totals`.
         what: &'static str,
     },
+    /// The schema is not the one that this program makes.
+    #[error("the schema is not the one this program makes: {0}")]
+    Schema(String),
+    /// SQLite finds the file itself inconsistent: an index that misses rows, say.
+    #[error("the database is inconsistent in itself: {0}")]
+    Database(String),
 }
 
 impl Ledger {
-    /// Proves the ledger whole: every entry's hash and link, every intent and artefact against its last entry, and the
-    /// sums against the intents.
+    /// Proves the ledger whole: its schema, every entry's hash and link, every intent and artefact against its last entry, and
+    /// every sum and count against intents and journal.
     ///
-    /// `kept` is the head of an earlier proof, where the caller has one. Without it a program that can write the file can
-    /// cut off the end, or write everything anew, and leave a chain that is whole in itself.
+    /// `kept` is the head of an earlier proof, where the caller has one; the one kept outside the ledger
+    /// ([`Ledger::with_head_in`]) is looked for in any case. Without either, a program that can write the file can cut off the
+    /// end, or write everything anew, and leave a chain that is whole in itself.
     ///
     /// # Errors
     ///
     /// - The inner [`Broken`] if something does not fit.
     /// - Any of the errors of opening and reading the file.
     pub fn verify(&self, kept: Option<&Head>) -> Result<Result<Proof, Broken>, LedgerError> {
-        self.store.read(|tx| match tx.verify(kept) {
+        // Read before the ledger, which has moved on meanwhile if anything.
+        let outside = self.store.kept()?;
+        let proven = self.store.read(|tx| match tx.verify(kept, outside.as_ref()) {
             Ok(proof) => Ok(Ok(proof)),
             Err(Stop::Broken(broken)) => Ok(Err(broken)),
             Err(Stop::Failed(failed)) => Err(failed),
-        })
+        });
+        match proven {
+            Err(LedgerError::Altered { what, .. }) => Ok(Err(Broken::Schema(what))),
+            proven => proven,
+        }
     }
 
     /// Where the chain ends now.
@@ -118,10 +133,55 @@ impl From<Failed> for Stop {
     }
 }
 
+/// What the journal tells of.
+struct Told {
+    head: Head,
+    artefacts: u64,
+    begun: u64,
+    /// For each intent, the entries that may have reserved its money, and when.
+    reserving: HashMap<IntentId, Vec<(Reserving, UnixSeconds)>>,
+}
+
+/// The entries with which money is held back. Which of them it was depends on the kind of the purchase.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reserving {
+    Begin,
+    ItemPicked,
+    DeclarationUsed,
+}
+
+impl Reserving {
+    fn of(event: &str) -> Option<Self> {
+        match event {
+            chain::BEGIN => Some(Self::Begin),
+            _ if event == Step::ItemPicked.as_str() => Some(Self::ItemPicked),
+            _ if event == Step::DeclarationUsed.as_str() => Some(Self::DeclarationUsed),
+            _ => None,
+        }
+    }
+
+    fn is_that_of(self, intent: &Intent) -> bool {
+        self == match (&intent.declaration, intent.kind) {
+            (Some(_), _) => Self::DeclarationUsed,
+            (None, PurchaseKind::Cheapest) => Self::ItemPicked,
+            (None, _) => Self::Begin,
+        }
+    }
+}
+
 impl Tx<'_> {
-    fn verify(&self, kept: Option<&Head>) -> Result<Proof, Stop> {
-        let (head, artefacts, begun) = self.verify_chain(kept)?;
-        let (sums, intents) = self.verify_intents()?;
+    fn verify(&self, kept: Option<&Head>, outside: Option<&Head>) -> Result<Proof, Stop> {
+        let sound: String = self.sql.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+        if sound != "ok" {
+            return Err(Broken::Database(sound.lines().next().unwrap_or_default().to_owned()).into());
+        }
+        let Told { head, artefacts, begun, reserving } = self.verify_chain(kept)?;
+        if let Some(outside) = outside
+            && !self.leads_through(outside)?
+        {
+            return Err(Broken::Head { seq: outside.seq }.into());
+        }
+        let (sums, intents) = self.verify_intents(&reserving)?;
         if begun != intents {
             return Err(Broken::Intent(format!("count: {begun} in the journal, {intents} stored")).into());
         }
@@ -133,10 +193,11 @@ impl Tx<'_> {
         Ok(Proof { intents, artefacts, head })
     }
 
-    /// Walks the journal; answers its head, and how many artefacts and intents it tells of.
-    fn verify_chain(&self, kept: Option<&Head>) -> Result<(Head, u64, u64), Stop> {
+    /// Walks the journal; answers what it tells of.
+    fn verify_chain(&self, kept: Option<&Head>) -> Result<Told, Stop> {
         let mut head = Head::start();
         let (mut artefacts, mut begun) = (0, 0);
+        let mut reserving: HashMap<IntentId, Vec<_>> = HashMap::new();
         let mut newest = i64::MIN;
         let mut is_kept = kept.is_none_or(|kept| *kept == head);
         let mut statement =
@@ -161,7 +222,14 @@ impl Tx<'_> {
                 return Err(changed("link"));
             }
             if entry.at < newest {
-                return Err(changed("time"));
+                let is_reset = entry.event == chain::TIME_RESET && entry.intent_id.is_none();
+                if !is_reset || entry.detail["from"].as_i64() != Some(newest) {
+                    return Err(changed("time"));
+                }
+                // What had happened at a time that had not come yet counts as of the reset.
+                for (_, at) in reserving.values_mut().flatten() {
+                    *at = entry.at.min(*at);
+                }
             }
             let id: Option<String> = row.get(3)?;
             if row.get::<_, i64>(1)? != entry.at
@@ -171,6 +239,9 @@ impl Tx<'_> {
                 return Err(changed("column"));
             }
             newest = entry.at;
+            if let (Some(id), Some(which)) = (&entry.intent_id, Reserving::of(&entry.event)) {
+                reserving.entry(id.clone()).or_default().push((which, entry.at));
+            }
             match entry.event.as_str() {
                 "artefact" => {
                     self.verify_artefact(&entry)?;
@@ -184,7 +255,7 @@ impl Tx<'_> {
         }
         match kept {
             Some(kept) if !is_kept => Err(Broken::Head { seq: kept.seq }.into()),
-            _ => Ok((head, artefacts, begun)),
+            _ => Ok(Told { head, artefacts, begun, reserving }),
         }
     }
 
@@ -207,7 +278,10 @@ impl Tx<'_> {
     }
 
     /// Compares every intent with its newest entry and its columns; answers what they add up to per series.
-    fn verify_intents(&self) -> Result<(HashMap<i64, Sums>, u64), Stop> {
+    fn verify_intents(
+        &self,
+        reserving: &HashMap<IntentId, Vec<(Reserving, UnixSeconds)>>,
+    ) -> Result<(HashMap<i64, Sums>, u64), Stop> {
         let mut sums: HashMap<i64, Sums> = HashMap::new();
         let mut count = 0;
         let mut statement = self.sql.prepare(
@@ -243,18 +317,28 @@ impl Tx<'_> {
                 return Err(Broken::Intent(id).into());
             }
             count += 1;
-            if !intent.reserved && intent.settled_at.is_none() && intent.unresolved_minor == 0 {
+            let entries = reserving.get(&intent.id).map(Vec::as_slice).unwrap_or_default();
+            let begun = entries.iter().filter(|(which, _)| which.is_that_of(&intent)).map(|(_, at)| *at);
+            let begun: Vec<_> = begun.collect();
+            let is_counted = intent.reserved || intent.settled_at.is_some() || intent.unresolved_minor > 0;
+            if !is_counted && begun.is_empty() {
                 continue;
             }
             for key in series_keys(&intent) {
                 let series = self.series_id(key)?.ok_or(Broken::Totals { series: 0, what: "row" })?;
                 let sums = sums.entry(series).or_default();
                 sums.reserved = sums.reserved.saturating_add(intent.held_back_minor());
+                for at in &begun {
+                    sums.at(*at).begun_count += 1;
+                }
                 if let Some(at) = intent.settled_at {
-                    sums.settled.push((at, intent.amount_minor));
+                    let happened = sums.at(at);
+                    happened.settled_minor = happened.settled_minor.saturating_add(intent.amount_minor);
+                    happened.settled_count += 1;
                 }
                 if intent.unresolved_minor > 0 {
-                    sums.unresolved.push((intent.presented_at.unwrap_or(intent.updated_at), intent.unresolved_minor));
+                    let happened = sums.at(intent.presented_at.unwrap_or(intent.updated_at));
+                    happened.unresolved_minor = happened.unresolved_minor.saturating_add(intent.unresolved_minor);
                 }
             }
         }
@@ -271,40 +355,43 @@ impl Tx<'_> {
         let mut rows = series.query([])?;
         while let Some(row) = rows.next()? {
             let (series, reserved): (i64, i64) = (row.get(0)?, row.get(1)?);
-            let Sums { reserved: wanted, mut settled, mut unresolved } = sums.remove(&series).unwrap_or_default();
+            let Sums { reserved: wanted, happened } = sums.remove(&series).unwrap_or_default();
             let wrong = |what| Stop::from(Broken::Totals { series, what });
             if u64::try_from(reserved) != Ok(wanted) {
                 return Err(wrong("reserved_minor"));
             }
-            settled.sort_unstable();
-            unresolved.sort_unstable();
-            let mut settled = settled.into_iter().peekable();
-            let mut unresolved = unresolved.into_iter().peekable();
-            let (mut minor, mut count, mut open, mut last) = (0u64, 0u64, 0u64, [0; 5]);
+            // A row for every second in which something happened. One in which nothing did is left by what was resolved.
+            let mut happened = happened.into_iter().peekable();
+            let (mut sum, mut last, mut newest_at) = (Happened::default(), [0; 4], 0);
             let mut rows = totals.query([series])?;
             while let Some(row) = rows.next()? {
                 let at: i64 = row.get(0)?;
-                while let Some((_, amount)) = settled.next_if(|(settled_at, _)| *settled_at <= at) {
-                    minor = minor.saturating_add(amount);
-                    count += 1;
+                if let Some((_, more)) = happened.next_if(|(happened_at, _)| *happened_at == at) {
+                    sum.add(&more);
                 }
-                while let Some((_, amount)) = unresolved.next_if(|(presented_at, _)| *presented_at <= at) {
-                    open = open.saturating_add(amount);
+                if happened.peek().is_some_and(|(happened_at, _)| *happened_at <= at) {
+                    return Err(wrong("totals"));
                 }
-                if u64::try_from(row.get::<_, i64>(4)?) != Ok(open) {
-                    return Err(wrong("unresolved_minor"));
+                let standing: [i64; 4] = [row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?];
+                let wanted = [
+                    ("settled_minor", sum.settled_minor),
+                    ("settled_count", sum.settled_count),
+                    ("begun_count", sum.begun_count),
+                    ("unresolved_minor", sum.unresolved_minor),
+                ];
+                for ((what, wanted), found) in wanted.into_iter().zip(standing) {
+                    if u64::try_from(found) != Ok(wanted) {
+                        return Err(wrong(what));
+                    }
                 }
-                if u64::try_from(row.get::<_, i64>(1)?) != Ok(minor) {
-                    return Err(wrong("settled_minor"));
-                }
-                if u64::try_from(row.get::<_, i64>(2)?) != Ok(count) {
-                    return Err(wrong("settled_count"));
-                }
-                last = [row.get(1)?, row.get(2)?, row.get(3)?, at, row.get(4)?];
+                (last, newest_at) = (standing, at);
             }
-            let ends = [row.get::<_, i64>(2)?, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?];
-            if settled.next().is_some() || unresolved.next().is_some() || last != ends {
+            let ends = [row.get::<_, i64>(2)?, row.get(3)?, row.get(4)?, row.get(6)?];
+            if happened.next().is_some() || last != ends {
                 return Err(wrong("totals"));
+            }
+            if row.get::<_, i64>(5)? != newest_at {
+                return Err(wrong("newest_at"));
             }
         }
         match sums.keys().next() {
@@ -318,6 +405,29 @@ impl Tx<'_> {
 #[derive(Default)]
 struct Sums {
     reserved: u64,
-    settled: Vec<(i64, u64)>,
-    unresolved: Vec<(i64, u64)>,
+    happened: BTreeMap<UnixSeconds, Happened>,
+}
+
+/// What happened in one second.
+#[derive(Default)]
+struct Happened {
+    settled_minor: u64,
+    settled_count: u64,
+    begun_count: u64,
+    unresolved_minor: u64,
+}
+
+impl Sums {
+    fn at(&mut self, at: UnixSeconds) -> &mut Happened {
+        self.happened.entry(at).or_default()
+    }
+}
+
+impl Happened {
+    fn add(&mut self, more: &Self) {
+        self.settled_minor = self.settled_minor.saturating_add(more.settled_minor);
+        self.settled_count += more.settled_count;
+        self.begun_count += more.begun_count;
+        self.unresolved_minor = self.unresolved_minor.saturating_add(more.unresolved_minor);
+    }
 }

@@ -6,6 +6,12 @@ use super::rules::{Limits, Rule, RuleAction, Rules, Scope};
 use crate::money::Currency;
 
 impl Policy {
+    /// Whether this policy's file says anything else than `before`, looser or stricter.
+    #[must_use]
+    pub fn differs_from(&self, before: &Rules) -> bool {
+        self.file() != before
+    }
+
     /// What this policy's file allows that `before` does not, one line each; empty if it is as strict or stricter.
     ///
     /// Rules are compared one by one, not by everything they could mean together: a policy that says the same in other
