@@ -2,6 +2,7 @@
 
 mod file;
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -33,6 +34,10 @@ pub(crate) struct Options {
     /// How long a call waits for a person's decision before it answers approval_required [default: 20]
     #[arg(long, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=MAX_CONSENT_WAIT))]
     consent_wait: Option<u64>,
+    /// How long a call may take in all; what it has presented by then is recorded, and it presents nothing later [default: 120]
+    #[arg(long, global = true, value_name = "SECONDS", env = "OID4PAY_CALL_DEADLINE", hide_env_values = true,
+          value_parser = clap::value_parser!(u64).range(CALL_DEADLINES))]
+    call_deadline: Option<u64>,
     /// Which tools are offered [default: oid4ac]
     #[arg(long, global = true, value_name = "TOOLSET", value_enum)]
     toolset: Option<Toolset>,
@@ -68,6 +73,7 @@ impl Options {
         flag("--data-dir", self.data_dir.as_ref().map(path).transpose()?);
         flag("--config", self.config.as_ref().map(path).transpose()?);
         flag("--consent-wait", self.consent_wait.map(|seconds| seconds.to_string()));
+        flag("--call-deadline", self.call_deadline.map(|seconds| seconds.to_string()));
         flag("--toolset", self.toolset.and_then(|toolset| name_of(&|| toolset.to_possible_value())));
         flag("--log", self.log.and_then(|log| name_of(&|| log.to_possible_value())));
         if self.read_only {
@@ -122,6 +128,8 @@ pub(crate) struct Settings {
     /// Limits from the environment.
     pub(crate) tightening: Tightening,
     pub(crate) consent_wait: Duration,
+    /// How long a call may take in all.
+    pub(crate) call_deadline: Duration,
     pub(crate) offered: Offered,
     pub(crate) log: LogFormat,
     /// In what the authorization server differs from OID4AC.
@@ -159,6 +167,7 @@ impl Settings {
             policy_file,
             tightening: tightening()?,
             consent_wait: Duration::from_secs(options.consent_wait.or(file.consent_wait).unwrap_or(20)),
+            call_deadline: Duration::from_secs(options.call_deadline.or(file.call_deadline).unwrap_or(120)),
             offered: Offered {
                 toolset: options.toolset.or(file.toolset).unwrap_or_default(),
                 read_only: options.read_only || file.read_only,
@@ -177,6 +186,8 @@ pub(crate) fn project_dirs() -> Option<directories::ProjectDirs> {
 
 /// Seconds; clients give up long before.
 const MAX_CONSENT_WAIT: u64 = 300;
+/// Seconds.
+const CALL_DEADLINES: RangeInclusive<u64> = 1..=3600;
 
 impl Settings {
     /// What a person types for `arguments` to act on this very data directory.

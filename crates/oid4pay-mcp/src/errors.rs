@@ -321,6 +321,10 @@ fn hint(code: &str) -> Option<&'static str> {
         "offer_above_cap" => "Catalog and offer disagree. Ask the person before you raise max_amount_minor.",
         "read_only" => "Ask the operator to start the server without --read-only, if that is what the person wants.",
         "not_in_toolset" => "Ask the operator to start the server with --toolset all.",
+        "deadline_exceeded" => {
+            "Call again with the same arguments. If it keeps happening, the server at the other end is slow: tell the person."
+        }
+        "call_cancelled" => "Call again with the same arguments if it is still wanted.",
         "not_connected" | "connection_lost" | "timed_out" => "Call again with the same arguments.",
         "forbidden_address" => {
             "The host is not on the public internet, and private networks are not reached. Only an operator who sets \

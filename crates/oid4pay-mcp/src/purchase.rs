@@ -29,7 +29,7 @@ use crate::agent::Agent;
 use crate::approval;
 use crate::errors::Refusal;
 use crate::tools::Name;
-use crate::waiting::Waiting;
+use crate::waiting::{Stopped, Waiting};
 
 /// How a purchase stands when the call is answered.
 pub(crate) enum Answer {
@@ -38,7 +38,7 @@ pub(crate) enum Answer {
     /// A human has to decide, here or, with a consent, at the authorization server; the call did not wait longer.
     ApprovalRequired { intent: Intent, place: Place },
     /// It could not be told whether the merchant settled.
-    Unknown { intent: Intent, in_flight: Box<InFlight> },
+    Unknown { intent: Intent, last: String },
 }
 
 impl Answer {
@@ -101,8 +101,10 @@ pub(crate) async fn run(mut call: Call<'_>) -> Result<Ran, Refusal> {
             // The purchase goes on where it stood.
             Decision::Yes => {}
             Decision::No(intent) => {
-                // Who is told now is not told again; one too many is better than none.
-                if let Err(error) = call.agent.ledger().rejection_told(&intent.id) {
+                // Who is told now is not told again; a caller that has gone is told nothing. One too many is better than none.
+                if call.waiting.stop().now() != Some(Stopped::Cancelled)
+                    && let Err(error) = call.agent.ledger().rejection_told(&intent.id)
+                {
                     tracing::warn!(intent = %intent.id, %error, "that the rejection was told could not be recorded");
                 }
                 return Err(rejected(&intent));
@@ -149,6 +151,9 @@ impl From<Answer> for Attempt {
 
 async fn attempt(call: &Call<'_>, policy: &Policy, reply: &mut Option<Reply>) -> Result<Attempt, Refusal> {
     let ledger = call.agent.ledger();
+    if let Some(why) = call.waiting.stop().now() {
+        return Err(why.refusal());
+    }
     let begun = begin(call, policy).await?;
     let begun = match reply.as_ref() {
         Some(reply) => reply.check_is_about(begun)?,
@@ -164,7 +169,7 @@ async fn attempt(call: &Call<'_>, policy: &Policy, reply: &mut Option<Reply>) ->
             if wants_human_now(claim.intent()) {
                 return put_question(claim, call, policy);
             }
-            (IntentJournal::driving(ledger, claim), false)
+            (IntentJournal::driving(ledger, claim, call.waiting.stop().clone()), false)
         }
         Begun::Replay(intent) => (IntentJournal::settled(ledger, intent), true),
         Begun::InProgress(intent) => return Err(in_progress(&intent)),
@@ -178,6 +183,12 @@ async fn attempt(call: &Call<'_>, policy: &Policy, reply: &mut Option<Reply>) ->
     };
     match drive(call, &key, &journal, reply.take()).await {
         Ok(Driven::AskClient(question)) => Ok(Attempt::Ran(Ran::AskClient(question))),
+        Ok(Driven::Stopped(why)) => Err(cut_off(call, journal, why)),
+        Ok(Driven::NoTimeLeft) => {
+            journal.lose("timed_out");
+            let last = "the time of the call was over before the merchant answered".to_owned();
+            Ok(Answer::Unknown { intent: journal.intent(), last }.into())
+        }
         Ok(Driven::Refused) => {
             journal.close("declined", "the person did not want to decide about it");
             Err(with_intent(Refusal::declined(), &journal))
@@ -273,6 +284,10 @@ enum Driven {
     AskClient(Box<InputRequiredResult>),
     /// The person declined in their client.
     Refused,
+    /// The call had to stop before anything was presented.
+    Stopped(Stopped),
+    /// Something was presented, and the call cannot wait for the answer any longer.
+    NoTimeLeft,
 }
 
 /// Does the work, and does it again as long as a human may still decide within the time a call may take.
@@ -283,18 +298,18 @@ async fn drive(
     reply: Option<Reply>,
 ) -> Result<Driven, Error> {
     let mut question = ConsentQuestion::new(call, reply);
+    let mut asked = None;
     loop {
-        let outcome = match &call.work {
-            Work::Order(order) => call.client.pay(&order(key.clone())?, journal).await?,
-            Work::Cheapest(cheapest) => {
-                let order = cheapest.order(call.agent.ledger(), &journal.intent(), key)?;
-                call.client.pay(&order, journal).await?
+        let outcome = match unless_stopped(call, journal, work(call, key, journal)).await? {
+            Driven::To(outcome) => outcome,
+            // Where the person decides is worth more than that there was no time to ask again whether they have.
+            Driven::Stopped(Stopped::Deadline(_)) if let Some(consent) = asked => {
+                return Ok(Driven::To(Outcome::Consent(consent)));
             }
-            Work::Presentation { presented, line_items, offer_id } => {
-                call.client.verify_mandate(presented, line_items, offer_id.as_deref(), key, journal).await?
-            }
+            ended => return Ok(ended),
         };
         let Outcome::Consent(consent) = &outcome else { return Ok(Driven::To(outcome)) };
+        asked = Some(consent.clone());
         call.waiting.tell_consent(consent).await;
         match question.put(consent, &journal.intent()).await {
             ask::Consent::Poll => {}
@@ -305,6 +320,75 @@ async fn drive(
     }
 }
 
+async fn work(call: &Call<'_>, key: &IdempotencyKey, journal: &IntentJournal<'_>) -> Result<Outcome, Error> {
+    match &call.work {
+        Work::Order(order) => call.client.pay(&order(key.clone())?, journal).await,
+        Work::Cheapest(cheapest) => {
+            let order = cheapest.order(call.agent.ledger(), &journal.intent(), key)?;
+            call.client.pay(&order, journal).await
+        }
+        Work::Presentation { presented, line_items, offer_id } => {
+            call.client.verify_mandate(presented, line_items, offer_id.as_deref(), key, journal).await
+        }
+    }
+}
+
+/// Does `work` until the call has to stop. What was not presented by then never is: the journal lets no first presentation
+/// pass any more, and the work is dropped where it waits. What was presented is not called back, so the merchant's answer
+/// is waited for and recorded, for as long as there is time.
+async fn unless_stopped(
+    call: &Call<'_>,
+    journal: &IntentJournal<'_>,
+    work: impl Future<Output = Result<Outcome, Error>>,
+) -> Result<Driven, Error> {
+    let stop = call.waiting.stop();
+    let mut work = std::pin::pin!(work);
+    let done = tokio::select! {
+        biased;
+        done = &mut work => Some(done),
+        why = stop.wait() => match journal.intent().state.is_in_flight() {
+            true => None,
+            false => return Ok(Driven::Stopped(why)),
+        },
+    };
+    let done = match done {
+        Some(done) => done,
+        None => tokio::select! {
+            biased;
+            done = work => done,
+            () = stop.no_time_left() => return Ok(Driven::NoTimeLeft),
+        },
+    };
+    match done {
+        Ok(outcome) => Ok(Driven::To(outcome)),
+        Err(error) => match said_by_journal::<Stopped>(&error) {
+            Some(why) => Ok(Driven::Stopped(*why)),
+            None => Err(error),
+        },
+    }
+}
+
+/// Ends a call that had to stop before anything was presented. What a human or the authorization server was asked already
+/// stays open, and so does a purchase that only took too long: the next call goes on with it. What its caller gave up
+/// before is called off, so that it holds no money back.
+fn cut_off(call: &Call<'_>, journal: IntentJournal<'_>, why: Stopped) -> Refusal {
+    let intent = journal.intent();
+    drop(journal);
+    about(why.refusal(), &let_go(call, intent, why))
+}
+
+/// Calls off what a caller gave up, unless somebody was asked about it. Nobody drives it any more.
+fn let_go(call: &Call<'_>, intent: Intent, why: Stopped) -> Intent {
+    let was_asked = intent.consent.is_some() || matches!(intent.state, State::Approved | State::Authorized);
+    if why != Stopped::Cancelled || was_asked {
+        return intent;
+    }
+    call.agent.ledger().cancel(&intent.id).unwrap_or_else(|error| {
+        tracing::warn!(intent = %intent.id, %error, "the intent could not be called off");
+        intent
+    })
+}
+
 /// An answer that was lost: what the merchant said last decides how it is told, not how it is treated.
 fn unknown(call: &Call<'_>, journal: &IntentJournal<'_>, in_flight: Box<InFlight>) -> Result<Answer, Refusal> {
     if let Error::Server(_) = in_flight.last {
@@ -312,7 +396,7 @@ fn unknown(call: &Call<'_>, journal: &IntentJournal<'_>, in_flight: Box<InFlight
         let refusal = refusal.signatures(journal.signatures(Some(&in_flight.last)));
         return Err(with_intent(refusal, journal));
     }
-    Ok(Answer::Unknown { intent: journal.intent(), in_flight })
+    Ok(Answer::Unknown { intent: journal.intent(), last: in_flight.last.to_string() })
 }
 
 /// Whether the intent stays open after an error: because its record could not be written, or because a human has been asked

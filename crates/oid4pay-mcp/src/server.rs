@@ -16,7 +16,7 @@ use crate::agent::Agent;
 use crate::config::Settings;
 use crate::instructions::instructions;
 use crate::line_cap::LineCap;
-use crate::stop::StopSignal;
+use crate::stop::{Ending, EndingInput, StopSignal};
 use crate::waiting::Waiting;
 use crate::{prompts, resources, tools};
 
@@ -28,10 +28,11 @@ use crate::{prompts, resources, tools};
 pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     let mut stop = StopSignal::listen()?;
     let (input, output) = stdio_pipes();
-    let input = LineCap::new(input, MAX_LINE_OCTETS);
+    let ending = Ending::new();
+    let input = LineCap::new(EndingInput::new(input, ending.clone()), MAX_LINE_OCTETS);
     let transport = AsyncRwTransport::new_server(input, output).with_max_line_length(MAX_LINE_OCTETS);
     let service = tokio::select! {
-        served = (Server { agent: Agent::new(settings) }).serve(transport) => match served {
+        served = (Server { agent: Agent::new(settings), ending: ending.clone() }).serve(transport) => match served {
             Ok(service) => service,
             // A client that leaves before it has said anything is no error.
             Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
@@ -44,10 +45,15 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     tokio::select! {
         ended = service.as_mut() => drop(ended?),
         () = stop.received() => {
+            // The calls first: what they stop or finish is still answered.
+            ending.begin();
             end.cancel();
             service.await?;
         }
     }
+    // A payment that was sent is recorded before the process ends.
+    ending.begin();
+    ending.calls_ended().await;
     Ok(())
 }
 
@@ -63,6 +69,7 @@ macro_rules! private {
 
 pub(crate) struct Server {
     agent: Agent,
+    ending: Ending,
 }
 
 impl ServerHandler for Server {
@@ -97,7 +104,8 @@ impl ServerHandler for Server {
         if let Err(refusal) = self.agent.settings().offered.check(tool) {
             return Ok(refusal.into_result(tool).into());
         }
-        let waiting = Waiting::new(self.agent.settings().consent_wait, context)
+        let Settings { consent_wait, call_deadline, .. } = self.agent.settings();
+        let waiting = Waiting::new(*consent_wait, *call_deadline, self.ending.watch(), context)
             .with_input(request.request_state, request.input_responses);
         tools::call(tool, &self.agent, request.arguments, waiting).await
     }

@@ -22,7 +22,7 @@ use serde_json::Value;
 use crate::agent::Agent;
 use crate::config::Toolset;
 use crate::errors::Refusal;
-use crate::waiting::Waiting;
+use crate::waiting::{Stop, Waiting};
 
 pub(crate) use self::granted::{refused, unsent};
 use self::output::counted;
@@ -78,8 +78,13 @@ macro_rules! tools {
             arguments: Option<JsonObject>,
             waiting: Waiting,
         ) -> Result<CallToolResponse, ErrorData> {
+            let stop = waiting.stop().clone();
             let answer = match tool {
-                $(Name::$variant => $answer(agent, args::parse(arguments)?, waiting).await.map(CallToolResponse::from),)*
+                $(Name::$variant => {
+                    let arguments = args::parse(arguments)?;
+                    let work = async { $answer(agent, arguments, waiting).await.map(CallToolResponse::from) };
+                    tool.until_stopped(&stop, work).await
+                })*
             };
             Ok(answer.unwrap_or_else(|refusal| refusal.into_result(tool).into()))
         }
@@ -124,6 +129,19 @@ pub(crate) async fn catalog(agent: &Agent, merchant_id: &str) -> Result<Value, R
 }
 
 impl Name {
+    /// Does the work of a call that only looks until it has to stop. A paying call stops by itself, where it can. One that
+    /// uses something up (a setup token, a place in the wallet) is not cut off: its few requests have limits of their own.
+    async fn until_stopped(
+        self,
+        stop: &Stop,
+        work: impl Future<Output = Result<CallToolResponse, Refusal>>,
+    ) -> Result<CallToolResponse, Refusal> {
+        match is_read_only(self.definition()) {
+            true => stop.unless_stopped(work).await,
+            false => work.await,
+        }
+    }
+
     pub(crate) fn find(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|tool| tool.as_str() == name)
     }

@@ -9,7 +9,7 @@ use oid4ac_client::{AssertionAudience, Compatibility, Endpoint, Origin, Register
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-use super::{LogFormat, MAX_CONSENT_WAIT, Toolset};
+use super::{CALL_DEADLINES, LogFormat, MAX_CONSENT_WAIT, Toolset};
 
 /// What `config.toml` may say. Each value is checked as it is read, so that an error names its line.
 #[derive(Debug, Default, Deserialize)]
@@ -23,6 +23,8 @@ pub(super) struct File {
     pub(super) data_dir: Option<PathBuf>,
     #[serde(deserialize_with = "consent_wait")]
     pub(super) consent_wait: Option<u64>,
+    #[serde(deserialize_with = "call_deadline")]
+    pub(super) call_deadline: Option<u64>,
     pub(super) log: Option<LogFormat>,
     pub(super) toolset: Option<Toolset>,
     pub(super) read_only: bool,
@@ -189,6 +191,15 @@ fn consent_wait<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64
     }
 }
 
+fn call_deadline<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let seconds = u64::deserialize(deserializer)?;
+    let (least, most) = (CALL_DEADLINES.start(), CALL_DEADLINES.end());
+    match CALL_DEADLINES.contains(&seconds) {
+        true => Ok(Some(seconds)),
+        false => Err(D::Error::custom(format!("must be a number of seconds from {least} to {most}"))),
+    }
+}
+
 const FILE_NAME: &str = "config.toml";
 
 /// What can be disclosed of a mandate.
@@ -206,6 +217,7 @@ mod tests {
             discovery_url = "https://directory.example/x"
             data_dir = "/var/lib/agent"
             consent_wait = 0
+            call_deadline = 45
             log = "json"
             toolset = "all"
             read_only = true
@@ -226,6 +238,7 @@ mod tests {
         assert_eq!(file.as_origin.as_deref(), Some("https://as.example/tenant"));
         assert_eq!(file.discovery_url.unwrap().as_str(), "https://directory.example/x");
         assert_eq!((file.consent_wait, file.log), (Some(0), Some(LogFormat::Json)));
+        assert_eq!(file.call_deadline, Some(45));
         assert_eq!((file.toolset, file.read_only), (Some(Toolset::All), true));
         let server = file.authorization_server;
         let compatibility = server.compatibility();
@@ -272,6 +285,7 @@ mod tests {
             ("data_dir = \"~/agent\"", 1, "data_dir: must be an absolute path"),
             ("consent_wait = 301", 1, "consent_wait: must be a number of seconds from 0 to 300"),
             ("consent_wait = -1", 1, "consent_wait: "),
+            ("call_deadline = 0", 1, "call_deadline: must be a number of seconds from 1 to 3600"),
             ("log = \"loud\"", 1, "log: unknown variant `loud`"),
             ("[authorization_server]\nendpoint_origins = [\"ftp://a.example\"]", 2, "endpoint_origins: "),
             ("[authorization_server]\nredirect_uris = [\"http://a.example/x\"]", 2, "redirect_uris: "),

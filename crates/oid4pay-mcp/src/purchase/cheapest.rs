@@ -5,7 +5,7 @@ use oid4ac_client::{
 };
 use spend_guard::{Artefact, Begun, Claim, Intent, Ledger, Policy};
 
-use super::{Call, about, denied, ledger_failed};
+use super::{Call, about, denied, ledger_failed, let_go};
 use crate::errors::Refusal;
 use crate::tools::Name;
 
@@ -46,7 +46,16 @@ impl Cheapest {
         if !claim.intent().line_items.is_empty() {
             return Ok(claim);
         }
-        let item = match self.find(call.client, call.tool).await {
+        let found = tokio::select! {
+            biased;
+            found = self.find(call.client, call.tool) => found,
+            why = call.waiting.stop().wait() => {
+                let intent = claim.intent().clone();
+                drop(claim);
+                return Err(about(why.refusal(), &let_go(call, intent, why)));
+            }
+        };
+        let item = match found {
             Ok(item) => item,
             Err(refusal) => {
                 if let Err(error) = claim.refused(refusal.code(), "no item was picked") {

@@ -6,6 +6,7 @@ use oid4ac_client::{Error, Evidence, IdempotencyKey, Journal, JournalError, Prog
 use spend_guard::{Artefact, Claim, Intent, Ledger, LedgerError, Mandate, Next, Offers, ReceiptVerdict, Settlement};
 
 use super::Signatures;
+use crate::waiting::{Stop, Stopped};
 
 /// The journal of one intent.
 ///
@@ -13,6 +14,8 @@ use super::Signatures;
 pub(crate) struct IntentJournal<'a> {
     ledger: &'a Ledger,
     intent: Mutex<Held>,
+    /// When the call that drives it has to stop.
+    stop: Option<Stop>,
 }
 
 /// Why the journal stops a purchase that is sound: a human has to agree before the authorization server is asked.
@@ -28,12 +31,12 @@ enum Held {
 }
 
 impl<'a> IntentJournal<'a> {
-    pub(super) fn driving(ledger: &'a Ledger, claim: Claim) -> Self {
-        Self { ledger, intent: Mutex::new(Held::Claim(Box::new(claim))) }
+    pub(super) fn driving(ledger: &'a Ledger, claim: Claim, stop: Stop) -> Self {
+        Self { ledger, intent: Mutex::new(Held::Claim(Box::new(claim))), stop: Some(stop) }
     }
 
     pub(super) fn settled(ledger: &'a Ledger, intent: Intent) -> Self {
-        Self { ledger, intent: Mutex::new(Held::Settled(Box::new(intent))) }
+        Self { ledger, intent: Mutex::new(Held::Settled(Box::new(intent))), stop: None }
     }
 
     pub(super) fn intent(&self) -> Intent {
@@ -65,6 +68,23 @@ impl<'a> IntentJournal<'a> {
         {
             tracing::warn!(intent = %claim.intent().id, %error, "the intent could not be closed");
         }
+    }
+
+    /// Records that the merchant's answer is not waited for any longer. Where that cannot be written, the intent is as much in
+    /// flight as before.
+    pub(super) fn lose(&self, reason: &str) {
+        if let Err(error) = self.record(Step::Unknown { reason: reason.to_owned() }) {
+            tracing::warn!(intent = %self.intent().id, %error, "that the answer was lost could not be recorded");
+        }
+    }
+
+    /// Whether the call stops rather than take this step: before it asks the authorization server, and before it presents
+    /// for the first time. What the server gave by then is recorded, so that it is not lost. A purchase in flight is always
+    /// gone on with.
+    fn stops_before(&self, claim: &Claim, step: &Step) -> Option<Stopped> {
+        let leads_on = matches!(step, Step::OffersVerified(_) | Step::Presenting { .. });
+        let stop = self.stop.as_ref().filter(|_| leads_on && !claim.intent().state.is_in_flight());
+        stop.and_then(Stop::now)
     }
 
     /// What was verified so far, and what `error` says was not.
@@ -133,7 +153,10 @@ impl Journal for IntentJournal<'_> {
 
     fn record(&self, step: Step) -> Result<(), JournalError> {
         match &mut *self.lock() {
-            Held::Claim(claim) => Self::write(claim, &step),
+            Held::Claim(claim) => match self.stops_before(claim, &step) {
+                Some(why) => Err(JournalError::new("the call had to stop", why)),
+                None => Self::write(claim, &step),
+            },
             Held::Settled(_) => Err(JournalError::new("the intent is settled", "settled")),
         }
     }

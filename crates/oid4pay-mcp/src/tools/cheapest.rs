@@ -45,7 +45,8 @@ pub(super) async fn buy(agent: &Agent, arguments: Arguments, waiting: Waiting) -
     let (cheapest, terms) = read(arguments)?;
     agent.check_registered(TOOL, &client)?;
     if dry_run {
-        return simulate(agent, &client, &issuer, &cheapest).await.map(CallToolResponse::from);
+        let simulated = simulate(agent, &client, &issuer, &cheapest);
+        return waiting.stop().unless_stopped(simulated).await.map(CallToolResponse::from);
     }
     let purchase = Purchase::cheapest(issuer, terms, IdempotencyKey::generate(&SystemRng).as_str())
         .map_err(|error| Refusal::new("invalid_arguments", &error.to_string()))?

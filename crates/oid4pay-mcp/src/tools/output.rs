@@ -52,17 +52,16 @@ pub(super) fn told(answer: &Answer, settlement: impl Fn(&Payment) -> Value) -> T
             approval_there(intent, consent)
         }
         // Without the presentation: it may not have been spent, and presenting it again is this tool's part.
-        Answer::Unknown { intent, in_flight } => {
+        Answer::Unknown { intent, last } => {
             let output = json!({
                 "status": "unknown",
-                "mandate_id": in_flight.mandate.mandate_id,
+                "mandate_id": intent.mandate.as_ref().map(|mandate| &mandate.mandate_id),
                 "next_step": NEXT_IN_FLIGHT,
             });
             let sentence = format!(
-                "It could not be told whether {} settled the payment of {} ({}). {NEXT_IN_FLIGHT}",
+                "It could not be told whether {} settled the payment of {} ({last}). {NEXT_IN_FLIGHT}",
                 intent.merchant,
                 amount(intent),
-                in_flight.last,
             );
             Told { output: with_intent(output, intent), sentence, signatures: None }
         }

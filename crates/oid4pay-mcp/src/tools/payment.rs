@@ -73,7 +73,8 @@ pub(super) async fn pay(agent: &Agent, arguments: Arguments, waiting: Waiting) -
     let purchase = as_purchase(&issuer, &order, purchase_ref)?.called_with(to_repeat);
     if dry_run {
         let guard = purchase::simulate(agent, &client, purchase)?;
-        return simulated(&client, &order, guard).await.map(CallToolResponse::from).map_err(refused);
+        let simulated = async { simulated(&client, &order, guard).await.map_err(refused) };
+        return waiting.stop().unless_stopped(simulated).await.map(CallToolResponse::from);
     }
     let work = Work::Order(Box::new(move |key| terms.order(key)));
     let call = Call { tool: Name::PaymentInitiate, agent, client: &client, purchase, work, waiting };

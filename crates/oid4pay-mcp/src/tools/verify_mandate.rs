@@ -41,10 +41,11 @@ pub(super) async fn verify(agent: &Agent, arguments: Arguments, waiting: Waiting
     let issuer = agent.issuer(Name::VerifyMandate)?;
     let client = agent.client(Name::VerifyMandate, &issuer)?;
     let to_repeat = args::to_repeat(&arguments);
-    let presented = client
-        .read_presentation(arguments.presentation.as_str(), arguments.merchant_verify_url.as_str())
-        .await
-        .map_err(|error| Refusal::from_client(Name::VerifyMandate, &error))?;
+    let presented = async {
+        let read = client.read_presentation(arguments.presentation.as_str(), arguments.merchant_verify_url.as_str());
+        read.await.map_err(|error| Refusal::from_client(Name::VerifyMandate, &error))
+    };
+    let presented = waiting.stop().unless_stopped(presented).await?;
     let line_items: Vec<_> = arguments.line_items.into_iter().map(args::LineItem::into_client).collect();
     let known = agent.ledger().find_by_mandate(&issuer, presented.merchant().as_str(), presented.mandate_id());
     let known = known.map_err(|error| ledger_failed(&error))?;
