@@ -107,8 +107,10 @@ pub(crate) async fn run(mut call: Call<'_>) -> Result<Ran, Refusal> {
             // The purchase goes on where it stood.
             Decision::Yes => {}
             Decision::No(intent) => {
-                // Who is told now is not told again; one too many is better than none.
-                if let Err(error) = call.agent.ledger().rejection_told(&intent.id) {
+                // Who is told now is not told again; a caller that has gone is told nothing. One too many is better than none.
+                if call.waiting.stop().now() != Some(Stopped::Cancelled)
+                    && let Err(error) = call.agent.ledger().rejection_told(&intent.id)
+                {
                     tracing::warn!(intent = %intent.id, %error, "that the rejection was told could not be recorded");
                 }
                 return Err(rejected(&intent));
@@ -156,7 +158,7 @@ impl From<Answer> for Attempt {
 async fn attempt(call: &Call<'_>, policy: &Policy, reply: &mut Option<Reply>) -> Result<Attempt, Refusal> {
     let ledger = call.agent.ledger();
     if let Some(why) = call.waiting.stop().now() {
-        return Err(why.into());
+        return Err(why.refusal());
     }
     clock::check(call, policy).await?;
     let begun = begin(call, policy).await?;
@@ -386,7 +388,7 @@ async fn unless_stopped(
 fn cut_off(call: &Call<'_>, journal: IntentJournal<'_>, why: Stopped) -> Refusal {
     let intent = journal.intent();
     drop(journal);
-    about(why.into(), &let_go(call, intent, why))
+    about(why.refusal(), &let_go(call, intent, why))
 }
 
 /// Calls off what a caller gave up, unless somebody was asked about it. Nobody drives it any more.

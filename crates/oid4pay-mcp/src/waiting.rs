@@ -42,12 +42,13 @@ pub(crate) enum Stopped {
     Deadline(Duration),
 }
 
-impl From<Stopped> for Refusal {
-    fn from(why: Stopped) -> Self {
-        let sentence = why.to_string();
-        let refusal = match why {
-            Stopped::Cancelled => Refusal::new(Code::CallCancelled, &sentence),
-            Stopped::Deadline(_) => Refusal::new(Code::DeadlineExceeded, &sentence),
+impl Stopped {
+    /// What the caller is told.
+    pub(crate) fn refusal(self) -> Refusal {
+        let sentence = self.to_string();
+        let refusal = match self {
+            Self::Cancelled => Refusal::new(Code::CallCancelled, &sentence),
+            Self::Deadline(_) => Refusal::new(Code::DeadlineExceeded, &sentence),
         };
         refusal.retryable(true)
     }
@@ -84,7 +85,7 @@ impl Stop {
         tokio::select! {
             biased;
             done = work => done,
-            why = self.wait() => Err(why.into()),
+            why = self.wait() => Err(why.refusal()),
         }
     }
 }

@@ -106,7 +106,7 @@ impl Cheapest {
             why = call.waiting.stop().wait() => {
                 let intent = claim.intent().clone();
                 drop(claim);
-                return Err(about(why.into(), &let_go(call, intent, why)));
+                return Err(about(why.refusal(), &let_go(call, intent, why)));
             }
         };
         let picked = match found {
