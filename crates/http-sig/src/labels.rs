@@ -28,7 +28,8 @@ impl Labels {
             Err(Unresolved::NoField) => return Ok(None),
             Err(_) => return Err(Malformed),
         }
-        let parser = Parser::new(&text).with_version(Version::Rfc8941);
+        // RFC 9421 is built on RFC 8941; a Date or Display String of RFC 9651 in one label is no reason not to read another.
+        let parser = Parser::new(&text).with_version(Version::Rfc9651);
         let labels = parser.parse_dictionary_with_visitor(Self::default()).map_err(|_| Malformed)?;
         Ok(Some(labels).filter(|labels| !labels.members.is_empty()))
     }

@@ -366,9 +366,26 @@ fn reports_missing_and_malformed_fields() {
         VerifyError::MalformedField("signature-input")
     );
     assert_eq!(verify(Offer::signed().edit("Signature", "sig1=:", "sig1=;")), VerifyError::MalformedField("signature"));
-    // RFC 8941 has no dates.
+    for date in ["@", "@1.5", "@x"] {
+        let dated = Offer::signed().edit("Signature-Input", "created=1000", &format!("created={date}"));
+        assert_eq!(verify(dated), VerifyError::MalformedField("signature-input"), "{date}");
+    }
+}
+
+/// RFC 9651 has Dates and Display Strings, RFC 9421 knows neither: a label that has one is not spoilt by it, unless it
+/// stands where a number belongs.
+#[test]
+fn a_newer_type_in_another_label_does_not_spoil_the_one_that_is_used() {
+    for params in ["created=@1700000000", "x=%\"f%c3%bc\"", "created=@1700000000;keyid=\"k\";x=%\"\"", "x=@-1"] {
+        let offer = Offer::signed().edit("Signature-Input", "sig1=(", &format!("a=(\"@status\");{params}, sig1=("));
+        let offer = offer.edit("Signature", "sig1=", "a=:AA==:, sig1=");
+        assert_eq!(offer.verify(&Verifier::new()).unwrap().label(), "sig1", "{params}");
+    }
     let dated = Offer::signed().edit("Signature-Input", "created=1000", "created=@1000");
-    assert_eq!(verify(dated), VerifyError::MalformedField("signature-input"));
+    assert_eq!(dated.refusal(&Verifier::new()), LabelError::MalformedParam("created"));
+    // One that was not signed with it is not made good by it.
+    let added = Offer::signed().edit("Signature-Input", "created=1000", "created=1000;x=@1");
+    assert_eq!(added.refusal(&Verifier::new()), LabelError::BadSignature);
 }
 
 #[test]

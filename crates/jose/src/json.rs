@@ -3,8 +3,10 @@
 //! Two parsers that disagree about which duplicate counts let one token mean two things, so none is read.
 
 use core::fmt;
+use std::collections::BTreeMap;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 use zeroize::Zeroize as _;
 
@@ -45,6 +47,14 @@ pub fn parse_object(text: &[u8]) -> Result<Map<String, Value>, InvalidJson> {
     }
 }
 
+/// The members of an object, their values unread. A value may itself be what [`parse`] refuses.
+pub(crate) fn members(text: &[u8]) -> Result<BTreeMap<String, &RawValue>, InvalidJson> {
+    let mut de = serde_json::Deserializer::from_slice(text);
+    let members = de.deserialize_map(Members).map_err(|e| InvalidJson::at(&e))?;
+    de.end().map_err(|e| InvalidJson::at(&e))?;
+    Ok(members)
+}
+
 /// The text is not JSON as this module reads it. Says where, never what stood there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidJson {
@@ -73,6 +83,27 @@ impl fmt::Display for InvalidJson {
 }
 
 impl std::error::Error for InvalidJson {}
+
+/// Takes an object apart, and no more than that.
+struct Members;
+
+impl<'de> Visitor<'de> for Members {
+    type Value = BTreeMap<String, &'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
+        let mut members = BTreeMap::new();
+        while let Some((name, value)) = access.next_entry()? {
+            if members.insert(name, value).is_some() {
+                return Err(A::Error::custom(DUPLICATE));
+            }
+        }
+        Ok(members)
+    }
+}
 
 /// Builds a [`Value`] while it watches for duplicate members.
 struct Strict;

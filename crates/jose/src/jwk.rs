@@ -1,6 +1,7 @@
 use core::fmt;
 
 use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
@@ -11,7 +12,8 @@ use crate::{Alg, PublicKey, base64url, sha256};
 /// A public key in JWK form (RFC 7517 §4): `kty` `OKP` with `crv` `Ed25519` (RFC 8037 §2), or `EC` with `P-256`
 /// (RFC 7518 §6.2.1), and `kid` where it has one.
 ///
-/// Other members are kept as received and can be read with [`Jwk::member`].
+/// Other members are kept as received and can be read with [`Jwk::member`]. Some programs write `null` for what a key does not
+/// have, so a member that is `null` counts as absent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Jwk {
     key: PublicKey,
@@ -54,7 +56,8 @@ impl Jwk {
     ///   encoding.
     /// - [`InvalidJwk::PrivateMember`] if it has a private or symmetric member: such a key has leaked, or is a trap.
     /// - [`InvalidJwk::NotForThis`] if `use`, `key_ops` or `alg` says that the key is for something else.
-    pub fn from_members(members: Map<String, Value>) -> Result<Self, InvalidJwk> {
+    pub fn from_members(mut members: Map<String, Value>) -> Result<Self, InvalidJwk> {
+        members.retain(|_, value| !value.is_null());
         let key = PublicKey::from_members(&members)?;
         let kid = Members(&members).text("kid")?.map(str::to_owned);
         Ok(Self { key, kid, members })
@@ -111,7 +114,8 @@ impl Serialize for Jwk {
     }
 }
 
-/// A set of public keys (RFC 7517 §5). Keys that this crate cannot use are left out when a set is read, as the RFC asks.
+/// A set of public keys (RFC 7517 §5). Keys that this crate cannot use are left out when a set is read, as the RFC asks, and so
+/// is an entry that is no key at all, or has a member twice: it spoils itself and no other.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct JwkSet {
     keys: Vec<Jwk>,
@@ -128,19 +132,19 @@ impl JwkSet {
     ///
     /// # Errors
     ///
-    /// - [`InvalidJwk::Json`] for anything but one JSON object without duplicate members.
-    /// - [`InvalidJwk::Member`] if `keys` is not an array of objects, or is longer than 100.
+    /// - [`InvalidJwk::Json`] for anything but one JSON object without duplicate members; those of an entry are its own.
+    /// - [`InvalidJwk::Member`] if `keys` is not an array, or is longer than 100.
     pub fn parse(text: &[u8]) -> Result<Self, InvalidJwk> {
-        let mut members = json::parse_object(text)?;
-        let Some(Value::Array(list)) = members.remove("keys") else { return Err(InvalidJwk::Member("keys")) };
+        let mut members = json::members(text)?;
+        let list = members.remove("keys").ok_or(InvalidJwk::Member("keys"))?;
+        for other in members.values() {
+            json::parse(other.get().as_bytes())?;
+        }
+        let list: Vec<&RawValue> = serde_json::from_str(list.get()).map_err(|_| InvalidJwk::Member("keys"))?;
         if list.len() > MAX_KEYS {
             return Err(InvalidJwk::Member("keys"));
         }
-        let mut keys = Vec::with_capacity(list.len());
-        for item in list {
-            let Value::Object(members) = item else { return Err(InvalidJwk::Member("keys")) };
-            keys.extend(Jwk::from_members(members).ok());
-        }
+        let keys = list.into_iter().filter_map(|entry| Jwk::parse(entry.get().as_bytes()).ok()).collect();
         Ok(Self { keys })
     }
 
@@ -249,7 +253,7 @@ impl<'a> Members<'a> {
 
     /// The members of a key to verify with.
     pub(crate) fn public(members: &'a Map<String, Value>) -> Result<Self, InvalidJwk> {
-        if PRIVATE_MEMBERS.iter().any(|name| members.contains_key(*name)) {
+        if PRIVATE_MEMBERS.iter().any(|name| members.get(*name).is_some_and(|value| !value.is_null())) {
             return Err(InvalidJwk::PrivateMember);
         }
         let read = Self::new(members, "verify")?;
@@ -277,7 +281,7 @@ impl<'a> Members<'a> {
 
     fn text(self, name: &'static str) -> Result<Option<&'a str>, InvalidJwk> {
         match self.0.get(name) {
-            None => Ok(None),
+            None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
             Some(_) => Err(InvalidJwk::Member(name)),
         }
@@ -293,7 +297,7 @@ impl<'a> Members<'a> {
             return Err(InvalidJwk::NotForThis("use"));
         }
         match self.0.get("key_ops") {
-            None => Ok(()),
+            None | Some(Value::Null) => Ok(()),
             Some(Value::Array(list)) if list.iter().any(|op| op == operation) => Ok(()),
             Some(Value::Array(_)) => Err(InvalidJwk::NotForThis("key_ops")),
             Some(_) => Err(InvalidJwk::Member("key_ops")),

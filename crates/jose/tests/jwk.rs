@@ -106,7 +106,8 @@ fn refuses_other_key_types() {
     }
 }
 
-/// The member alone is enough: a key that was published with its private half is burnt, whatever the value.
+/// The member alone is enough: a key that was published with its private half is burnt, whatever the value. Only `null` says
+/// that there is none.
 #[test]
 fn refuses_private_and_symmetric_members() {
     for name in ["d", "p", "q", "dp", "dq", "qi", "oth", "k"] {
@@ -115,9 +116,26 @@ fn refuses_private_and_symmetric_members() {
             assert_eq!(read(&ec(json!({name: value}))), Err(InvalidJwk::PrivateMember), "{name}");
         }
     }
-    assert_eq!(Jwk::parse(br#"{"kty":"OKP","d":null}"#), Err(InvalidJwk::PrivateMember));
     assert_eq!(Jwk::parse(support::ED25519_JWK.as_bytes()), Err(InvalidJwk::PrivateMember));
     assert_eq!(read(&json!({"kty": "oct", "k": "AAAA"})), Err(InvalidJwk::PrivateMember));
+}
+
+#[test]
+fn an_optional_member_that_is_null_is_absent_and_a_needed_one_is_missing() {
+    let mut written = okp(json!({}));
+    for name in ["kid", "use", "key_ops", "alg", "y", "d", "p", "k", "x5c", "oid4ac_use"] {
+        written[name] = Value::Null;
+    }
+    let jwk = Jwk::parse(written.to_string().as_bytes()).unwrap();
+    assert_eq!((jwk.key(), jwk.kid()), (ed25519().public_key(), None));
+    assert_eq!((jwk.member("oid4ac_use"), jwk.to_members().len()), (None, 3));
+    for (name, expected) in
+        [("kty", InvalidJwk::Member("kty")), ("crv", InvalidJwk::Unsupported), ("x", InvalidJwk::Member("x"))]
+    {
+        let mut lacking = okp(json!({}));
+        lacking[name] = Value::Null;
+        assert_eq!(read(&lacking), Err(expected));
+    }
 }
 
 #[test]
@@ -261,6 +279,30 @@ fn a_set_leaves_out_keys_it_cannot_use() {
 }
 
 #[test]
+fn an_entry_that_is_no_key_spoils_itself_alone() {
+    let deep = "[".repeat(1000) + &"]".repeat(1000);
+    let good = okp(json!({"kid": "a"}));
+    for bad in [
+        "null",
+        "7",
+        "\"x\"",
+        "[]",
+        "{}",
+        r#"{"kty":5}"#,
+        r#"{"kty":"OKP","kty":"OKP"}"#,
+        r#"{"kty":"OKP","crv":"Ed25519","x":"AQ","kid":"a"}"#,
+        r#"{"kid":{"kid":1,"kid":2}}"#,
+        &deep,
+    ] {
+        for list in [format!("{bad},{good}"), format!("{good},{bad}"), format!("{bad},{good},{bad}")] {
+            let set = JwkSet::parse(format!(r#"{{"keys":[{list}]}}"#).as_bytes()).unwrap();
+            let found = set.find(Some("a"), Alg::EdDsa).map(Jwk::key);
+            assert_eq!((set.keys().len(), found), (1, Some(ed25519().public_key())), "{list}");
+        }
+    }
+}
+
+#[test]
 fn a_set_is_searched_by_kid_and_algorithm() {
     let set = set(json!([okp(json!({"kid": "same"})), ec(json!({"kid": "same"})), okp(json!({"kid": "b"}))])).unwrap();
     assert_eq!(set.find(Some("same"), Alg::Es256).map(Jwk::key), Some(p256().public_key()));
@@ -288,11 +330,19 @@ fn refuses_what_is_no_set() {
     assert_eq!(JwkSet::parse(b"{}"), keys);
     assert_eq!(set(json!({})), keys);
     assert_eq!(set(json!("x")), keys);
-    assert_eq!(set(json!([okp(json!({})), "x"])), keys);
     assert_eq!(set(Value::Array(vec![okp(json!({})); 101])), keys);
     assert_eq!(set(Value::Array(vec![okp(json!({})); 100])).unwrap().keys().len(), 100);
     assert!(matches!(JwkSet::parse(b"[]"), Err(InvalidJwk::Json(_))));
     assert!(matches!(JwkSet::parse(br#"{"keys":[],"keys":[]}"#), Err(InvalidJwk::Json(_))));
+    for text in [
+        r#"{"keys":[],"x":{"a":1,"a":2}}"#,
+        r#"{"keys":[]}{}"#,
+        r#"{"keys":[{]}"#,
+        "{\"keys\":[]",
+        "\u{feff}{\"keys\":[]}",
+    ] {
+        assert!(matches!(JwkSet::parse(text.as_bytes()), Err(InvalidJwk::Json(_))), "{text}");
+    }
 }
 
 #[test]

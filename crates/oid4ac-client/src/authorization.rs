@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::client::Agent;
+use crate::lenient;
 use crate::loopback::LoopbackUri;
 use crate::metadata::{MANDATE_TYPE, Metadata};
 use crate::nonce::Role;
@@ -222,7 +223,7 @@ impl Client {
             url: reply.consent_url,
             mode: MODES.iter().find(|mode| **mode == reply.consent_mode).map_or("other", |mode| mode).to_owned(),
             expires_at: self.now() + reply.expires_in.clamp(1, MAX_CONSENT_SECONDS),
-            interval_seconds: reply.interval.clamp(1, MAX_INTERVAL_SECONDS),
+            interval_seconds: interval_seconds(reply.interval.unwrap_or(DEFAULT_INTERVAL_SECONDS)),
         };
         let pending = PendingAuthorization {
             state,
@@ -261,7 +262,7 @@ impl Client {
         match answer.json(Artefact::AuthorizationResponse)? {
             PollReply::Pending { .. } if self.now() >= consent.expires_at => Ok(Authorization::Expired),
             PollReply::Pending { interval } => {
-                let interval = interval.unwrap_or(consent.interval_seconds).clamp(1, MAX_INTERVAL_SECONDS);
+                let interval = interval.map_or(consent.interval_seconds, interval_seconds);
                 Ok(Authorization::Pending(Consent { interval_seconds: interval, ..consent }))
             }
             PollReply::Approved { code, state, iss } => {
@@ -315,15 +316,24 @@ struct ConsentReply {
     consent_url: String,
     consent_mode: String,
     poll_uri: String,
-    interval: u64,
+    #[serde(default, deserialize_with = "lenient::seconds")]
+    interval: Option<i64>,
+    #[serde(deserialize_with = "lenient::needed_seconds")]
     expires_in: i64,
 }
 
 #[derive(Deserialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
 enum PollReply {
-    Pending { interval: Option<u64> },
-    Approved { code: String, state: String, iss: String },
+    Pending {
+        #[serde(default, deserialize_with = "lenient::seconds")]
+        interval: Option<i64>,
+    },
+    Approved {
+        code: String,
+        state: String,
+        iss: String,
+    },
     Declined,
     Expired,
 }
@@ -399,6 +409,13 @@ fn refused(why: Why) -> Misbehaviour {
 const MODES: [&str; 3] = ["auto", "dashboard", "scan"];
 const MAX_REQUEST_URI: usize = 2048;
 const MAX_CONSENT_SECONDS: i64 = 3600;
+/// A pause between polls that a person does not notice and a server can bear.
+fn interval_seconds(asked: i64) -> u64 {
+    u64::try_from(asked).unwrap_or(1).clamp(1, MAX_INTERVAL_SECONDS)
+}
+
+/// RFC 8628 §3.2.
+const DEFAULT_INTERVAL_SECONDS: i64 = 5;
 const MAX_INTERVAL_SECONDS: u64 = 60;
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use http::header::{ACCEPT_ENCODING, CONTENT_TYPE};
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use http_sig::{Component, ContentDigest, DigestAlg, Verifier};
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -178,9 +178,7 @@ impl Client {
     }
 
     async fn fetch_page(&self, place: &Endpoint) -> Result<Answer, Error> {
-        let call = Call::get(Stage::Catalog, place)
-            .header(ACCEPT_ENCODING, HeaderValue::from_static("identity"))
-            .limits(Limits::LARGE);
+        let call = Call::get(Stage::Catalog, place).limits(Limits::LARGE);
         let answer = self.send(call).await?;
         match answer.status() {
             StatusCode::OK => Ok(answer),
@@ -345,7 +343,7 @@ struct Page<F> {
 impl<F: FnMut(&Item<'_>)> Page<F> {
     /// The address of the next page, where there is one.
     fn read(body: &[u8], each: F) -> Result<Option<String>, Error> {
-        let mut reader = serde_json::Deserializer::from_slice(body);
+        let mut reader = serde_json::Deserializer::from_slice(crate::lenient::without_bom(body));
         let next = Self { each }.deserialize(&mut reader).and_then(|next| reader.end().map(|()| next));
         next.map_err(|error| refused(Why::Json(format!("line {} column {}", error.line(), error.column()))).into())
     }

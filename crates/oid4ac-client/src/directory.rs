@@ -34,10 +34,13 @@ pub struct MerchantList {
     /// The merchants of this page.
     pub merchants: Vec<Merchant>,
     /// Which page this is, from 1.
+    #[serde(deserialize_with = "crate::lenient::count")]
     pub page: u64,
     /// How many merchants make a page.
+    #[serde(deserialize_with = "crate::lenient::count")]
     pub page_size: u64,
     /// How many merchants there are on all pages.
+    #[serde(deserialize_with = "crate::lenient::count")]
     pub total: u64,
 }
 

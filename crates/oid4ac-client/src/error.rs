@@ -42,7 +42,8 @@ impl Error {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Transport { .. } => true,
+            // A server that codes one answer unasked does so with the next.
+            Self::Transport { error, .. } => *error != TransportError::Encoded,
             Self::Server(error) => error.is_retryable(),
             Self::Misuse(_)
             | Self::Local(_)

@@ -56,6 +56,9 @@ pub enum TransportError {
     /// The time was up after the request may have left.
     #[error("no complete answer in time")]
     TimedOut,
+    /// The answer's body is in a content coding that was not asked for, and cannot be used so.
+    #[error("the answer is in a content coding that was not asked for")]
+    Encoded,
     /// The answer is larger than the limit.
     #[error("the answer is larger than {limit} octets")]
     TooLarge {
@@ -77,6 +80,7 @@ impl TransportError {
             Self::NotConnected => "not_connected",
             Self::Lost => "connection_lost",
             Self::TimedOut => "timed_out",
+            Self::Encoded => "answer_encoded",
             Self::TooLarge { .. } => "answer_too_large",
         }
     }

@@ -63,6 +63,7 @@ mod error;
 mod evidence;
 mod http;
 mod journal;
+mod lenient;
 mod loopback;
 mod mandate;
 mod metadata;

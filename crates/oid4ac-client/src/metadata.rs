@@ -8,6 +8,7 @@ use jose::{Alg, Jwk, JwkSet};
 use serde::Deserialize;
 
 use crate::client::Agent;
+use crate::lenient;
 use crate::nonce::Role;
 use crate::send::{Answer, Call};
 use crate::{Artefact, Client, Endpoint, Error, Incompatibility, Misbehaviour, Stage, Why};
@@ -79,18 +80,19 @@ struct Wire {
     revocation_endpoint: Option<String>,
     introspection_endpoint: Option<String>,
     jwks_uri: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::names")]
     code_challenge_methods_supported: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::names")]
     token_endpoint_auth_methods_supported: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::names")]
     authorization_details_types_supported: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::flag")]
     authorization_response_iss_parameter_supported: bool,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::names")]
     token_endpoint_auth_signing_alg_values_supported: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::names")]
     dpop_signing_alg_values_supported: Vec<String>,
+    #[serde(default, deserialize_with = "lenient::optional_names")]
     oid4ac_consent_modes_supported: Option<Vec<String>>,
     wallet_agents_endpoint: Option<String>,
     dsar_endpoint: Option<String>,
@@ -239,7 +241,7 @@ impl Client {
         if answer.status() != StatusCode::OK {
             return Err(answer.server_error().into());
         }
-        let set = JwkSet::parse(answer.body()).map_err(|why| Misbehaviour::new(Artefact::Jwks, why))?;
+        let set = JwkSet::parse(answer.json_text()).map_err(|why| Misbehaviour::new(Artefact::Jwks, why))?;
         Ok(self.jwks_cache(uri).keep(set, self.now(), answer.headers()))
     }
 

@@ -1,6 +1,6 @@
 //! Signed offers (RFC 9421, RFC 9530), and the digest that binds a mandate to them.
 
-use http::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL};
+use http::header::{ACCEPT, CACHE_CONTROL};
 use http::{HeaderValue, StatusCode};
 use http_sig::{Component, DigestAlg, Verifier};
 use jose::{base64url, json, sha256};
@@ -97,8 +97,6 @@ impl Client {
             }
             let call = Call::get(Stage::Offer, place)
                 .header(ACCEPT, HeaderValue::from_static("application/ld+json, application/json"))
-                // The digest is over the content as it is encoded on the wire.
-                .header(ACCEPT_ENCODING, HeaderValue::from_static("identity"))
                 .header(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
             let answer = self.send(call).await?;
             match answer.status() {
@@ -123,7 +121,7 @@ impl Client {
         if !is_challenge(&nonce) {
             return Err(refused(Why::Member("nonce")).into());
         }
-        let object = json::parse_object(answer.body()).map_err(|error| refused(Why::Json(error.to_string())))?;
+        let object = json::parse_object(answer.json_text()).map_err(|error| refused(Why::Json(error.to_string())))?;
         let text =
             |name: &'static str| object.get(name).and_then(Value::as_str).ok_or_else(|| refused(Why::Member(name)));
         if text("sku")? != line.sku() {

@@ -257,7 +257,7 @@ impl Client {
     /// A 200 settles only with `payment_intent_id` and `settled_at`, and for the mandate that was presented. A member that
     /// is no identifier, time or URL where it should be one counts as absent: it leads back here, and would be shown.
     async fn read_settlement(&self, of: &Presentment<'_>, answer: &Answer) -> Option<(Settlement, Option<KeyUsed>)> {
-        let wire: Map<String, Value> = serde_json::from_slice(answer.body()).ok()?;
+        let wire: Map<String, Value> = serde_json::from_slice(answer.json_text()).ok()?;
         let text = |name: &str| wire.get(name).and_then(Value::as_str);
         if text("mandate_id") != Some(of.mandate.mandate_id.as_str()) {
             return None;
@@ -344,7 +344,7 @@ impl Client {
         if answer.status() == StatusCode::OK {
             return;
         }
-        let in_body = || serde_json::from_slice::<ChallengeBody>(answer.body()).ok()?.challenge_nonce;
+        let in_body = || serde_json::from_slice::<ChallengeBody>(answer.json_text()).ok()?.challenge_nonce;
         let challenge = answer.header("mandate-nonce").map(str::to_owned).or_else(in_body);
         if let Some(challenge) = challenge.filter(|text| is_challenge(text)) {
             let mut challenges = self.inner.challenges.lock().unwrap_or_else(PoisonError::into_inner);

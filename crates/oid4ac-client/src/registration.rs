@@ -8,6 +8,7 @@ use jose::{Alg, JwkSet, Signer as _};
 use serde::{Deserialize, Serialize};
 
 use crate::client::{RegisteredKeys, SetupTokenAs};
+use crate::lenient;
 use crate::metadata::{AlgNames, MANDATE_TYPE, Metadata};
 use crate::nonce::Role;
 use crate::secret::{SecretText, SetupToken};
@@ -104,7 +105,8 @@ impl Client {
     /// - [`Error::Server`] with `invalid_software_statement`, `invalid_redirect_uri`, `invalid_client_metadata`, … from the
     ///   authorization server.
     /// - [`Error::PeerIncompatible`] if it has no registration endpoint.
-    /// - [`Error::Local`] if keys or registration could not be kept; an earlier registration is untouched then.
+    /// - [`Error::Local`] if keys or registration could not be kept; an earlier registration is untouched then. A folder that
+    ///   cannot be written, or has no room, is found before the setup token is sent.
     /// - [`Error::Transport`]; after [`may_have_arrived`](crate::TransportError::may_have_arrived) the token may be spent.
     pub async fn register(&self, request: &RegisterRequest) -> Result<Registered, Error> {
         if let Some(registration) = self.covering(request)? {
@@ -125,12 +127,17 @@ impl Client {
                 keys
             }
         };
+        self.inner.store.check_writable()?;
         let (registration, access) = self.send_registration(request, &metadata, endpoint, &keys).await?;
-        if self.inner.store.registration()?.is_some() {
-            // They are the old agent's, and perhaps another principal's.
-            self.end_sessions().await?;
-        }
+        // They are the old agent's, and perhaps another principal's. The token is spent: what else fails, the registration
+        // is kept.
+        let ended = match self.inner.store.registration() {
+            Ok(Some(_)) => self.end_sessions().await.map(drop),
+            Ok(None) => Ok(()),
+            Err(error) => Err(error.into()),
+        };
         self.inner.store.save_registration(&registration, access)?;
+        ended?;
         Ok(Registered::Now(registration))
     }
 
@@ -157,9 +164,11 @@ impl Client {
         let metadata = self.metadata().await?;
         let endpoint = registration_endpoint(&metadata)?;
         let keys = Arc::new(KeyPair::generate(self.inner.rng.as_ref()));
+        self.inner.store.check_writable()?;
         let (registration, access) = self.send_registration(&request, &metadata, endpoint, &keys).await?;
-        self.end_sessions().await?;
+        let ended = self.end_sessions().await;
         self.inner.store.replace(&keys, &registration, access)?;
+        ended?;
         Ok(registration)
     }
 
@@ -288,14 +297,21 @@ struct ClientMetadata<'a> {
     software_statement: Option<&'a str>,
 }
 
+/// The setup token is spent, so only what cannot be done without has to be right.
 #[derive(Deserialize)]
 struct Reply {
     client_id: String,
+    #[serde(default, deserialize_with = "lenient::text")]
     client_name: Option<String>,
+    #[serde(default, deserialize_with = "lenient::text")]
     purpose: Option<String>,
+    #[serde(default, deserialize_with = "lenient::text")]
     scope: Option<String>,
+    #[serde(default, deserialize_with = "lenient::text")]
     principal_id: Option<String>,
+    #[serde(default, deserialize_with = "lenient::text")]
     registration_access_token: Option<String>,
+    #[serde(default, deserialize_with = "lenient::text")]
     registration_client_uri: Option<String>,
 }
 

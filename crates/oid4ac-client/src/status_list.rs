@@ -152,7 +152,7 @@ impl Client {
         }
         let refused = |why: Why| Misbehaviour::new(Artefact::StatusList, why);
         let mut credential =
-            json::parse_object(answer.body()).map_err(|error| refused(Why::Json(error.to_string())))?;
+            json::parse_object(answer.json_text()).map_err(|error| refused(Why::Json(error.to_string())))?;
         let list = read_credential(&credential, at, self.issuer(), now).map_err(refused)?;
         let proof = credential.remove("proof");
         match proof.as_ref().and_then(|proof| proof.get("jws")).and_then(Value::as_str) {

@@ -35,6 +35,16 @@ pub trait Store: Send + Sync {
     /// - [`StoreError`] if they could not be kept.
     fn save_keys(&self, keys: &Arc<KeyPair>) -> Result<(), StoreError>;
 
+    /// Makes sure that keys and a registration could be kept now, by durably writing as much and removing it again. It is
+    /// called before a setup token is spent, which cannot be had back. A store that cannot tell says yes.
+    ///
+    /// # Errors
+    ///
+    /// - [`StoreError`] if they could not.
+    fn check_writable(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// The registration, if there is one yet.
     ///
     /// # Errors

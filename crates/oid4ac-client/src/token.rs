@@ -3,10 +3,12 @@
 use http::StatusCode;
 use jose::UnverifiedJws;
 use serde::Deserialize;
+use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use crate::authorization::Grant;
 use crate::client::Agent;
+use crate::lenient;
 use crate::mandate::elements;
 use crate::metadata::Metadata;
 use crate::secret::{AccessToken, RefreshToken};
@@ -32,8 +34,8 @@ impl Tokens {
     /// The token whose revocation ends most, and its `token_type_hint` (RFC 7009 §2.1).
     pub(crate) fn revocable(&self) -> (&str, &'static str) {
         match &self.refresh_token {
-            Some(token) => (token.expose(), "refresh_token"),
-            None => (self.access_token.expose(), "access_token"),
+            Some(token) => (token.expose(), REFRESH_TOKEN),
+            None => (self.access_token.expose(), ACCESS_TOKEN),
         }
     }
 }
@@ -56,10 +58,10 @@ impl Client {
             ("resource", resource),
         ];
         let answer = self.send_form(Stage::Token, &metadata.token_endpoint, agent, metadata, &fields).await?;
-        if answer.status() != StatusCode::OK {
-            return Err(answer.server_error().into());
+        match answer.status() {
+            StatusCode::OK => self.read_tokens(agent, metadata, &answer, scope).await,
+            _ => Err(self.refuse_tokens(agent, metadata, &answer, answer.server_error()).await),
         }
-        self.read_tokens(agent, metadata, &answer, scope).await
     }
 
     /// Reads a token answer, and gives back what cannot be used: a token that is not bound to our key, or lacks the
@@ -71,7 +73,10 @@ impl Client {
         answer: &Answer,
         asked: &str,
     ) -> Result<Tokens, Error> {
-        let reply: Reply = answer.json(Artefact::TokenResponse)?;
+        let reply: Reply = match answer.json(Artefact::TokenResponse) {
+            Ok(reply) => reply,
+            Err(error) => return Err(self.refuse_tokens(agent, metadata, answer, error).await),
+        };
         let granted = reply.authorization_details.as_ref().map(elements).unwrap_or_default();
         let granted_minor = granted.first().and_then(|details| details.get("amount_minor")?.as_u64());
         let tokens = Tokens {
@@ -91,6 +96,21 @@ impl Client {
             return self.give_back(agent, metadata, &tokens, Why::Scope(missing.to_owned())).await;
         }
         Ok(tokens)
+    }
+
+    /// Revokes every token that can be found in an answer which cannot be used as a whole, and hands the reason on.
+    pub(crate) async fn refuse_tokens(
+        &self,
+        agent: &Agent,
+        metadata: &Metadata,
+        answer: &Answer,
+        why: impl Into<Error>,
+    ) -> Error {
+        let found = Found::read(answer.json_text());
+        let tokens = found.refresh_tokens.iter().map(|token| (token.expose(), REFRESH_TOKEN));
+        let tokens = tokens.chain(found.access_tokens.iter().map(|token| (token.expose(), ACCESS_TOKEN)));
+        self.revoke_each(agent, metadata, tokens.collect()).await;
+        why.into()
     }
 
     async fn give_back<T>(&self, agent: &Agent, metadata: &Metadata, tokens: &Tokens, why: Why) -> Result<T, Error> {
@@ -140,20 +160,79 @@ impl Client {
     /// Revokes what a code brought, so that nothing usable is left behind; whether the server confirmed it. Best effort: most
     /// call it when something is wrong already, and that is what their callers hear of.
     pub(crate) async fn revoke(&self, agent: &Agent, metadata: &Metadata, tokens: &Tokens) -> bool {
-        let (token, hint) = tokens.revocable();
-        self.revoke_token(agent, metadata, token, hint).await
+        let refresh_token = tokens.refresh_token.as_ref().map(|token| (token.expose(), REFRESH_TOKEN));
+        let access_token = (tokens.access_token.expose(), ACCESS_TOKEN);
+        self.revoke_each(agent, metadata, refresh_token.into_iter().chain([access_token]).collect()).await
     }
 
     /// Revokes one token; whether the server confirmed it.
     pub(crate) async fn revoke_token(&self, agent: &Agent, metadata: &Metadata, token: &str, hint: &str) -> bool {
+        self.revoke_each(agent, metadata, vec![(token, hint)]).await
+    }
+
+    /// Revokes one token after the other, with its hint. The first, with which a server ends the whole grant (RFC 7009 §2.1),
+    /// tells whether it was confirmed; the others are for a server that does not.
+    async fn revoke_each(&self, agent: &Agent, metadata: &Metadata, tokens: Vec<(&str, &str)>) -> bool {
         let Some(endpoint) = &metadata.revocation_endpoint else { return false };
-        let fields = [("token", token), ("token_type_hint", hint)];
-        match self.send_form(Stage::Revoke, endpoint, agent, metadata, &fields).await {
-            Ok(answer) if answer.status() == StatusCode::OK => return true,
-            Ok(answer) => tracing::warn!(status = answer.status().as_u16(), "revocation was refused"),
-            Err(error) => tracing::warn!(%error, "revocation failed"),
+        let mut confirmed = None;
+        for (token, hint) in tokens {
+            let fields = [("token", token), ("token_type_hint", hint)];
+            match self.send_form(Stage::Revoke, endpoint, agent, metadata, &fields).await {
+                Ok(answer) => {
+                    let status = answer.status();
+                    if status != StatusCode::OK {
+                        tracing::warn!(status = status.as_u16(), hint, "revocation was refused");
+                    }
+                    confirmed.get_or_insert(status == StatusCode::OK);
+                }
+                // Nor would the next one get there, in as long a time again.
+                Err(error) => {
+                    tracing::warn!(%error, "revocation failed");
+                    break;
+                }
+            }
         }
-        false
+        confirmed.unwrap_or(false)
+    }
+}
+
+/// The tokens in an answer that cannot be read as a whole: it may be cut off, or have a member twice.
+#[derive(Default)]
+struct Found {
+    refresh_tokens: Vec<RefreshToken>,
+    access_tokens: Vec<AccessToken>,
+}
+
+impl Found {
+    fn read(body: &[u8]) -> Self {
+        let mut found = Self::default();
+        // What was found before it went wrong is what there is to find.
+        let _ends_well = serde_json::Deserializer::from_slice(body).deserialize_map(Finder(&mut found)).is_ok();
+        found.refresh_tokens.truncate(MAX_FOUND);
+        found.access_tokens.truncate(MAX_FOUND);
+        found
+    }
+}
+
+struct Finder<'f>(&'f mut Found);
+
+impl<'de> Visitor<'de> for Finder<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("a token answer")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(name) = map.next_key::<String>()? {
+            let value = map.next_value::<Value>()?;
+            match (name.as_str(), value) {
+                (REFRESH_TOKEN, Value::String(token)) => self.0.refresh_tokens.push(RefreshToken::new(token)),
+                (ACCESS_TOKEN, Value::String(token)) => self.0.access_tokens.push(AccessToken::new(token)),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 }
 
@@ -162,6 +241,7 @@ impl Client {
 struct Reply {
     access_token: String,
     token_type: String,
+    #[serde(default, deserialize_with = "lenient::seconds")]
     expires_in: Option<i64>,
     refresh_token: Option<String>,
     scope: Option<String>,
@@ -179,10 +259,34 @@ fn missing_payment_scope<'a>(asked: &'a str, granted: &str) -> Option<&'a str> {
 /// Two names of one permission.
 const PAYMENT_SCOPES: [&str; 2] = ["payment:initiate", "oid4ac:payment"];
 const MAX_TOKEN_SECONDS: i64 = 86_400;
+const MAX_FOUND: usize = 2;
+const REFRESH_TOKEN: &str = "refresh_token";
+const ACCESS_TOKEN: &str = "access_token";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tokens_are_found_in_an_answer_that_is_cut_off_or_has_them_twice() {
+        let found = |body: &str| {
+            let found = Found::read(body.as_bytes());
+            let refresh = found.refresh_tokens.iter().map(|token| token.expose().to_owned());
+            let access = found.access_tokens.iter().map(|token| token.expose().to_owned());
+            (refresh.collect::<Vec<_>>().join(" "), access.collect::<Vec<_>>().join(" "))
+        };
+        let both = ("r".to_owned(), "a".to_owned());
+        assert_eq!(found(r#"{"access_token":"a","refresh_token":"r"}"#), both);
+        assert_eq!(found(r#"{"access_token":"a","x":[{}],"refresh_token":"r","mandate_jwt":"ey"#), both);
+        assert_eq!(found(r#"{"access_token":"a","refresh_token":"r"}<html>"#), both);
+        assert_eq!(
+            found(r#"{"access_token":"a","access_token":"b","access_token":"c"}"#),
+            (String::new(), "a b".into())
+        );
+        for none in ["", "[]", "<html>", r#"{"access_token":{"access_token":"a"},"refresh_token":5}"#] {
+            assert_eq!(found(none), (String::new(), String::new()), "{none}");
+        }
+    }
 
     #[test]
     fn the_payment_scope_has_two_names() {

@@ -177,10 +177,13 @@ pub struct AgentRevocation {
 #[non_exhaustive]
 pub struct Cascade {
     /// Mandates.
+    #[serde(deserialize_with = "crate::lenient::count")]
     pub mandates_revoked: u64,
     /// Refresh tokens.
+    #[serde(deserialize_with = "crate::lenient::count")]
     pub refresh_tokens_revoked: u64,
     /// Access tokens.
+    #[serde(deserialize_with = "crate::lenient::count")]
     pub access_tokens_revoked: u64,
 }
 

@@ -102,10 +102,10 @@ fn every_edit_is_found() {
             "UPDATE totals SET begun_count = begun_count + 1; UPDATE series SET begun_count = begun_count + 1",
             "begun_count",
         ),
-        ("DELETE FROM totals WHERE at = (SELECT min(at) FROM totals)", "settled_minor"),
+        ("DELETE FROM totals WHERE at = (SELECT min(at) FROM totals)", "totals"),
         (
-            "INSERT INTO totals SELECT series, at + 1, settled_minor, settled_count, begun_count FROM totals WHERE at = (SELECT min(at) FROM totals)",
-            "settled_minor",
+            "INSERT INTO totals SELECT series, at + 1, settled_minor, settled_count, begun_count, unresolved_minor FROM totals WHERE at = (SELECT min(at) FROM totals)",
+            "totals",
         ),
         (
             "UPDATE series SET newest_at = newest_at + 1;

@@ -167,7 +167,7 @@ proptest! {
                     if next.is_final() {
                         one.claim = None;
                     }
-                    one.untold |= next == State::Rejected;
+                    one.untold |= matches!(attempt, Try::Reject);
                     one.settled += u32::from(matches!(attempt, Try::Settle));
                 }
                 (Err(LedgerError::IllegalStep { from, .. }), None) => prop_assert_eq!(from, state),

@@ -342,7 +342,7 @@ impl PaymentEvidence<'_> {
         let signed = Signed { place: &place, status: 200, headers: &headers, body: &body };
         let verifier = offer_verifier().map_err(|error| error.to_string())?;
         signed.verify(&verifier, &JwkSet::new(vec![jwk]), offer.verified_at).map_err(say)?;
-        let object = json::parse_object(&body).map_err(|error| error.to_string())?;
+        let object = json::parse_object(crate::lenient::without_bom(&body)).map_err(|error| error.to_string())?;
         let text = |name: &str| object.get(name).and_then(Value::as_str);
         match (text("sku") == Some(line.sku()), text("currency") == Some(self.currency.code())) {
             (false, _) => Err(say(Why::Mismatch("sku"))),

@@ -140,6 +140,17 @@ impl Store for FileStore {
         dir.write(KEYS, keys_file(keys, None).as_bytes())
     }
 
+    fn check_writable(&self) -> Result<(), StoreError> {
+        // Also finds a file that is there and cannot be replaced or read.
+        self.change_session(|_| {})?;
+        let (dir, top) = (self.dir()?, PrivateDir::new(&self.root));
+        dir.check_room(&[KEYS, CLIENT, SESSION])?;
+        match dir.path(SESSION) == top.path(SESSION) {
+            true => Ok(()),
+            false => top.check_room(&[SESSION]),
+        }
+    }
+
     /// The registration decides: until it is written the old keys count, from then on those in the file beside.
     fn replace(
         &self,

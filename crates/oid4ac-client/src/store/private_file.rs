@@ -55,6 +55,17 @@ impl PrivateDir {
         sync_dir(&self.0)
     }
 
+    /// Writes, and removes again, what a new version of each of these files and a copy of the old one may take.
+    pub(crate) fn check_room(&self, names: &[&str]) -> Result<(), StoreError> {
+        let _lock = self.lock()?;
+        let mut octets = ROOM_OCTETS;
+        for name in names {
+            octets += self.read(name)?.map_or(0, |content| 2 * content.len());
+        }
+        self.write(PROBE, &vec![b' '; octets])?;
+        self.remove(PROBE)
+    }
+
     /// Copies a file that is there to `<name>.bak`.
     pub(crate) fn back_up(&self, name: &str) -> Result<(), StoreError> {
         match self.read(name)? {
@@ -138,3 +149,6 @@ fn check_mode(_: &Path, _: &fs::Metadata, _: u32) -> Result<(), StoreError> {
 }
 
 const MAX_OCTETS: u64 = 1 << 20;
+const PROBE: &str = "probe";
+/// Many times what a registration adds.
+const ROOM_OCTETS: usize = 32 * 1024;

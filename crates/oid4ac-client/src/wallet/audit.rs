@@ -345,7 +345,7 @@ struct RawPage<'a> {
 
 impl<'a> RawPage<'a> {
     fn parse(body: &'a [u8]) -> Result<Self, Why> {
-        let page = serde_json::from_slice(body)
+        let page = serde_json::from_slice(crate::lenient::without_bom(body))
             .map_err(|error| Why::Json(format!("line {} column {}", error.line(), error.column())))?;
         let Node::Object(members) = page else { return Err(Why::Json("no object".to_owned())) };
         let (mut entries, mut has_more, mut head) = (None, None, None);

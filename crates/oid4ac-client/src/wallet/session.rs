@@ -137,7 +137,7 @@ impl Client {
             Ok(Some(tokens)) => {
                 let session = session_of(&tokens);
                 // On disk before the access token is used: the old refresh token is spent.
-                self.inner.store.set_session(scope.as_str(), Some(&session))?;
+                self.keep_session(agent, metadata, scope, &session).await?;
                 Ok(Some(session))
             }
             Ok(None) => {
@@ -163,7 +163,7 @@ impl Client {
         match answer.status() {
             StatusCode::OK => self.read_tokens(agent, metadata, &answer, "").await.map(Some),
             StatusCode::BAD_REQUEST if answer.server_error().error() == Some("invalid_grant") => Ok(None),
-            _ => Err(answer.server_error().into()),
+            _ => Err(self.refuse_tokens(agent, metadata, &answer, answer.server_error()).await),
         }
     }
 
@@ -221,8 +221,23 @@ impl Client {
         }
         // One that is to be given up after use is kept until then too: a crash leaves something to log out of.
         let session = session_of(&tokens);
-        self.inner.store.set_session(scope.as_str(), Some(&session))?;
+        self.keep_session(agent, metadata, scope, &session).await?;
         Ok(Granted::Done(session))
+    }
+
+    /// Keeps a new session, or revokes what there is no place for.
+    async fn keep_session(
+        &self,
+        agent: &Agent,
+        metadata: &Metadata,
+        scope: WalletScope,
+        session: &WalletSession,
+    ) -> Result<(), Error> {
+        let kept = self.inner.store.set_session(scope.as_str(), Some(session));
+        if kept.is_err() {
+            self.revoke(agent, metadata, &tokens_of(session)).await;
+        }
+        Ok(kept?)
     }
 
     /// Revokes a token that is not kept, and forgets it unless another process has put its own in its place.

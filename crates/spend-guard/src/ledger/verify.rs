@@ -320,7 +320,11 @@ impl Tx<'_> {
             let entries = reserving.get(&intent.id).map(Vec::as_slice).unwrap_or_default();
             let begun = entries.iter().filter(|(which, _)| which.is_that_of(&intent)).map(|(_, at)| *at);
             let begun: Vec<_> = begun.collect();
-            let is_counted = intent.reserved || intent.settled_at.is_some() || intent.unresolved_minor > 0;
+            // A resolved one no longer counts when it was presented; that it did may have left a row.
+            let is_counted = intent.reserved
+                || intent.settled_at.is_some()
+                || intent.unresolved_minor > 0
+                || intent.resolution.is_some();
             if !is_counted && begun.is_empty() {
                 continue;
             }
@@ -336,7 +340,7 @@ impl Tx<'_> {
                     happened.settled_minor = happened.settled_minor.saturating_add(intent.amount_minor);
                     happened.settled_count += 1;
                 }
-                if intent.unresolved_minor > 0 {
+                if intent.unresolved_minor > 0 || intent.resolution.is_some() {
                     let happened = sums.at(intent.presented_at.unwrap_or(intent.updated_at));
                     happened.unresolved_minor = happened.unresolved_minor.saturating_add(intent.unresolved_minor);
                 }
@@ -360,17 +364,16 @@ impl Tx<'_> {
             if u64::try_from(reserved) != Ok(wanted) {
                 return Err(wrong("reserved_minor"));
             }
-            // A row for every second in which something happened. One in which nothing did is left by what was resolved.
+            // One row for every second in which something happened, and no other but those that resolved intents may leave.
             let mut happened = happened.into_iter().peekable();
             let (mut sum, mut last, mut newest_at) = (Happened::default(), [0; 4], 0);
             let mut rows = totals.query([series])?;
             while let Some(row) = rows.next()? {
                 let at: i64 = row.get(0)?;
-                if let Some((_, more)) = happened.next_if(|(happened_at, _)| *happened_at == at) {
-                    sum.add(&more);
-                }
-                if happened.peek().is_some_and(|(happened_at, _)| *happened_at <= at) {
-                    return Err(wrong("totals"));
+                while happened.next_if(|(happened_at, what)| *happened_at < at && what.is_nothing()).is_some() {}
+                match happened.next_if(|(happened_at, _)| *happened_at == at) {
+                    Some((_, more)) => sum.add(&more),
+                    None => return Err(wrong("totals")),
                 }
                 let standing: [i64; 4] = [row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?];
                 let wanted = [
@@ -387,7 +390,7 @@ impl Tx<'_> {
                 (last, newest_at) = (standing, at);
             }
             let ends = [row.get::<_, i64>(2)?, row.get(3)?, row.get(4)?, row.get(6)?];
-            if happened.next().is_some() || last != ends {
+            if happened.any(|(_, what)| !what.is_nothing()) || last != ends {
                 return Err(wrong("totals"));
             }
             if row.get::<_, i64>(5)? != newest_at {
@@ -409,7 +412,7 @@ struct Sums {
 }
 
 /// What happened in one second.
-#[derive(Default)]
+#[derive(Default, PartialEq)]
 struct Happened {
     settled_minor: u64,
     settled_count: u64,
@@ -424,6 +427,10 @@ impl Sums {
 }
 
 impl Happened {
+    fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+
     fn add(&mut self, more: &Self) {
         self.settled_minor = self.settled_minor.saturating_add(more.settled_minor);
         self.settled_count += more.settled_count;
