@@ -6,8 +6,8 @@ use crate::metadata::Metadata;
 use crate::presentation::{Earlier, Presentment};
 use crate::secret::AccessToken;
 use crate::{
-    CheckedOffers, Client, Error, Evidence, HeldMandate, Journal, Order, Outcome, Payment, Progress, ServerError,
-    Stage, Step,
+    CheckedOffers, Client, Error, Evidence, HeldMandate, Journal, NotIssued, Order, Outcome, Payment, Progress,
+    ServerError, Stage, Step,
 };
 
 impl Client {
@@ -65,7 +65,8 @@ impl Client {
                 journal.record(Step::ConsentPending(consent.clone()))?;
                 Ok(Outcome::Consent(consent))
             }
-            Authorization::Declined => {
+            Authorization::Declined(why) => {
+                journal.keep(Evidence::NotIssued(why))?;
                 journal.record(Step::Declined)?;
                 forget()?;
                 Ok(Outcome::Declined)
@@ -80,6 +81,7 @@ impl Client {
                 let offers = progress.offers.clone().unwrap_or(CheckedOffers::NONE);
                 let issued = self.issue(&agent, &metadata, order, &offers, &grant, journal).await?;
                 let Some((mandate, token)) = issued else {
+                    journal.keep(Evidence::NotIssued(NotIssued::WithoutMandate))?;
                     journal.record(Step::Declined)?;
                     return Ok(Outcome::Declined);
                 };

@@ -2,7 +2,7 @@
 
 use core::fmt::Display;
 
-use oid4ac_client::{Error, Misuse, ServerError, Stage, TransportError, Why};
+use oid4ac_client::{Error, Misuse, NotIssued, ServerError, Stage, TransportError, Why};
 use rmcp::ErrorData;
 use rmcp::model::{CallToolResult, ContentBlock};
 use serde_json::{Map, Value, json};
@@ -70,9 +70,29 @@ impl Refusal {
         refusal.retryable(error.is_retryable() && !is_forbidden)
     }
 
-    /// The human, or the authorization server for them, said no.
-    pub(crate) fn declined() -> Self {
-        Self::in_words("declined", "declined: no mandate issued")
+    /// There is no mandate, because the human said no or for another reason: the hint says what is known of that.
+    pub(crate) fn declined(why: Option<NotIssued>) -> Self {
+        let mut refusal = Self::in_words("declined", "declined: no mandate issued");
+        let (declined_by, hint) = match why {
+            Some(NotIssued::ByPerson) => return refusal.with("declined_by", "person"),
+            Some(NotIssued::ByServer) => (
+                "authorization_server",
+                "The authorization server refused without showing the person anything: they did not say no. Tell them, and ask \
+                 the operator whether the server lets this agent ask for such a payment.",
+            ),
+            Some(NotIssued::WithoutMandate) => (
+                "authorization_server",
+                "The authorization server granted access and issued no mandate: nobody said no, and nothing can be paid without \
+                 one. It may issue none at all. Tell the person; repeating the call does not change that.",
+            ),
+            _ => (
+                "not_known",
+                "Access was denied, by the person or by the server's own rules: it is not known which. Ask the person before \
+                 you repeat the call.",
+            ),
+        };
+        refusal.hint = Some(hint);
+        refusal.with("declined_by", declined_by)
     }
 
     pub(crate) fn code(&self) -> &str {
@@ -288,12 +308,17 @@ fn hint(code: &str) -> Option<&'static str> {
         }
         "offer_missing" => "Without a signed offer every line needs unit_price_minor, and a human has to approve.",
         "declined" => "The person said no. Do not repeat the call unless they ask for it.",
+        "login_required" | "consent_required" | "interaction_required" | "account_selection_required" => {
+            "The authorization server wanted the person to sign in or to decide, and gave no page for it: nobody said no. Tell \
+             the person to sign in there, then call again."
+        }
         "invalid_grant" => "The authorization is used up or too old. The same call starts a new one.",
         "invalid_target" => "The authorization server does not issue mandates for this merchant.",
         "invalid_scope" => "Leave out scope, or register with the scope that is needed.",
         "invalid_client" => {
             "The person may have revoked this agent in their wallet: ask them, and register anew with a new setup token. A \
-             clock that is wrong does it too."
+             clock that is wrong does it too, and so does assertion_audience in the settings where it is not the one that this \
+             server wants: the operator can try the other."
         }
         "insufficient_scope" => {
             "Register with that scope: agent_wallet_register with scope and a new setup token, and the person's consent."

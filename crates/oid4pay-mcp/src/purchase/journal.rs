@@ -1,8 +1,8 @@
 //! A payment's journal, kept in the ledger's intent.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use oid4ac_client::{Error, Evidence, IdempotencyKey, Journal, JournalError, Progress, Step, Verdict};
+use oid4ac_client::{Error, Evidence, IdempotencyKey, Journal, JournalError, NotIssued, Progress, Step, Verdict};
 use spend_guard::{Artefact, Claim, Intent, Ledger, LedgerError, Mandate, Next, Offers, ReceiptVerdict, Settlement};
 
 use super::Signatures;
@@ -13,6 +13,7 @@ use super::Signatures;
 pub(crate) struct IntentJournal<'a> {
     ledger: &'a Ledger,
     intent: Mutex<Held>,
+    not_issued: OnceLock<NotIssued>,
 }
 
 /// Why the journal stops a purchase that is sound: a human has to agree before the authorization server is asked.
@@ -29,11 +30,11 @@ enum Held {
 
 impl<'a> IntentJournal<'a> {
     pub(super) fn driving(ledger: &'a Ledger, claim: Claim) -> Self {
-        Self { ledger, intent: Mutex::new(Held::Claim(Box::new(claim))) }
+        Self { ledger, intent: Mutex::new(Held::Claim(Box::new(claim))), not_issued: OnceLock::new() }
     }
 
     pub(super) fn settled(ledger: &'a Ledger, intent: Intent) -> Self {
-        Self { ledger, intent: Mutex::new(Held::Settled(Box::new(intent))) }
+        Self { ledger, intent: Mutex::new(Held::Settled(Box::new(intent))), not_issued: OnceLock::new() }
     }
 
     pub(super) fn intent(&self) -> Intent {
@@ -41,6 +42,11 @@ impl<'a> IntentJournal<'a> {
             Held::Claim(claim) => claim.intent().clone(),
             Held::Settled(intent) => intent.as_ref().clone(),
         }
+    }
+
+    /// Why there is no mandate, where this call was told.
+    pub(super) fn not_issued(&self) -> Option<NotIssued> {
+        self.not_issued.get().copied()
     }
 
     /// Gives the intent back, where this call drives it.
@@ -139,6 +145,10 @@ impl Journal for IntentJournal<'_> {
     }
 
     fn keep(&self, evidence: Evidence) -> Result<(), JournalError> {
+        if let Evidence::NotIssued(why) = evidence {
+            let _first = self.not_issued.set(why);
+            return Ok(());
+        }
         let Held::Claim(claim) = &mut *self.lock() else { return Ok(()) };
         // In the form that is hashed again from an evidence file, however that is laid out.
         fn canonical(value: &impl serde::Serialize) -> Result<String, serde_json::Error> {
