@@ -9,7 +9,7 @@ use anyhow::{Context as _, anyhow, bail};
 use clap::{Args, ValueEnum};
 use jose::Clock as _;
 use oid4ac_client::{
-    AuditQuery, Check, EvidenceVerdict, Findings, Granted, PrincipalToken, SystemClock, TrustedKeys, clean,
+    AuditQuery, Check, EvidenceVerdict, Findings, Granted, Origin, PrincipalToken, SystemClock, TrustedKeys, clean,
 };
 use serde_json::{Map, Value, json};
 use spend_guard::{Currency, Filter, Head, Intent, IntentId, Ledger, ReceiptVerdict, State};
@@ -49,8 +49,8 @@ pub(crate) struct FilterArgs {
     #[arg(long, value_parser = parse_state)]
     state: Option<State>,
     /// At the merchant with this origin
-    #[arg(long, value_name = "ORIGIN")]
-    merchant: Option<String>,
+    #[arg(long, value_name = "ORIGIN", value_parser = parse_origin)]
+    merchant: Option<Origin>,
     /// In this currency
     #[arg(long, value_name = "CODE")]
     currency: Option<Currency>,
@@ -412,7 +412,7 @@ impl FilterArgs {
     fn to_filter(&self) -> Filter {
         Filter {
             state: self.state,
-            merchant: self.merchant.clone(),
+            merchant: self.merchant.as_ref().map(|origin| origin.as_str().to_owned()),
             currency: self.currency,
             agent: self.agent.clone(),
             since: self.since.map(jiff::Timestamp::as_second),
@@ -511,6 +511,11 @@ pub(crate) fn read_capped(path: &Path) -> anyhow::Result<Vec<u8>> {
 fn parse_state(name: &str) -> Result<State, String> {
     let known = || State::ALL.map(State::as_str).join(", ");
     State::ALL.into_iter().find(|state| state.as_str() == name).ok_or_else(|| format!("one of {} is wanted", known()))
+}
+
+/// In any spelling: one that no payment has would list nothing, and look like an answer.
+fn parse_origin(text: &str) -> Result<Origin, String> {
+    Origin::of(text.trim()).map_err(|why| why.to_string())
 }
 
 fn parse_head(text: &str) -> Result<Head, String> {

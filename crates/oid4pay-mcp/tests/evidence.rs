@@ -852,6 +852,11 @@ async fn history_lists_filters_and_proves_the_ledger() {
         assert_eq!(stdout(&run(&world, &["history", none[0], none[1]])), "nothing\n", "{none:?}");
     }
     assert_eq!(stdout(&run(&world, &["history", "--before", &id])), "nothing\n");
+    let origin = &world.alpacanica().origin;
+    for spelling in [format!("{origin}/"), origin.to_uppercase(), format!(" {origin} ")] {
+        assert!(stdout(&run(&world, &["history", "--merchant", &spelling])).contains(&id), "{spelling}");
+    }
+    assert_eq!(run(&world, &["history", "--merchant", "shop.example"]).status.code(), Some(2));
     for wrong in
         [["--state", "paid"], ["--currency", "ABC"], ["--since", "yesterday"], ["--limit", "0"], ["--before", "1"]]
     {
