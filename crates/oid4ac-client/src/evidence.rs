@@ -38,7 +38,7 @@ pub enum NotIssued {
     ByPerson,
     /// The answer came through the person's browser: they were at the server's pages, and either they or the server declined.
     AtBrowser,
-    /// The authorization server declined by itself: nobody was shown anything.
+    /// The authorization server declined by itself, and no person was shown anything.
     ByServer,
     /// Access was granted, and no mandate came with it.
     WithoutMandate,

@@ -259,7 +259,7 @@ impl Talk {
         let Attempt { pushed: Pushed { state, verifier, .. }, iss_wanted } = said.attempts.swap_remove(index);
         let client = Client { inner };
         let answer = client.read_response(response, iss_wanted, &state, verifier, &self.request.redirect_uri);
-        // The browser was there, whoever decided.
+        // The answer came through the browser. Whether the person or the server decided is not in it.
         let answer = answer.map(|answer| match answer {
             Authorization::Declined(_) => Authorization::Declined(NotIssued::AtBrowser),
             other => other,

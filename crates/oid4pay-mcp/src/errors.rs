@@ -82,8 +82,8 @@ impl Refusal {
             ),
             Some(NotIssued::WithoutMandate) => (
                 "authorization_server",
-                "The authorization server granted access and issued no mandate: nobody said no, and nothing can be paid without \
-                 one. It may issue none at all. Tell the person; repeating the call does not change that.",
+                "The authorization server granted access and issued no mandate. The person did not refuse, but nothing can be \
+                 paid without one. It may issue none at all. Tell the person; repeating the call does not change that.",
             ),
             _ => (
                 "not_known",
@@ -309,8 +309,8 @@ fn hint(code: &str) -> Option<&'static str> {
         "offer_missing" => "Without a signed offer every line needs unit_price_minor, and a human has to approve.",
         "declined" => "The person said no. Do not repeat the call unless they ask for it.",
         "login_required" | "consent_required" | "interaction_required" | "account_selection_required" => {
-            "The authorization server wanted the person to sign in or to decide, and gave no page for it: nobody said no. Tell \
-             the person to sign in there, then call again."
+            "The authorization server wanted the person to sign in or to decide, and gave no page for it. The person did not \
+             refuse. Tell them to sign in there, then call again."
         }
         "invalid_grant" => "The authorization is used up or too old. The same call starts a new one.",
         "invalid_target" => "The authorization server does not issue mandates for this merchant.",

@@ -384,7 +384,7 @@ fn tell(intent: &Intent, findings: &Findings, as_json: bool) -> anyhow::Result<(
             writeln!(out, "paid {paid} to {merchant} by its receipt, at most {cap} by the mandate")?;
         }
         (_, 1.., _) => writeln!(out, "{claimed}; what is said to prove it does not hold")?,
-        (.., Some(_)) => writeln!(out, "{claimed}; there are signatures, by keys that nobody here vouches for")?,
+        (.., Some(_)) => writeln!(out, "{claimed}; its signatures hold, but their keys are not trusted here")?,
         (.., None) => writeln!(out, "{claimed}; there is no receipt that shows it")?,
     }
     writeln!(out, "recorded as {}", intent.state)?;
@@ -399,7 +399,7 @@ fn tell(intent: &Intent, findings: &Findings, as_json: bool) -> anyhow::Result<(
         EvidenceVerdict::Proven => "Proven, under the keys that you trust. What is only recorded is not.".to_owned(),
         EvidenceVerdict::Unproven if findings.keys_are_trusted => "Unproven: nothing is wrong with it.".to_owned(),
         EvidenceVerdict::Unproven => {
-            "Unproven: nothing is wrong with it, and whoever wrote it may have made the keys. Key sets from a source that you \
+            "Unproven: nothing is wrong with it, but its author may have made the keys. Key sets from a source that you \
              trust can prove it: give `verify-evidence` --as-jwks and --merchant-jwks, or put [trusted_keys] into the settings."
                 .to_owned()
         }

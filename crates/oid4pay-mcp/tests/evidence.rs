@@ -268,7 +268,7 @@ async fn a_file_that_was_signed_with_invented_keys_is_never_called_proven() {
     let first = text.lines().next().unwrap();
     assert_eq!(status, 3);
     assert!(
-        first.starts_with("not proven to be paid: 12.99 EUR to ") && first.contains("nobody here vouches"),
+        first.starts_with("not proven to be paid: 12.99 EUR to ") && first.contains("their keys are not trusted here"),
         "{first}"
     );
     assert!(text.contains("signed by the key that the file has for ") && !text.contains("Proven"), "{text}");

@@ -343,7 +343,7 @@ async fn tells_servers_refusals_in_the_contracts_words() {
         assert_eq!(answer.text(0), format!("agent_payment_initiate failed: {words}"));
         assert_eq!(answer.code(), code);
         if code == "declined" {
-            // Nobody was shown anything.
+            // No person was shown anything.
             assert_eq!(answer.error()["context"]["declined_by"], "authorization_server");
             assert!(answer.error()["hint"].as_str().unwrap().contains("they did not say no"), "{}", answer.error());
         }

@@ -45,7 +45,7 @@ impl Page {
             Self::Declined => (
                 "Access was not granted",
                 "Your authorization server answers that access was denied, by you or by its own rules. You can close this \
-                 page. Your agent was told, and nothing was paid.",
+                 page. Nothing was paid, and your agent knows.",
             ),
             Self::Failed => {
                 ("This did not work", "Go back to your agent: it was told what is wrong. Nothing was paid.")
