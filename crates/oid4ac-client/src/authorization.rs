@@ -15,8 +15,8 @@ use crate::secret::{Code, CodeVerifier, SecretText, State};
 use crate::send::{Answer, Call};
 use crate::store::PendingAuthorization;
 use crate::{
-    Artefact, CheckedOffers, Client, Consent, Endpoint, Error, LineItem, Misbehaviour, Misuse, Order, ServerError,
-    Stage, Why, untrusted,
+    Artefact, CheckedOffers, Client, Consent, Endpoint, Error, LineItem, Misbehaviour, Misuse, NotIssued, Order,
+    ServerError, Stage, Why, untrusted,
 };
 
 /// How an authorization stands.
@@ -25,7 +25,7 @@ pub(crate) enum Authorization {
     Granted(Grant),
     /// A human has to decide; the secrets to go on with are in the store.
     Pending(Consent),
-    Declined,
+    Declined(NotIssued),
     Expired,
 }
 
@@ -182,7 +182,7 @@ impl Client {
                 let redirect_uri = redirect_uri.to_owned();
                 Ok(Authorization::Granted(Grant { code, verifier, redirect_uri, shown: Shown::No }))
             }
-            (None, Some("access_denied")) => Ok(Authorization::Declined),
+            (None, Some("access_denied")) => Ok(Authorization::Declined(NotIssued::ByServer)),
             (None, Some(error)) => {
                 Err(ServerError::new(Stage::Authorize, 302, Some(error), response.error_description.as_deref()).into())
             }
@@ -271,7 +271,7 @@ impl Client {
                 let PendingAuthorization { verifier, redirect_uri, .. } = pending;
                 Ok(Authorization::Granted(Grant { code: Code::new(code), verifier, redirect_uri, shown: Shown::Yes }))
             }
-            PollReply::Declined => Ok(Authorization::Declined),
+            PollReply::Declined => Ok(Authorization::Declined(NotIssued::ByPerson)),
             PollReply::Expired => Ok(Authorization::Expired),
         }
     }

@@ -86,19 +86,21 @@ impl TransportError {
     }
 }
 
-/// [`HttpClient`] over reqwest and rustls. Building it costs nothing; the connection pool is made at the first request.
+/// [`HttpClient`] over reqwest and rustls. Building it costs nothing; a connection pool is made at the first request.
 pub struct ReqwestClient {
     policy: AddressPolicy,
     trusted: BTreeSet<Origin>,
-    inner: OnceLock<Option<reqwest::Client>>,
+    /// For trusted origins. A resolver sees a name and no port, so that the others need one of their own.
+    unfiltered: OnceLock<Option<reqwest::Client>>,
+    filtered: OnceLock<Option<reqwest::Client>>,
 }
 
 impl ReqwestClient {
     /// A client that reaches the addresses `policy` allows, and the `trusted` origins (those the operator set) wherever
-    /// they are.
+    /// they are. Another port of a trusted host is another origin.
     #[must_use]
     pub fn new(policy: AddressPolicy, trusted: impl IntoIterator<Item = Origin>) -> Self {
-        Self { policy, trusted: trusted.into_iter().collect(), inner: OnceLock::new() }
+        Self { policy, trusted: trusted.into_iter().collect(), unfiltered: OnceLock::new(), filtered: OnceLock::new() }
     }
 
     /// A client for an operator whose authorization server is `issuer`: loopback addresses only when that is a loopback
@@ -109,18 +111,18 @@ impl ReqwestClient {
         Self::new(policy, trusted.into_iter().chain([issuer.clone()]))
     }
 
-    fn pool(&self) -> Result<&reqwest::Client, TransportError> {
-        self.inner.get_or_init(|| self.build().ok()).as_ref().ok_or(TransportError::NotConnected)
+    fn pool(&self, endpoint: &Endpoint) -> Result<&reqwest::Client, TransportError> {
+        let (pool, policy) = match self.trusted.contains(endpoint.origin()) {
+            true => (&self.unfiltered, None),
+            false => (&self.filtered, Some(self.policy)),
+        };
+        pool.get_or_init(|| Self::build(policy).ok()).as_ref().ok_or(TransportError::NotConnected)
     }
 
-    fn build(&self) -> reqwest::Result<reqwest::Client> {
+    fn build(policy: Option<AddressPolicy>) -> reqwest::Result<reqwest::Client> {
         // Installing it a second time is refused, and the first is as good.
         let _already = rustls::crypto::ring::default_provider().install_default();
-        let trusted_names = self.trusted.iter().filter_map(|origin| {
-            let url = url::Url::parse(origin.as_str()).ok()?;
-            url.host_str().map(str::to_owned)
-        });
-        let resolver = FilteringResolver { policy: self.policy, trusted_names: trusted_names.collect() };
+        let resolver = FilteringResolver { policy };
         reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
@@ -154,7 +156,7 @@ impl ReqwestClient {
         self.check_literal(endpoint)?;
         let (parts, body) = request.into_parts();
         let sent = self
-            .pool()?
+            .pool(endpoint)?
             .request(parts.method, endpoint.url().clone())
             .headers(parts.headers)
             .body(body)
@@ -223,17 +225,17 @@ impl HttpClient for ReqwestClient {
 /// Resolves a name and keeps the addresses that may be reached, so that the address which was checked is the one that is
 /// connected to (a second look-up could answer otherwise).
 struct FilteringResolver {
-    policy: AddressPolicy,
-    trusted_names: BTreeSet<String>,
+    /// `None` lets every address through.
+    policy: Option<AddressPolicy>,
 }
 
 impl reqwest::dns::Resolve for FilteringResolver {
     fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
-        let trusted = self.trusted_names.contains(name.as_str());
         let policy = self.policy;
         Box::pin(async move {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let kept: Vec<SocketAddr> = found.filter(|address| trusted || policy.allows(address.ip())).collect();
+            let kept: Vec<SocketAddr> =
+                found.filter(|address| policy.is_none_or(|policy| policy.allows(address.ip()))).collect();
             match kept.is_empty() {
                 true => Err(Forbidden.into()),
                 false => Ok(Box::new(kept.into_iter()) as reqwest::dns::Addrs),

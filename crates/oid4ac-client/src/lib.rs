@@ -100,8 +100,8 @@ pub use error::{
     Artefact, Error, Incompatibility, LineItemsError, LocalError, Misbehaviour, Misuse, ServerError, Stage, Why,
 };
 pub use evidence::{
-    AgreedAmount, Check, CheckResult, Evidence, EvidenceVerdict, Findings, KeyUsed, PaymentEvidence, SignedOffer,
-    TrustedKeys,
+    AgreedAmount, Check, CheckResult, Evidence, EvidenceVerdict, Findings, KeyUsed, NotIssued, PaymentEvidence,
+    SignedOffer, TrustedKeys,
 };
 pub use journal::{CheckedOffers, FileJournal, Journal, JournalError, MemoryJournal, Proceed, Progress, Step};
 pub use metadata::ServerSummary;
@@ -121,9 +121,9 @@ pub use store::{
 pub use system::{SystemClock, SystemRng};
 pub use untrusted::{clean, is_identifier, is_time, is_url_at};
 pub use wallet::{
-    AgentRevocation, AuditEntry, AuditPage, AuditQuery, Cascade, ChainReport, Disputes, DsarAnswer, DsarRight,
-    GivenToken, Granted, HeadVerdict, LoggedOut, PaymentRow, PaymentStatus, Payments, PrincipalToken,
-    PrincipalTokenError, QueuedDsar, WalletAgent, WalletAgents, WalletScope,
+    AgentRevocation, AuditCursor, AuditEntry, AuditPage, AuditQuery, Cascade, ChainReport, Disputes, DsarAnswer,
+    DsarRight, GivenToken, Granted, HeadVerdict, LeftOut, LoggedOut, PaymentRow, PaymentStatus, Payments,
+    PaymentsQuery, PrincipalToken, PrincipalTokenError, QueuedDsar, WalletAgent, WalletAgents, WalletScope,
 };
 
 #[cfg(doctest)]

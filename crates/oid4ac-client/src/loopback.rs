@@ -20,7 +20,7 @@ use url::Host;
 use self::page::Page;
 use crate::authorization::{Authorization, AuthorizationRequest, IssWanted, Pushed, Response};
 use crate::client::Inner;
-use crate::{Client, Consent, Endpoint, Error, LocalError, Misuse};
+use crate::{Client, Consent, Endpoint, Error, LocalError, Misuse, NotIssued};
 
 /// A loopback redirect URI, whose port may be any (RFC 8252 §7.3).
 ///
@@ -259,6 +259,11 @@ impl Talk {
         let Attempt { pushed: Pushed { state, verifier, .. }, iss_wanted } = said.attempts.swap_remove(index);
         let client = Client { inner };
         let answer = client.read_response(response, iss_wanted, &state, verifier, &self.request.redirect_uri);
+        // The answer came through the browser. Whether the person or the server decided is not in it.
+        let answer = answer.map(|answer| match answer {
+            Authorization::Declined(_) => Authorization::Declined(NotIssued::AtBrowser),
+            other => other,
+        });
         let page = match &answer {
             Ok(Authorization::Granted(_)) => Page::Approved,
             Ok(_) => Page::Declined,

@@ -11,7 +11,8 @@ pub enum Outcome {
     Settled(Box<Payment>),
     /// A human has to decide. Show them the URL, then call `pay` again with the same order and journal.
     Consent(Consent),
-    /// The human said no, or a mandate was not issued. No money moved.
+    /// The human or the server said no, or a mandate was not issued: [`Evidence::NotIssued`](crate::Evidence::NotIssued) has
+    /// what is known of it. No money moved.
     Declined,
     /// Nobody decided in time. No money moved.
     ConsentExpired,

@@ -6,8 +6,8 @@ use crate::metadata::Metadata;
 use crate::presentation::{Earlier, Presentment};
 use crate::secret::AccessToken;
 use crate::{
-    CheckedOffers, Client, Error, Evidence, GrantToken, HeldMandate, IdempotencyKey, Journal, Order, Outcome, Payment,
-    Proceed, Progress, ServerError, Stage, Step,
+    CheckedOffers, Client, Error, Evidence, GrantToken, HeldMandate, IdempotencyKey, Journal, NotIssued, Order,
+    Outcome, Payment, Proceed, Progress, ServerError, Stage, Step,
 };
 
 impl Client {
@@ -71,7 +71,8 @@ impl Client {
                 journal.record(Step::ConsentPending(consent.clone()))?;
                 Ok(Outcome::Consent(consent))
             }
-            Authorization::Declined => {
+            Authorization::Declined(why) => {
+                journal.keep(Evidence::NotIssued(why))?;
                 journal.record(Step::Declined)?;
                 forget()?;
                 Ok(Outcome::Declined)
@@ -86,6 +87,7 @@ impl Client {
                 let offers = progress.offers.clone().unwrap_or(CheckedOffers::NONE);
                 match self.issue(&agent, &metadata, order, &offers, &grant, journal).await? {
                     Issued::Nothing => {
+                        journal.keep(Evidence::NotIssued(NotIssued::WithoutMandate))?;
                         journal.record(Step::Declined)?;
                         Ok(Outcome::Declined)
                     }

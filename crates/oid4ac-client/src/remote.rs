@@ -10,7 +10,9 @@ use crate::Stage;
 pub fn listed(stage: Stage, code: &str) -> Option<&'static str> {
     let lists: &[&[&'static str]] = match stage {
         Stage::Register => &[ANY, REGISTRATION],
-        Stage::Par | Stage::Authorize | Stage::Poll | Stage::Token | Stage::Revoke => &[ANY, AUTHORIZATION, DPOP],
+        Stage::Par | Stage::Authorize | Stage::Poll | Stage::Token | Stage::Revoke => {
+            &[ANY, AUTHORIZATION, AUTHENTICATION, DPOP]
+        }
         Stage::WalletList | Stage::WalletRevoke => &[ANY, RESOURCE, DPOP, &["forbidden", "conflict", "not_found"]],
         Stage::Dsar | Stage::Audit => &[ANY, RESOURCE, DPOP, &["principal_mismatch", "not_found"]],
         Stage::Directory | Stage::CatalogPreview => &[ANY, &["invalid_filter", "not_found", "bad_gateway"]],
@@ -73,6 +75,10 @@ const AUTHORIZATION: &[&str] = &[
     "invalid_authorization_details",
     "invalid_redirect_uri",
 ];
+
+/// OpenID Connect Core 1.0 §3.1.2.6.
+const AUTHENTICATION: &[&str] =
+    &["login_required", "consent_required", "interaction_required", "account_selection_required"];
 
 /// RFC 9449 §5 to §9.
 const DPOP: &[&str] = &["invalid_dpop_proof", "use_dpop_nonce"];

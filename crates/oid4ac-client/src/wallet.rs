@@ -19,7 +19,8 @@ use crate::untrusted::{self, clean};
 use crate::{Artefact, Client, Consent, Endpoint, Error, Limits, Misbehaviour, Misuse, Stage, Why};
 
 pub use audit::{
-    AuditEntry, AuditPage, AuditQuery, ChainReport, Disputes, HeadVerdict, PaymentRow, PaymentStatus, Payments,
+    AuditCursor, AuditEntry, AuditPage, AuditQuery, ChainReport, Disputes, HeadVerdict, LeftOut, PaymentRow,
+    PaymentStatus, Payments, PaymentsQuery,
 };
 pub use privacy::{DsarAnswer, DsarRight, PrincipalTokenError, QueuedDsar};
 pub use session::LoggedOut;

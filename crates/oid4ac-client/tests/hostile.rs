@@ -481,6 +481,41 @@ async fn a_body_over_the_cap_is_not_read() {
     assert_eq!(sent.unwrap_err(), TransportError::TooLarge { limit: limits.body_octets });
 }
 
+/// The directory is on `localhost`, say, and an agent names another port of it as the authorization server.
+#[tokio::test]
+async fn a_trusted_origin_opens_no_other_port_of_its_host() {
+    let listen = async || {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let _request = stream.read(&mut [0; 4096]).await;
+                let _sent =
+                    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
+            }
+        });
+        port
+    };
+    let (trusted, other) = (listen().await, listen().await);
+    for host in ["localhost", "127.0.0.1"] {
+        let origin = |port: u16| format!("http://{host}:{port}");
+        let only = [oid4ac_client::Origin::of(&origin(trusted)).unwrap()];
+        let client = oid4ac_client::ReqwestClient::new(oid4ac_client::AddressPolicy::GlobalOnly, only);
+        let send = async |port: u16| {
+            let endpoint = oid4ac_client::Endpoint::parse(&format!("{}/x", origin(port))).unwrap();
+            let request = http::Request::new(Bytes::new());
+            oid4ac_client::HttpClient::send(&client, &endpoint, request, oid4ac_client::Limits::ANSWER).await
+        };
+        // In both orders: what was let through once opens nothing either.
+        for _ in 0..2 {
+            assert_eq!(send(other).await.unwrap_err(), TransportError::ForbiddenAddress, "{host}");
+            assert_eq!(send(trusted).await.unwrap().status(), 200, "{host}");
+        }
+    }
+}
+
 /// The merchant's answer, changed and signed again by the forger as the merchant would.
 struct Resign {
     components: &'static [&'static str],

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use kit::{Act, Kit, edit_json};
 use oid4ac_client::{
-    Artefact, Client, Endpoint, Error, Granted, HttpClient, MemoryJournal, Misuse, Order, Outcome, RegisterRequest,
-    SetupToken, Stage, Step, WalletScope, Why,
+    Artefact, Client, Endpoint, Error, Granted, HttpClient, Journal, MemoryJournal, Misuse, Order, Outcome,
+    RegisterRequest, SetupToken, Stage, Step, WalletScope, Why,
 };
 use sandbox::SandboxConfig;
 use serde_json::{Map, Value, json};
@@ -220,7 +220,7 @@ async fn an_answer_counts_only_with_state_and_iss_as_the_metadata_says() {
         let page = open(&world.callback(&query)).await.unwrap();
         assert_eq!(page.status, if good { 200 } else { 502 }, "{name}");
         match world.client.pay(&order, &journal).await {
-            Ok(Outcome::Declined) if good => assert!(page.body.contains("<h1>You said no</h1>"), "{name}"),
+            Ok(Outcome::Declined) if good => assert!(page.body.contains("<h1>Access was not granted</h1>"), "{name}"),
             Err(Error::PeerMisbehaved(error)) if !good => {
                 let expected = (Artefact::AuthorizationResponse, &Why::Mismatch("iss"));
                 assert_eq!((error.what(), error.why()), expected, "{name}");
@@ -228,6 +228,47 @@ async fn an_answer_counts_only_with_state_and_iss_as_the_metadata_says() {
             other => panic!("{name}: {other:?}"),
         }
         assert!(open(&url).await.is_none(), "{name}");
+    }
+}
+
+/// A journal that remembers what it was told of a refusal.
+#[derive(Default)]
+struct Told(MemoryJournal, std::sync::Mutex<Vec<oid4ac_client::NotIssued>>);
+
+impl Journal for Told {
+    fn progress(&self) -> Result<oid4ac_client::Progress, oid4ac_client::JournalError> {
+        self.0.progress()
+    }
+
+    fn record(&self, step: oid4ac_client::Step) -> Result<oid4ac_client::Proceed, oid4ac_client::JournalError> {
+        self.0.record(step)
+    }
+
+    fn keep(&self, evidence: oid4ac_client::Evidence) -> Result<(), oid4ac_client::JournalError> {
+        if let oid4ac_client::Evidence::NotIssued(why) = evidence {
+            self.1.lock().unwrap().push(why);
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_no_person_gave_is_not_taken_for_a_persons_no() {
+    for error in ["access_denied", "login_required", "consent_required", "interaction_required", "server_error"] {
+        let world = World::with_metadata(plain).await;
+        let (order, journal) = (world.socks(), Told::default());
+        let Outcome::Consent(consent) = world.client.pay(&order, &journal).await.unwrap() else { panic!("{error}") };
+        open(&consent.url).await.unwrap();
+        let (state, issuer) = (world.pushed("state"), world.kit.sandbox.as_origin().to_owned());
+        let page = open(&world.callback(&[("error", error), ("state", &state), ("iss", &issuer)])).await.unwrap();
+        assert!(!page.body.contains("You said"), "{error}: {}", page.body);
+        match world.client.pay(&order, &journal).await {
+            Ok(Outcome::Declined) if error == "access_denied" => {
+                assert_eq!(*journal.1.lock().unwrap(), [oid4ac_client::NotIssued::AtBrowser]);
+            }
+            Err(Error::Server(answer)) if error != "access_denied" => assert_eq!(answer.error(), Some(error)),
+            other => panic!("{error}: {other:?}"),
+        }
     }
 }
 

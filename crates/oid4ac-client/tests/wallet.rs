@@ -10,8 +10,8 @@ use jose::Alg;
 use kit::{Act, CALLBACK, Forger, Kit};
 use oid4ac_client::{
     AuditQuery, Client, Disputes, DsarAnswer, DsarRight, Error, FileStore, Granted, HeadVerdict, HttpClient,
-    MemoryJournal, MemoryStore, Misuse, Origin, Outcome, PaymentStatus, PrincipalToken, PrincipalTokenError,
-    RegisterRequest, SetupToken, Stage, Store, WalletScope,
+    MemoryJournal, MemoryStore, Misuse, Origin, Outcome, PaymentStatus, PaymentsQuery, PrincipalToken,
+    PrincipalTokenError, RegisterRequest, SetupToken, Stage, Store, WalletScope,
 };
 use sandbox::{DisputeStatus, SandboxConfig};
 use serde_json::{Value, json};
@@ -416,6 +416,109 @@ async fn history_folds_disputes_into_their_payments() {
     let some = history(Disputes::LeftOut, 2).await;
     assert_eq!((some.total_count, some.has_more), (2, true));
     assert!(some.payments.iter().all(|row| row.status == PaymentStatus::Succeeded));
+}
+
+#[tokio::test]
+async fn a_dispute_counts_for_a_payment_however_much_newer_than_the_page_it_is() {
+    let world = World::new().await;
+    let mut paid = Vec::new();
+    for _ in 0..4 {
+        paid.push(world.pay().await);
+        world.advance(10);
+    }
+    let newest = done(world.client.payments(&PaymentsQuery::default(), &session()).await.unwrap());
+    let times: Vec<_> = newest.payments.iter().rev().map(|row| row.processed_at_iso.clone()).collect();
+    for id in &paid[..3] {
+        world.kit.sandbox.dispute(id, DisputeStatus::Pending).unwrap();
+    }
+    world.kit.sandbox.dispute(&paid[1], DisputeStatus::Won).unwrap();
+    // A window that ends before any of the disputes.
+    let window = PaymentsQuery { to: Some(times[1].clone()), ..PaymentsQuery::default() };
+    let page = done(world.client.payments(&window, &session()).await.unwrap());
+    let rows: Vec<_> = page.payments.iter().map(|row| (&row.payment_intent_id, row.status)).collect();
+    assert_eq!(rows, [(&paid[1], PaymentStatus::DisputedWon), (&paid[0], PaymentStatus::DisputedPending)]);
+    assert!(!page.disputes_incomplete && page.chain.is_intact());
+    // Page by page, one row at a time.
+    let mut query = PaymentsQuery { limit: 1, ..PaymentsQuery::default() };
+    let mut seen = Vec::new();
+    loop {
+        let page = done(world.client.payments(&query, &session()).await.unwrap());
+        seen.extend(page.payments.into_iter().map(|row| (row.payment_intent_id, row.status)));
+        assert_eq!(page.has_more, page.next_cursor.is_some());
+        let Some(next) = page.next_cursor else { break };
+        assert_ne!(query.cursor.as_ref(), Some(&next));
+        query.cursor = Some(next);
+        world.advance(10);
+    }
+    let expected = [
+        (paid[3].clone(), PaymentStatus::Succeeded),
+        (paid[2].clone(), PaymentStatus::DisputedPending),
+        (paid[1].clone(), PaymentStatus::DisputedWon),
+        (paid[0].clone(), PaymentStatus::DisputedPending),
+    ];
+    assert_eq!(seen, expected);
+}
+
+#[tokio::test]
+async fn a_cursor_reaches_every_entry_once_though_all_have_one_time() {
+    let world = World::new().await;
+    for _ in 0..4 {
+        world.pay().await;
+    }
+    let whole = done(world.client.audit_entries(&AuditQuery::default(), &session()).await.unwrap());
+    assert!(whole.entries.len() >= 8 && !whole.has_more && whole.next.is_none());
+    for limit in [1, 2, 3, 200] {
+        world.advance(60);
+        let mut query = AuditQuery::default();
+        query.limit = Some(limit);
+        let (mut entries, mut links, mut pages) = (Vec::new(), 0, 0);
+        loop {
+            let page = done(world.client.audit_entries(&query, &session()).await.unwrap());
+            assert!(page.chain.is_intact() && page.entries.len() <= limit as usize, "{:?}", page.chain);
+            links += page.chain.links_verified;
+            entries.extend(page.entries);
+            pages += 1;
+            let Some(next) = page.next else { break };
+            assert!(page.has_more && query.cursor.as_ref() != Some(&next));
+            query.cursor = Some(next);
+        }
+        assert_eq!(entries, whole.entries, "{limit}");
+        // Those between pages too.
+        assert_eq!(links, whole.chain.links_verified, "{limit}");
+        assert_eq!(pages, whole.entries.len().div_ceil(limit as usize), "{limit}");
+    }
+}
+
+/// A server with more entries in one second than it gives at once, and one that takes no notice of `to`.
+#[tokio::test]
+async fn a_place_that_cannot_be_passed_is_said_and_passed_or_ends() {
+    for obeys in [true, false] {
+        let kit = Kit::new().await;
+        assert!(matches!(kit.client.pay(&kit.socks(), &MemoryJournal::default()).await.unwrap(), Outcome::Settled(_)));
+        let entry = |seq: u64, ts: &str| json!({"seq": seq, "ts": ts, "event": "x", "tenant_id": "t", "prev_hash": "", "entry_hash": ""});
+        kit.net.lie(move |endpoint, _| match endpoint.url().path() == "/audit/principal/range" {
+            true => {
+                let query: std::collections::HashMap<_, _> = endpoint.url().query_pairs().into_owned().collect();
+                let is_before = query.get("to").is_some_and(|to| to.starts_with("2026-01-01T00:00:09.9"));
+                let entries = match is_before && obeys {
+                    true => vec![entry(7, "2026-01-01T00:00:09Z")],
+                    false => vec![entry(9, "2026-01-01T00:00:10Z"), entry(8, "2026-01-01T00:00:10Z")],
+                };
+                let page = json!({"entries": entries, "has_more": !(is_before && obeys)}).to_string();
+                Act::Change(Box::new(move |answer| match answer.status() {
+                    http::StatusCode::OK => http::Response::new(page.clone().into()),
+                    _ => answer,
+                }))
+            }
+            false => Act::Pass,
+        });
+        let mut query = AuditQuery::default();
+        let first = done(kit.client.audit_entries(&query, &session()).await.unwrap());
+        query.cursor = first.next;
+        let second = done(kit.client.audit_entries(&query, &session()).await.unwrap());
+        assert_eq!(second.skipped_at.as_deref(), Some("2026-01-01T00:00:10Z"));
+        assert_eq!((second.entries.len(), second.has_more, second.next), (usize::from(obeys), !obeys, None));
+    }
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use axum::extract::rejection::FormRejection;
 use axum::extract::{DefaultBodyLimit, Form, FromRequestParts, Path, Query, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION, SET_COOKIE, X_CONTENT_TYPE_OPTIONS};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
@@ -157,7 +157,16 @@ fn nothing_typed() -> Passphrase {
     Passphrase::new(String::new())
 }
 
-async fn enter(State(dashboard): State<Arc<Dashboard>>, Path(token): Path<String>) -> Response {
+async fn enter(
+    State(dashboard): State<Arc<Dashboard>>,
+    method: Method,
+    headers: HeaderMap,
+    Path(token): Path<String>,
+) -> Response {
+    if !Gate::is_opened(&method, &headers) {
+        // Not a success, so that a browser which fetched it ahead asks again when it is opened.
+        return (StatusCode::SERVICE_UNAVAILABLE, [(CACHE_CONTROL, "no-store")]).into_response();
+    }
     match dashboard.gate.enter(&token, &SystemRng, SystemClock.now()) {
         Some(cookie) => {
             let mut response = see_other("/");

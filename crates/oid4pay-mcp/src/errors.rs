@@ -4,7 +4,7 @@ mod code;
 
 use core::fmt::Display;
 
-use oid4ac_client::{Error, Misuse, ServerError, Stage, TransportError, Why};
+use oid4ac_client::{Error, Misuse, NotIssued, ServerError, Stage, TransportError, Why};
 use rmcp::ErrorData;
 use rmcp::model::{CallToolResult, ContentBlock};
 use serde_json::{Map, Value, json};
@@ -79,9 +79,29 @@ impl Refusal {
         refusal.retryable(error.is_retryable() && !is_forbidden)
     }
 
-    /// The human, or the authorization server for them, said no.
-    pub(crate) fn declined() -> Self {
-        Self::in_words(Code::Declined, "declined: no mandate issued")
+    /// There is no mandate, because the human said no or for another reason: the hint says what is known of that.
+    pub(crate) fn declined(why: Option<NotIssued>) -> Self {
+        let mut refusal = Self::in_words(Code::Declined, "declined: no mandate issued");
+        let (declined_by, hint) = match why {
+            Some(NotIssued::ByPerson) => return refusal.with("declined_by", "person"),
+            Some(NotIssued::ByServer) => (
+                "authorization_server",
+                "The authorization server refused without showing the person anything: they did not say no. Tell them, and ask \
+                 the operator whether the server lets this agent ask for such a payment.",
+            ),
+            Some(NotIssued::WithoutMandate) => (
+                "authorization_server",
+                "The authorization server granted access and issued no mandate. The person did not refuse, but nothing can be \
+                 paid without one. It may issue none at all. Tell the person; repeating the call does not change that.",
+            ),
+            _ => (
+                "not_known",
+                "Access was denied, by the person or by the server's own rules: it is not known which. Ask the person before \
+                 you repeat the call.",
+            ),
+        };
+        refusal.hint = Some(hint);
+        refusal.with("declined_by", declined_by)
     }
 
     pub(crate) fn code(&self) -> Code {
@@ -313,12 +333,17 @@ fn hint(code: Code) -> Option<&'static str> {
         }
         Code::OfferMissing => "Without a signed offer every line needs unit_price_minor, and a human has to approve.",
         Code::Declined | Code::ApprovalRejected => "The person said no. Do not repeat the call unless they ask for it.",
+        Code::LoginRequired | Code::ConsentRequired | Code::InteractionRequired | Code::AccountSelectionRequired => {
+            "The authorization server wanted the person to sign in or to decide, and gave no page for it. The person did not \
+             refuse. Tell them to sign in there, then call again."
+        }
         Code::InvalidGrant => "The authorization is used up or too old. The same call starts a new one.",
         Code::InvalidTarget => "The authorization server does not issue mandates for this merchant.",
         Code::InvalidScope => "Leave out scope, or register with the scope that is needed.",
         Code::InvalidClient => {
             "The person may have revoked this agent in their wallet: ask them, and register anew with a new setup token. A \
-             clock that is wrong does it too."
+             clock that is wrong does it too, and so does assertion_audience in the settings where it is not the one that this \
+             server wants: the operator can try the other."
         }
         Code::InsufficientScope => {
             "Register with that scope: agent_wallet_register with scope and a new setup token, and the person's consent."

@@ -228,7 +228,7 @@ impl EvidenceFile {
     /// What neither the merchant nor the authorization server signed.
     fn recorded(&self) -> [Check; 3] {
         let approval = match &self.intent.approval {
-            Approval::NotNeeded => "the payer's policy asked nobody".to_owned(),
+            Approval::NotNeeded => "the payer's policy asked for none".to_owned(),
             Approval::Given { at, .. } => format!("a person agreed at {}", crate::approval::time(*at)),
             Approval::Refused { at } => format!("a person refused at {}", crate::approval::time(*at)),
             _ => "a person was to be asked".to_owned(),

@@ -13,8 +13,8 @@ mod signatures;
 use std::time::Duration;
 
 use oid4ac_client::{
-    Client, Consent, Error, IdempotencyKey, InFlight, LineItem, LocalError, Order, Outcome, Payment, PresentedMandate,
-    ServerError,
+    Client, Consent, Error, IdempotencyKey, InFlight, LineItem, LocalError, NotIssued, Order, Outcome, Payment,
+    PresentedMandate, ServerError,
 };
 use rmcp::model::InputRequiredResult;
 use serde_json::{Value, json};
@@ -198,7 +198,7 @@ async fn attempt(call: &Call<'_>, policy: &Policy, reply: &mut Option<Reply>) ->
         }
         Ok(Driven::Refused) => {
             journal.close("declined", "the person did not want to decide about it");
-            Err(with_intent(Refusal::declined(), &journal))
+            Err(with_intent(Refusal::declined(Some(NotIssued::ByPerson)), &journal))
         }
         Ok(Driven::To(Outcome::Settled(payment))) => {
             Ok(Answer::Settled { intent: journal.intent(), payment, replayed }.into())
@@ -207,7 +207,7 @@ async fn attempt(call: &Call<'_>, policy: &Policy, reply: &mut Option<Reply>) ->
             let place = Place::AuthorizationServer(consent);
             Ok(Answer::ApprovalRequired { intent: journal.intent(), place }.into())
         }
-        Ok(Driven::To(Outcome::Declined)) => Err(with_intent(Refusal::declined(), &journal)),
+        Ok(Driven::To(Outcome::Declined)) => Err(with_intent(Refusal::declined(journal.not_issued()), &journal)),
         Ok(Driven::To(Outcome::ConsentExpired)) => {
             let refusal = Refusal::new(Code::ConsentExpired, "nobody decided in time; no money moved");
             journal.close(refusal.code().as_str(), "nobody decided in time");

@@ -9,7 +9,7 @@ use anyhow::{Context as _, anyhow, bail};
 use clap::{Args, ValueEnum};
 use jose::Clock as _;
 use oid4ac_client::{
-    AuditQuery, Check, EvidenceVerdict, Findings, Granted, PrincipalToken, SystemClock, TrustedKeys, clean,
+    AuditQuery, Check, EvidenceVerdict, Findings, Granted, Origin, PrincipalToken, SystemClock, TrustedKeys, clean,
 };
 use serde_json::{Map, Value, json};
 use spend_guard::{Currency, Filter, Head, Intent, IntentId, Ledger, ReceiptVerdict, State};
@@ -50,8 +50,8 @@ pub(crate) struct FilterArgs {
     #[arg(long, value_parser = parse_state)]
     state: Option<State>,
     /// At the merchant with this origin
-    #[arg(long, value_name = "ORIGIN")]
-    merchant: Option<String>,
+    #[arg(long, value_name = "ORIGIN", value_parser = parse_origin)]
+    merchant: Option<Origin>,
     /// In this currency
     #[arg(long, value_name = "CODE")]
     currency: Option<Currency>,
@@ -385,7 +385,7 @@ fn tell(intent: &Intent, findings: &Findings, as_json: bool) -> anyhow::Result<(
             writeln!(out, "paid {paid} to {merchant} by its receipt, at most {cap} by the mandate")?;
         }
         (_, 1.., _) => writeln!(out, "{claimed}; what is said to prove it does not hold")?,
-        (.., Some(_)) => writeln!(out, "{claimed}; there are signatures, by keys that nobody here vouches for")?,
+        (.., Some(_)) => writeln!(out, "{claimed}; its signatures hold, but their keys are not trusted here")?,
         (.., None) => writeln!(out, "{claimed}; there is no receipt that shows it")?,
     }
     writeln!(out, "recorded as {}", intent.state)?;
@@ -401,7 +401,7 @@ fn tell(intent: &Intent, findings: &Findings, as_json: bool) -> anyhow::Result<(
         EvidenceVerdict::Proven => "Proven, under the keys that you trust. What is only recorded is not.".to_owned(),
         EvidenceVerdict::Unproven if findings.keys_are_trusted => "Unproven: nothing is wrong with it.".to_owned(),
         EvidenceVerdict::Unproven => {
-            "Unproven: nothing is wrong with it, and whoever wrote it may have made the keys. Key sets from a source that you \
+            "Unproven: nothing is wrong with it, but its author may have made the keys. Key sets from a source that you \
              trust can prove it: give `verify-evidence` --as-jwks and --merchant-jwks, or put [trusted_keys] into the settings."
                 .to_owned()
         }
@@ -414,7 +414,7 @@ impl FilterArgs {
     fn to_filter(&self) -> Filter {
         Filter {
             state: self.state,
-            merchant: self.merchant.clone(),
+            merchant: self.merchant.as_ref().map(|origin| origin.as_str().to_owned()),
             currency: self.currency,
             agent: self.agent.clone(),
             since: self.since.map(jiff::Timestamp::as_second),
@@ -513,6 +513,11 @@ pub(crate) fn read_capped(path: &Path) -> anyhow::Result<Vec<u8>> {
 fn parse_state(name: &str) -> Result<State, String> {
     let known = || State::ALL.map(State::as_str).join(", ");
     State::ALL.into_iter().find(|state| state.as_str() == name).ok_or_else(|| format!("one of {} is wanted", known()))
+}
+
+/// In any spelling: one that no payment has would list nothing, and look like an answer.
+fn parse_origin(text: &str) -> Result<Origin, String> {
+    Origin::of(text.trim()).map_err(|why| why.to_string())
 }
 
 fn parse_head(text: &str) -> Result<Head, String> {

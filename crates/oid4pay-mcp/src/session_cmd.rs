@@ -65,7 +65,7 @@ pub(crate) async fn login(settings: Settings, args: LoginArgs) -> anyhow::Result
                     tokio::time::sleep(Duration::from_secs(consent.interval_seconds.max(1))).await;
                 }
                 Granted::InsufficientScope(scope) => {
-                    bail!("insufficient_scope (need {scope}); the agent is not registered for it, or you declined")
+                    bail!("insufficient_scope (need {scope}); the agent is not registered for it, or it was declined")
                 }
                 Granted::ConsentExpired => bail!("nobody decided about {scope} in time; run login again"),
                 _ => bail!("the authorization server's answer about {scope} is not understood"),

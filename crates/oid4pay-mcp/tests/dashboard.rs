@@ -210,6 +210,29 @@ impl Dashboard {
 }
 
 #[tokio::test]
+async fn looking_at_the_link_does_not_use_it_up() {
+    let bench = Bench::new();
+    let dashboard = bench.dashboard().await;
+    let host = ("host", dashboard.authority.as_str());
+    for (method, more) in [
+        ("HEAD", None),
+        ("GET", Some(("sec-purpose", "prefetch"))),
+        ("GET", Some(("sec-purpose", "prefetch;prerender"))),
+        ("GET", Some(("x-moz", "prefetch"))),
+        ("GET", Some(("sec-fetch-dest", "empty"))),
+        ("POST", None),
+        ("OPTIONS", None),
+    ] {
+        let headers: Vec<_> = [host].into_iter().chain(more).collect();
+        let answer = dashboard.send(method, &dashboard.link, &headers, "").await;
+        assert_eq!(answer.header("set-cookie"), "", "{method} {more:?}");
+        assert_ne!(answer.status, 303, "{method} {more:?}");
+    }
+    let opened = dashboard.send("GET", &dashboard.link, &[host, ("sec-fetch-dest", "document")], "").await;
+    assert_eq!((opened.status, opened.header("location")), (303, "/"));
+}
+
+#[tokio::test]
 async fn opens_with_the_link_from_the_terminal_which_works_once() {
     let bench = Bench::new();
     let dashboard = bench.opened().await;

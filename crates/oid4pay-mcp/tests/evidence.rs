@@ -268,7 +268,7 @@ async fn a_file_that_was_signed_with_invented_keys_is_never_called_proven() {
     let first = text.lines().next().unwrap();
     assert_eq!(status, 3);
     assert!(
-        first.starts_with("not proven to be paid: 12.99 EUR to ") && first.contains("nobody here vouches"),
+        first.starts_with("not proven to be paid: 12.99 EUR to ") && first.contains("their keys are not trusted here"),
         "{first}"
     );
     assert!(text.contains("signed by the key that the file has for ") && !text.contains("Proven"), "{text}");
@@ -852,6 +852,11 @@ async fn history_lists_filters_and_proves_the_ledger() {
         assert_eq!(stdout(&run(&world, &["history", none[0], none[1]])), "nothing\n", "{none:?}");
     }
     assert_eq!(stdout(&run(&world, &["history", "--before", &id])), "nothing\n");
+    let origin = &world.alpacanica().origin;
+    for spelling in [format!("{origin}/"), origin.to_uppercase(), format!(" {origin} ")] {
+        assert!(stdout(&run(&world, &["history", "--merchant", &spelling])).contains(&id), "{spelling}");
+    }
+    assert_eq!(run(&world, &["history", "--merchant", "shop.example"]).status.code(), Some(2));
     for wrong in
         [["--state", "paid"], ["--currency", "ABC"], ["--since", "yesterday"], ["--limit", "0"], ["--before", "1"]]
     {

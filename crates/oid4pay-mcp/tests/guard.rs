@@ -308,6 +308,32 @@ async fn the_human_asks_the_policy_without_paying() {
 }
 
 #[tokio::test]
+async fn a_merchant_that_is_denied_in_any_spelling_is_not_paid() {
+    let world = World::new().await;
+    let mut server = world.registered().await;
+    let merchant = world.alpacanica();
+    let port = merchant.origin.rsplit_once(':').unwrap().1;
+    for spelling in [
+        format!("{}/", merchant.origin),
+        format!(" HTTP://127.1:0{port} "),
+        "http://127.0.0.1".to_owned(),
+        "https://127.0.0.1./".to_owned(),
+        "http://0x7f000001/".to_owned(),
+        format!("*:{port}"),
+    ] {
+        world.set_policy(&format!("[merchants]\ndeny = [\"{spelling}\"]\n"));
+        assert_eq!(server.call(PAY, world.socks()).await.code(), "merchant_denied", "{spelling}");
+        world.set_policy(&format!("[[rule]]\nname = \"r\"\nmerchant = \"{spelling}\"\naction = \"deny\"\n"));
+        assert_eq!(server.call(PAY, world.socks()).await.code(), "rule_denied", "{spelling}");
+    }
+    write_policy(&world, "[merchants]\ndeny = [\"http://127.0.0.1/shop\"]\n");
+    assert_eq!(server.call(PAY, world.socks()).await.code(), "policy_unusable");
+    world.set_policy("[merchants]\nallow = [\"http://127.0.0.1\"]\n");
+    assert_eq!(server.call(PAY, world.socks()).await.code(), "merchant_not_allowed", "an allow is exact");
+    assert!(world.settlements(merchant).await.is_empty());
+}
+
+#[tokio::test]
 async fn rules_for_a_merchant_a_category_and_an_agent_hold() {
     let world = World::new().await;
     let mut server = world.registered().await;

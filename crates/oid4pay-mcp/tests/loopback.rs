@@ -83,17 +83,42 @@ async fn pays_once_the_person_has_been_at_the_page() {
 }
 
 #[tokio::test]
-async fn a_person_who_declines_there_has_declined() {
+async fn an_access_that_is_denied_there_pays_nothing_and_is_not_told_as_the_persons_no() {
     let config = SandboxConfig::new().standing_approval(StandingApproval::None);
     let world = World::with(ordinary(config)).await;
     let mut server = registered(&world).await;
     let url = page(&server.call("agent_payment_initiate", socks(&world)).await);
     let (status, text) = browse(&world, &url).await.unwrap();
     assert_eq!(status, 200);
-    assert!(text.contains("You said no"), "{text}");
+    assert!(text.contains("Access was not granted") && !text.contains("You said no"), "{text}");
     let declined = server.call("agent_payment_initiate", socks(&world)).await;
     assert_eq!(declined.text(0), "agent_payment_initiate failed: declined: no mandate issued");
+    // The sandbox's standing rules refused here, and a person's no would have come in the same words.
+    assert_eq!(declined.error()["context"]["declined_by"], "not_known");
+    assert!(declined.error()["hint"].as_str().unwrap().contains("it is not known which"), "{}", declined.error());
     assert!(world.settlements(world.alpacanica()).await.is_empty());
+}
+
+#[tokio::test]
+async fn an_authorization_server_that_issues_no_mandate_is_not_told_as_the_persons_no() {
+    let world = World::with(SandboxConfig::new().changing_answers(|request, answer| {
+        match request.path.starts_with("/.well-known/oauth-authorization-server") {
+            true => with_json(answer, |metadata| drop(metadata.as_object_mut().unwrap().remove(MODES))),
+            false if request.path == "/oauth/token" => {
+                with_json(answer, |reply| drop(reply.as_object_mut().unwrap().remove("mandate_jwt")))
+            }
+            false => answer,
+        }
+    }))
+    .await;
+    let mut server = registered(&world).await;
+    let url = page(&server.call("agent_payment_initiate", socks(&world)).await);
+    let (_, text) = browse(&world, &url).await.unwrap();
+    assert!(text.contains("Your approval was passed on"), "{text}");
+    let declined = server.call("agent_payment_initiate", socks(&world)).await;
+    assert_eq!(declined.text(0), "agent_payment_initiate failed: declined: no mandate issued");
+    assert_eq!(declined.error()["context"]["declined_by"], "authorization_server");
+    assert!(declined.error()["hint"].as_str().unwrap().contains("issued no mandate"), "{}", declined.error());
 }
 
 #[tokio::test]

@@ -326,7 +326,8 @@ async fn tells_servers_refusals_in_the_contracts_words() {
         (
             "invalid_client",
             "The person may have revoked this agent in their wallet: ask them, and register anew with a new setup token. A \
-             clock that is wrong does it too.",
+             clock that is wrong does it too, and so does assertion_audience in the settings where it is not the one that this \
+             server wants: the operator can try the other.",
         ),
         ("offer_out_of_stock", "The merchant says that it has none left. Ask the person what to buy instead."),
     ];
@@ -336,6 +337,11 @@ async fn tells_servers_refusals_in_the_contracts_words() {
         let answer = server.call("agent_payment_initiate", world.socks()).await;
         assert_eq!(answer.text(0), format!("agent_payment_initiate failed: {words}"));
         assert_eq!(answer.code(), code);
+        if code == "declined" {
+            // No person was shown anything.
+            assert_eq!(answer.error()["context"]["declined_by"], "authorization_server");
+            assert!(answer.error()["hint"].as_str().unwrap().contains("they did not say no"), "{}", answer.error());
+        }
         if let Some((_, hint)) = hints.iter().find(|(with_hint, _)| *with_hint == code) {
             assert_eq!(answer.error()["hint"], *hint);
         }
@@ -554,5 +560,7 @@ async fn a_person_who_declines_ends_the_purchase_in_the_contracts_words() {
     world.sandbox.decide(&page, &principal, ConsentDecision::Decline).unwrap();
     let declined = server.call("agent_payment_initiate", world.socks()).await;
     assert_eq!(declined.text(0), "agent_payment_initiate failed: declined: no mandate issued");
+    assert_eq!(declined.error()["context"]["declined_by"], "person");
+    assert_eq!(declined.error()["hint"], "The person said no. Do not repeat the call unless they ask for it.");
     assert!(world.settlements(world.alpacanica()).await.is_empty());
 }

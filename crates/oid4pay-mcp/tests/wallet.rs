@@ -620,6 +620,80 @@ async fn shows_payments_with_disputes_in_every_state() {
     assert_eq!(server.call("agent_payment_history", future).await.output()["payments"], json!([]));
 }
 
+#[tokio::test]
+async fn a_cursor_leads_through_all_payments_and_all_entries_of_one_second() {
+    let world = World::with(at_one_moment()).await;
+    let mut server = world.registered().await;
+    let mut paid = Vec::new();
+    for reference in 0..5 {
+        let arguments = with(world.socks(), "/purchase_ref", json!(reference.to_string()));
+        let answer = server.call("agent_payment_initiate", arguments).await;
+        paid.push(answer.output()["payment_intent_id"].as_str().unwrap().to_owned());
+    }
+    world.sandbox.dispute(&paid[0], DisputeStatus::Pending).unwrap();
+    let token = principal_token(&world, 0, "audit:read");
+    for (tool, member, name) in
+        [("agent_payment_history", "payments", "payment_intent_id"), ("agent_audit_chain_query", "entries", "seq")]
+    {
+        let whole = server.call(tool, json!({"principal_token": token})).await.output()[member].clone();
+        let mut arguments = json!({"principal_token": token, "limit": 2});
+        let mut seen = Vec::new();
+        loop {
+            let answer = server.call(tool, arguments.clone()).await;
+            let output = answer.output();
+            assert_eq!(output["chain"]["intact"], true, "{output}");
+            seen.extend(output[member].as_array().unwrap().clone());
+            assert_eq!(output["has_more"], output.get("next_cursor").is_some());
+            let Some(next) = output.get("next_cursor") else { break };
+            assert_ne!(arguments.get("cursor"), Some(next));
+            arguments["cursor"] = next.clone();
+        }
+        assert_eq!(json!(seen), whole, "{tool}");
+        assert!(seen.len() >= 5 && seen.iter().all(|row| !row[name].is_null()));
+        server.call_badly(tool, json!({"principal_token": token, "cursor": "nonsense"})).await;
+        server.call_badly(tool, json!({"principal_token": token, "cursor": null})).await;
+    }
+}
+
+#[tokio::test]
+async fn history_invents_no_amount_and_says_that_the_chain_was_changed() {
+    let config = SandboxConfig::new().changing_answers(|request, answer| {
+        if request.path != "/audit/principal/range" {
+            return answer;
+        }
+        let (parts, body) = answer.into_parts();
+        let mut page: Value = serde_json::from_slice(&body).unwrap();
+        let entries = page["entries"].as_array_mut().into_iter().flatten();
+        let paid = entries.filter(|entry| entry["event"] == "oid4ac.payment.succeeded");
+        let removed: [fn(&mut Value); 5] = [
+            |payload| drop(payload.as_object_mut().unwrap().remove("amount_minor")),
+            |payload| drop(payload.as_object_mut().unwrap().remove("currency")),
+            |payload| payload["amount_minor"] = json!("1299"),
+            |payload| payload["currency"] = json!(""),
+            |payload| payload["amount_minor"] = json!(1),
+        ];
+        paid.zip(removed).for_each(|(entry, edit)| edit(&mut entry["payload"]));
+        Response::from_parts(parts, page.to_string().into())
+    });
+    let world = World::with(config).await;
+    let mut server = world.registered().await;
+    for reference in 0..6 {
+        let arguments = with(world.socks(), "/purchase_ref", json!(reference.to_string()));
+        server.call("agent_payment_initiate", arguments).await.output();
+    }
+    let answer = server.call("agent_payment_history", session()).await;
+    let output = answer.output();
+    let rows = output["payments"].as_array().unwrap();
+    assert_eq!((rows.len(), &output["total_count"]), (2, &json!(2)));
+    assert_eq!((&rows[0]["amount_minor"], &rows[1]["amount_minor"]), (&json!(1), &json!(1299)));
+    assert_eq!(output["left_out"].as_array().unwrap().len(), 4);
+    assert_eq!(output["chain"]["intact"], false);
+    assert_eq!(output["chain"]["hashes_broken"].as_array().unwrap().len(), 5);
+    assert_eq!(output["changed_payments"], json!([rows[0]["payment_intent_id"]]));
+    let text = answer.text(1);
+    assert!(text.contains("does not hold") && text.contains("Left out: 4 entries"), "{text}");
+}
+
 /// What waits for the person is answered at once, with where they decide.
 fn consent_url(answer: &Answer) -> String {
     let output = answer.output();

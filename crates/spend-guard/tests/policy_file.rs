@@ -351,7 +351,7 @@ fn rules_kept_before_merchants_were_read_as_origins_are_neither_loosened_nor_unc
     // The same file, read by the version before.
     let before = stored(None, "https://shop.example:443/", "https://b.example.", "Books");
     assert_eq!(file("deny = \"https://shop.example:443/\"", "https://b.example.").looser_than(&before), [""; 0]);
-    // What the reader refuses now denied nothing, and is missed by nobody.
+    // What the reader refuses now denied nothing, and is not missed.
     let before = stored(None, "https://shop.example/path", "https://b.example", "books");
     assert_eq!(file("deny = \"https://shop.example\"", "https://b.example").looser_than(&before), [""; 0]);
     // What it refuses although it denied something is.

@@ -73,7 +73,7 @@ pub struct Findings {
     pub paid_minor: Option<u64>,
     /// The most that the mandate allows, in minor units, where the mandate holds.
     pub cap_minor: Option<u64>,
-    /// Whether both parties' signatures are by keys that the verifier has from elsewhere. Without that, whoever wrote the
+    /// Whether both parties' signatures are by keys that the verifier has from elsewhere. Without that, the one who wrote the
     /// evidence down may have made the keys too.
     pub keys_are_trusted: bool,
 }

@@ -41,7 +41,12 @@ impl Page {
                 "Your approval was passed on",
                 "You can close this page. Your agent goes on from here and tells you what came of it.",
             ),
-            Self::Declined => ("You said no", "You can close this page. Your agent was told, and nothing was paid."),
+            // The answer is the same where the server refused by itself.
+            Self::Declined => (
+                "Access was not granted",
+                "Your authorization server answers that access was denied, by you or by its own rules. You can close this \
+                 page. Nothing was paid, and your agent knows.",
+            ),
             Self::Failed => {
                 ("This did not work", "Go back to your agent: it was told what is wrong. Nothing was paid.")
             }

@@ -195,7 +195,7 @@ impl Client {
         let grant = match authorization {
             Ok(Authorization::Pending(consent)) => return Ok(Granted::Consent(consent)),
             Ok(Authorization::Granted(grant)) => grant,
-            Ok(Authorization::Declined) => {
+            Ok(Authorization::Declined(_)) => {
                 self.inner.store.set_pending(&key, None)?;
                 return Ok(Granted::InsufficientScope(scope));
             }

@@ -116,7 +116,7 @@ impl<'de> Deserialize<'de> for Disclosures {
     }
 }
 
-/// `[trusted_keys]`: files with the key sets by which evidence is judged, by the origin of whoever signs with them.
+/// `[trusted_keys]`: files with the key sets by which evidence is judged, by the origin of the party that signs with them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PinnedKeys(pub(crate) BTreeMap<Origin, PathBuf>);
 

@@ -71,6 +71,17 @@ impl Gate {
         Ok(())
     }
 
+    /// Whether a person opens what the request is for. A client that only looks whether a link is there, or fetches it ahead,
+    /// must not use it up.
+    pub(super) fn is_opened(method: &Method, headers: &HeaderMap) -> bool {
+        let ahead = |name: &str| {
+            let mut values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+            values.any(|value| value.contains("prefetch") || value.contains("prerender") || value.contains("preview"))
+        };
+        let is_page = headers.get_all("sec-fetch-dest").iter().all(|to| to.as_bytes() == b"document");
+        *method == Method::GET && is_page && !["sec-purpose", "purpose", "x-purpose", "x-moz"].into_iter().any(ahead)
+    }
+
     /// Exchanges the link's token, once, for the `Set-Cookie` of a session.
     pub(super) fn enter(&self, token: &str, rng: &dyn Rng, now: UnixSeconds) -> Option<HeaderValue> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -131,6 +142,23 @@ mod tests {
         let (gate, token) = self::gate();
         assert_eq!(gate.enter(&token, &SystemRng, 1000 + LINK_SECONDS), None, "late");
         assert_eq!(gate.enter(&token, &SystemRng, 1000), None, "and used up by that");
+    }
+
+    #[test]
+    fn only_a_get_that_is_opened_is_one() {
+        let opened = |method: Method, pairs: &[(&'static str, &str)]| Gate::is_opened(&method, &headers(pairs));
+        assert!(opened(Method::GET, &[]) && opened(Method::GET, &[("sec-fetch-dest", "document")]));
+        assert!(!opened(Method::HEAD, &[]) && !opened(Method::HEAD, &[("sec-fetch-dest", "document")]));
+        for ahead in [
+            ("sec-purpose", "prefetch;prerender"),
+            ("purpose", "prefetch"),
+            ("x-purpose", "preview"),
+            ("x-moz", "prefetch"),
+            ("sec-fetch-dest", "empty"),
+            ("sec-fetch-dest", "iframe"),
+        ] {
+            assert!(!opened(Method::GET, &[ahead]), "{ahead:?}");
+        }
     }
 
     #[test]

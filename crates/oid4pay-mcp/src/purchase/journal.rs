@@ -1,8 +1,10 @@
 //! A payment's journal, kept in the ledger's intent.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use oid4ac_client::{Error, Evidence, IdempotencyKey, Journal, JournalError, Proceed, Progress, Step, Verdict};
+use oid4ac_client::{
+    Error, Evidence, IdempotencyKey, Journal, JournalError, NotIssued, Proceed, Progress, Step, Verdict,
+};
 use spend_guard::{
     Artefact, Claim, Intent, Ledger, LedgerError, Mandate, Next, Offers, Policy, ReceiptVerdict, Settlement,
 };
@@ -21,6 +23,7 @@ pub(crate) struct IntentJournal<'a> {
     intent: Mutex<Held>,
     /// When the call that drives it has to stop.
     stop: Option<Stop>,
+    not_issued: OnceLock<NotIssued>,
 }
 
 enum Held {
@@ -32,11 +35,23 @@ enum Held {
 
 impl<'a> IntentJournal<'a> {
     pub(super) fn driving(ledger: &'a Ledger, policy: &'a Policy, claim: Claim, stop: Stop) -> Self {
-        Self { ledger, policy, intent: Mutex::new(Held::Claim(Box::new(claim))), stop: Some(stop) }
+        Self {
+            ledger,
+            policy,
+            intent: Mutex::new(Held::Claim(Box::new(claim))),
+            stop: Some(stop),
+            not_issued: OnceLock::new(),
+        }
     }
 
     pub(super) fn settled(ledger: &'a Ledger, policy: &'a Policy, intent: Intent) -> Self {
-        Self { ledger, policy, intent: Mutex::new(Held::Settled(Box::new(intent))), stop: None }
+        Self {
+            ledger,
+            policy,
+            intent: Mutex::new(Held::Settled(Box::new(intent))),
+            stop: None,
+            not_issued: OnceLock::new(),
+        }
     }
 
     pub(super) fn intent(&self) -> Intent {
@@ -44,6 +59,11 @@ impl<'a> IntentJournal<'a> {
             Held::Claim(claim) => claim.intent().clone(),
             Held::Settled(intent) => intent.as_ref().clone(),
         }
+    }
+
+    /// Why there is no mandate, where this call was told.
+    pub(super) fn not_issued(&self) -> Option<NotIssued> {
+        self.not_issued.get().copied()
     }
 
     /// Gives the intent back, where this call drives it.
@@ -174,6 +194,10 @@ impl Journal for IntentJournal<'_> {
     }
 
     fn keep(&self, evidence: Evidence) -> Result<(), JournalError> {
+        if let Evidence::NotIssued(why) = evidence {
+            let _first = self.not_issued.set(why);
+            return Ok(());
+        }
         let Held::Claim(claim) = &mut *self.lock() else { return Ok(()) };
         // In the form that is hashed again from an evidence file, however that is laid out.
         fn canonical(value: &impl serde::Serialize) -> Result<String, serde_json::Error> {

@@ -110,6 +110,27 @@ impl TryFrom<String> for DateTime {
     }
 }
 
+/// Where a page begins: what the page before gave.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Cursor(oid4ac_client::AuditCursor);
+
+impl Cursor {
+    pub(crate) fn into_client(self) -> oid4ac_client::AuditCursor {
+        self.0
+    }
+}
+
+impl TryFrom<String> for Cursor {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        oid4ac_client::AuditCursor::parse(&text)
+            .map(Self)
+            .ok_or("must be the next_cursor of an answer, as it was given")
+    }
+}
+
 /// Three letters that may be a currency's code.
 #[derive(Deserialize, Serialize)]
 #[serde(try_from = "String")]

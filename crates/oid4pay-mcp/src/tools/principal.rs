@@ -1,14 +1,14 @@
 //! `agent_dsar_initiate`, `agent_audit_chain_query`, `agent_payment_history`: the person's own data, by their token.
 
 use oid4ac_client::{
-    AuditPage, AuditQuery, ChainReport, Client, Disputes, DsarAnswer, DsarRight, HeadVerdict, Payments, PrincipalToken,
-    is_identifier,
+    AuditPage, AuditQuery, ChainReport, Client, Disputes, DsarAnswer, DsarRight, HeadVerdict, Payments, PaymentsQuery,
+    PrincipalToken, is_identifier,
 };
 use rmcp::model::{CallToolResponse, CallToolResult};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::args::{self, DateTime, Integer, Text};
+use super::args::{self, Cursor, DateTime, Integer, Text};
 use super::granted::granted;
 use super::{Name, counted, success};
 use crate::agent::Agent;
@@ -105,6 +105,8 @@ pub(super) struct AuditArguments {
     event_types: Vec<EventType>,
     #[serde(default, deserialize_with = "args::present")]
     limit: Option<Integer<1, 200>>,
+    #[serde(default, deserialize_with = "args::present")]
+    cursor: Option<Cursor>,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -151,11 +153,31 @@ pub(super) async fn audit_chain_query(
     query.to = arguments.to_iso.map(DateTime::into_string);
     query.event_types = arguments.event_types.into_iter().map(|event| event.as_str().to_owned()).collect();
     query.limit = Some(limit(arguments.limit));
+    query.cursor = arguments.cursor.map(Cursor::into_client);
     granted(tool, &waiting, || client.audit_entries(&query, &token), |page| audit_page(&page)).await
 }
 
 fn audit_page(page: &AuditPage) -> CallToolResult {
-    let chain = &page.chain;
+    let report = report(&page.chain);
+    let mut output = json!({
+        "entries": page.entries,
+        "has_more": page.has_more,
+        "chain": report,
+        "untrusted_fields": ["entries[].actor", "entries[].payload"],
+    });
+    if let Some(next) = &page.next {
+        output["next_cursor"] = json!(next);
+    }
+    let mut sentence = in_words(page.entries.len(), &page.chain);
+    if let Some(at) = &page.skipped_at {
+        output["skipped_at"] = json!(at);
+        sentence.push_str(SKIPPED);
+    }
+    success(output, sentence, None)
+}
+
+/// What the hashes prove, as data.
+fn report(chain: &ChainReport) -> Value {
     let gaps: Vec<_> = chain.gaps.iter().map(|(from, to)| json!({"from_seq": from, "to_seq": to})).collect();
     let mut report = json!({
         "intact": chain.is_intact(),
@@ -182,13 +204,7 @@ fn audit_page(page: &AuditPage) -> CallToolResult {
         }
         _ => {}
     }
-    let output = json!({
-        "entries": page.entries,
-        "has_more": page.has_more,
-        "chain": report,
-        "untrusted_fields": ["entries[].actor", "entries[].payload"],
-    });
-    success(output, in_words(page.entries.len(), chain), None)
+    report
 }
 
 /// What was proved, and what was not.
@@ -200,7 +216,7 @@ fn in_words(entries: usize, chain: &ChainReport) -> String {
         counted(chain.links_verified, "link", "links")
     );
     if !chain.is_intact() {
-        sentence.push_str(" The chain does not hold: what the server says was changed, or its head is not good.");
+        sentence.push_str(NOT_INTACT);
     }
     if !chain.not_checkable.is_empty() {
         sentence.push_str(&format!(" Entries that cannot be checked: {}.", chain.not_checkable.len()));
@@ -229,6 +245,8 @@ pub(super) struct HistoryArguments {
     include_disputed: bool,
     #[serde(default, deserialize_with = "args::present")]
     limit: Option<Integer<1, 100>>,
+    #[serde(default, deserialize_with = "args::present")]
+    cursor: Option<Cursor>,
 }
 
 fn yes() -> bool {
@@ -242,16 +260,40 @@ pub(super) async fn payment_history(
 ) -> Result<CallToolResponse, Refusal> {
     let tool = Name::PaymentHistory;
     let (client, token) = as_principal(agent, tool, arguments.principal_token)?;
-    let (from, to) = (arguments.from_iso.map(DateTime::into_string), arguments.to_iso.map(DateTime::into_string));
-    let disputes = if arguments.include_disputed { Disputes::Included } else { Disputes::LeftOut };
-    let limit = usize::try_from(limit(arguments.limit)).unwrap_or(usize::MAX);
-    let call = || client.payment_history(from.as_deref(), to.as_deref(), disputes, limit, &token);
-    granted(tool, &waiting, call, |payments: Payments| {
-        let more = if payments.has_more { ", and there are older ones" } else { "" };
-        let sentence = format!("{}{more}.", counted(payments.total_count, "payment", "payments"));
-        success(json!(payments), sentence, None)
-    })
-    .await
+    let query = PaymentsQuery {
+        from: arguments.from_iso.map(DateTime::into_string),
+        to: arguments.to_iso.map(DateTime::into_string),
+        cursor: arguments.cursor.map(Cursor::into_client),
+        disputes: if arguments.include_disputed { Disputes::Included } else { Disputes::LeftOut },
+        limit: usize::try_from(limit(arguments.limit)).unwrap_or(usize::MAX),
+    };
+    granted(tool, &waiting, || client.payments(&query, &token), |payments| payments_page(&payments)).await
+}
+
+fn payments_page(payments: &Payments) -> CallToolResult {
+    let more = if payments.has_more { ", and there are older ones" } else { "" };
+    let mut sentence = format!("{}{more}.", counted(payments.total_count, "payment", "payments"));
+    if !payments.chain.is_intact() {
+        sentence.push_str(NOT_INTACT);
+    }
+    if !payments.changed_payments.is_empty() {
+        let changed = counted(payments.changed_payments.len(), "payment", "payments");
+        sentence.push_str(&format!(" {changed} here rest on an entry that was changed."));
+    }
+    if !payments.left_out.is_empty() {
+        let left_out = counted(payments.left_out.len(), "entry", "entries");
+        sentence
+            .push_str(&format!(" Left out: {left_out} that a payment was made, without its id, amount or currency."));
+    }
+    if payments.disputes_incomplete {
+        sentence.push_str(" There are more disputes than could be read: a payment may be disputed and read succeeded.");
+    }
+    if payments.skipped_at.is_some() {
+        sentence.push_str(SKIPPED);
+    }
+    let mut output = json!(payments);
+    output["chain"] = report(&payments.chain);
+    success(output, sentence, None)
 }
 
 fn limit<const MAX: u64>(limit: Option<Integer<1, MAX>>) -> u32 {
@@ -270,3 +312,5 @@ fn as_principal(agent: &Agent, tool: Name, token: Text) -> Result<(Client, Princ
 }
 
 const WALLET_SESSION: &str = "wallet-session";
+const NOT_INTACT: &str = " The chain does not hold: what the server says was changed, or its head is not good.";
+const SKIPPED: &str = " More entries have one time than the server gives at once; some of them are not here.";
