@@ -104,7 +104,7 @@ fn every_edit_is_found() {
         ),
         ("DELETE FROM totals WHERE at = (SELECT min(at) FROM totals)", "settled_minor"),
         (
-            "INSERT INTO totals SELECT series, at + 1, settled_minor, settled_count, begun_count FROM totals WHERE at = (SELECT min(at) FROM totals)",
+            "INSERT INTO totals (series, at, settled_minor, settled_count, begun_count) SELECT series, at + 1, settled_minor, settled_count, begun_count FROM totals WHERE at = (SELECT min(at) FROM totals)",
             "settled_minor",
         ),
         (
