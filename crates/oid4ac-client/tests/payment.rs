@@ -297,7 +297,7 @@ async fn expired_is_a_refusal_only_while_the_merchant_would_still_know_of_a_sett
         offset.store(days * 86_400, std::sync::atomic::Ordering::Relaxed);
         kit.net.lie(|endpoint, _| match endpoint.url().path() {
             "/verify-mandate" => Act::Answer(kit::answer(422, "application/json", "{\"error\":\"mandate_expired\"}")),
-            // It would say that our clock is days ahead.
+            // The days have passed at the authorization server too, whose answers are dated by the machine's clock.
             _ => Act::Change(Box::new(|mut answer| {
                 answer.headers_mut().remove("date");
                 answer
@@ -374,4 +374,40 @@ async fn replaced_keys_do_not_keep_an_unknown_purchase_from_being_cleared_up() {
     other.register(&RegisterRequest::new(token, [kit::CALLBACK])).await.unwrap();
     settled(other.pay(&order, &journal).await.unwrap());
     assert_eq!(kit.settlements(&kit.merchant(Alg::EdDsa)).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_ahead_presents_nothing_and_leaves_what_was_presented_unknown() {
+    let kit = Kit::new().await;
+    assert_eq!(Client::builder(kit.sandbox.as_origin()).unwrap().build().clock_skew(), None, "before the first answer");
+    let (presented, journal) = (kit.socks(), MemoryJournal::default());
+    kit.net.lie(|endpoint, _| match endpoint.url().path() {
+        "/verify-mandate" => Act::LoseAnswer,
+        _ => Act::Pass,
+    });
+    let Outcome::Unknown(_) = kit.client.pay(&presented, &journal).await.unwrap() else { panic!() };
+    assert!(kit.client.clock_skew().unwrap().abs() < 60);
+    kit.client.check_clock().unwrap();
+
+    let server = kit.sandbox.as_origin().to_owned();
+    kit.net.lie(move |endpoint, _| match endpoint.origin().as_str() == server {
+        true => Act::Change(Box::new(|mut answer| {
+            answer.headers_mut().insert("date", "Sun, 06 Nov 1994 08:49:37 GMT".parse().unwrap());
+            answer
+        })),
+        false => Act::Pass,
+    });
+    kit.net.take_sent();
+    let error = kit.client.pay(&kit.socks(), &MemoryJournal::default()).await.unwrap_err();
+    assert_eq!(error.code(), "clock_ahead");
+    assert!(error.to_string().contains("1994-11-06T08:49:37Z"), "{error}");
+    // The next one asks again, since the clock may have been corrected, and goes no further.
+    assert_eq!(kit.client.compare_clocks().await.unwrap_err().code(), "clock_ahead");
+    let Outcome::Unknown(in_flight) = kit.client.pay(&presented, &journal).await.unwrap() else { panic!() };
+    assert_eq!(in_flight.last.code(), "clock_ahead");
+    assert!(!kit.net.take_sent().contains(&"POST /verify-mandate".to_owned()));
+
+    kit.net.be_honest();
+    settled(kit.client.pay(&presented, &journal).await.unwrap());
+    assert_eq!(kit.settlements(&kit.merchant(Alg::EdDsa)).await.len(), 1);
 }

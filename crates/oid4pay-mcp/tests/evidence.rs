@@ -159,6 +159,8 @@ async fn a_mandate_that_came_from_elsewhere_is_proven_with_its_cap() {
     for name in ["ledger.sqlite3", "ledger.sqlite3-wal", "ledger.sqlite3-shm"] {
         let _absent = std::fs::remove_file(world.data_dir().join(name));
     }
+    // As on another machine, where no head of the ledger is kept.
+    std::fs::remove_dir_all(world.home.path().join(".local/state")).unwrap();
     let text = |pointer: &str| file.pointer(pointer).unwrap().as_str().unwrap();
     let mut server = world.server().await;
     let present = json!({

@@ -40,7 +40,7 @@ async fn settlements(world: &World) -> usize {
     world.settlements(world.alpacanica()).await.len()
 }
 
-/// Every file under `dir` with its content, without what SQLite builds anew from its log.
+/// Every file under `dir` with its content, without what SQLite rebuilds from its log.
 fn content(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let (mut found, mut dirs) = (Vec::new(), vec![dir.to_owned()]);
     while let Some(dir) = dirs.pop() {
@@ -116,7 +116,7 @@ async fn commands_that_look_change_no_file_and_make_none() {
     let socks = support::with(world.socks(), "/purchase_ref", json!("another pair"));
     assert_eq!(server.call(PAY, socks).await.output()["status"], "settled", "the policy is the one before");
     server.end().await;
-    check("while nobody has it open");
+    check("while no process has it open");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -148,7 +148,7 @@ fn content(bench: &common::Bench) -> Vec<(std::path::PathBuf, Vec<u8>)> {
             }
         }
     }
-    // What SQLite builds anew from the log at every opening.
+    // What SQLite rebuilds from the log at every opening.
     found.retain(|(path, _)| !path.to_string_lossy().ends_with("-shm"));
     found.sort();
     found
@@ -209,7 +209,7 @@ fn reading_makes_no_file_and_changes_none() {
     drop(writer);
     let closed = content(&bench);
     read_everything(&reader());
-    assert_eq!(content(&bench), closed, "while nobody has it open");
+    assert_eq!(content(&bench), closed, "while no process has it open");
 }
 
 #[test]

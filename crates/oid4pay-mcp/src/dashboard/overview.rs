@@ -50,6 +50,8 @@ pub(super) fn history(dashboard: &Dashboard, before: Option<IntentId>) -> Result
 }
 
 fn pending(dashboard: &Dashboard) -> Result<String, LedgerError> {
+    // A ledger that takes no payment closes none either; what is late is not listed in any case.
+    let _closed = dashboard.ledger.expire();
     let waiting = approval::pending(&dashboard.ledger)?;
     if waiting.is_empty() {
         return Ok("<p class=\"lede\">No payment waits for you.</p>".to_owned());

@@ -1,4 +1,4 @@
-//! The schema, compared with the one that this program makes. A trigger or a view that somebody planted could make writes do
+//! The schema, compared with the one that this program makes. A planted trigger or view could make writes do
 //! nothing and reads tell anything, without a single row being wrong.
 
 use std::path::Path;
@@ -72,7 +72,7 @@ fn fingerprint(objects: &[Object]) -> String {
     hash(&octets)
 }
 
-/// A name that somebody else chose, fit to be shown.
+/// A name that another program chose, fit to be shown.
 fn shown(name: &str) -> String {
     let plain = |c: &char| c.is_ascii_alphanumeric() || *c == '_';
     name.chars().map(|c| if plain(&c) { c } else { '?' }).take(64).collect()

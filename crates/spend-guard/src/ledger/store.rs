@@ -33,7 +33,7 @@ struct Open {
     /// SQLite's count of schema changes, as of when the schema was last found to be ours. While it stands, SQLite itself does
     /// not read the schema again either.
     checked: Option<i64>,
-    /// Whether the write-ahead log is left to whoever wrote it: nothing was written through this connection.
+    /// Whether the write-ahead log is left to the process that wrote it: nothing was written through this connection.
     spares_log: bool,
 }
 
@@ -208,7 +208,7 @@ impl Store {
         Ok(Open { connection, version, checked: None, spares_log })
     }
 
-    /// Builds a new ledger beside its place and moves it there whole, so that nobody ever opens one that is not in WAL mode or
+    /// Builds a new ledger beside its place and moves it there whole, so that no process ever opens one that is not in WAL mode or
     /// has no tables yet: SQLite's change to WAL takes it for granted that no other connection comes between.
     ///
     /// The file is never opened in its place but by SQLite. POSIX takes away every lock that a process has on a file when the
