@@ -5,6 +5,8 @@ use core::fmt;
 use http_sig::LabelError;
 use jose::JwsError;
 
+use crate::untrusted::identifier;
+
 /// Shows a refused JWS. An algorithm is named if it is one that there is.
 pub(crate) struct Jws<'a>(pub(crate) &'a JwsError);
 
@@ -32,7 +34,8 @@ impl fmt::Display for SdJwt<'_> {
     }
 }
 
-/// Shows a refused HTTP message signature: why no label was taken, not what the labels, keys and components are called.
+/// Shows a refused HTTP message signature: why no label was taken. Labels and keys are named if that is an identifier,
+/// components only if they are ours.
 pub(crate) struct HttpSignature<'a>(pub(crate) &'a http_sig::VerifyError);
 
 impl fmt::Display for HttpSignature<'_> {
@@ -47,6 +50,9 @@ impl fmt::Display for HttpSignature<'_> {
             if at > 0 {
                 f.write_str("; ")?;
             }
+            if let Some(name) = identifier(&refusal.label) {
+                write!(f, "{name}: ")?;
+            }
             label(&refusal.reason, f)?;
         }
         Ok(())
@@ -59,7 +65,7 @@ fn label(reason: &LabelError, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         LabelError::ComponentRepeated(_) => f.write_str("a component is covered more than once"),
         LabelError::Unresolved(unresolved) => write!(f, "a covered component has no value: {}", unresolved.reason),
         LabelError::AlgNotAllowed(name) if !is_algorithm(name) => f.write_str("the algorithm is not allowed"),
-        LabelError::UnknownKey(_) => f.write_str("its key is not known"),
+        LabelError::UnknownKey(keyid) if identifier(keyid).is_none() => f.write_str("its key is not known"),
         // Numbers, algorithms that are known, and components that we ask for.
         other => write!(f, "{other}"),
     }

@@ -199,7 +199,11 @@ fn from_server(tool: Name, server: &ServerError, code: Code) -> Refusal {
 
 /// What is known of a server's refusal.
 fn in_context(mut refusal: Refusal, server: &ServerError) -> Refusal {
-    refusal.hint = servers_hint(server, refusal.code()).or(refusal.hint);
+    refusal.hint = match (server.stage(), refusal.code()) {
+        // Said of the token by a merchant: what to register for is not its to say.
+        (Stage::VerifyMandate, Code::InsufficientScope) => None,
+        (_, code) => servers_hint(server, code).or(refusal.hint),
+    };
     let mut refusal = refusal.with("stage", server.stage().to_string()).with("http_status", server.status());
     if let Some(error) = server.error() {
         refusal = refusal.with("server_error", error);

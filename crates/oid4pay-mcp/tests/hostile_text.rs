@@ -238,7 +238,12 @@ fn check_code(answer: &Answer, lie: &Lie, about: &str) {
     }
     let error = answer.error();
     assert_ne!(error["code"], **said, "{about}: {error}");
-    for ours in ["`oid4pay-mcp policy confirm`", "`oid4pay-mcp unfreeze`", "with a setup token from the person"] {
+    for ours in [
+        "agent_wallet_register",
+        "`oid4pay-mcp policy confirm`",
+        "`oid4pay-mcp unfreeze`",
+        "with a setup token from the person",
+    ] {
         assert!(!error["hint"].to_string().contains(ours), "{about}: {error}");
     }
 }
