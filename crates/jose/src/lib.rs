@@ -45,14 +45,17 @@ pub mod json;
 mod jwk;
 mod jws;
 mod key;
+mod point;
 mod rng;
+mod thumbprint;
 
 pub use alg::{Alg, UnknownAlg};
 pub use clock::{Clock, UnixSeconds};
-pub use jwk::{InvalidJwk, Jwk, JwkSet, Thumbprint};
+pub use jwk::{InvalidJwk, Jwk, JwkSet};
 pub use jws::{EncodedHeader, JwsError, TokenHeader, Typ, UnverifiedJws, VerifiedJws, sign_compact};
 pub use key::{BadSignature, PrivateKey, PublicKey, SignError, Signer};
 pub use rng::{Rng, random_token};
+pub use thumbprint::Thumbprint;
 
 /// SHA-256 (FIPS 180-4) of `octets`.
 #[must_use]
