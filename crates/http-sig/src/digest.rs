@@ -4,7 +4,7 @@ use sha2::{Digest as _, Sha256, Sha512};
 
 use crate::field;
 use crate::message::Fields;
-use crate::resolve::Unresolved;
+use crate::unresolved::Unresolved;
 
 /// A digest algorithm that RFC 9530 §5 calls active. The deprecated ones are as good as unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

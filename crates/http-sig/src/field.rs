@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use sfv::{Dictionary, FieldType as _, Item, ItemSerializer, List, ListEntry, ListSerializer, Parser};
 
 use crate::message::{FieldType, Fields};
-use crate::resolve::Unresolved;
+use crate::unresolved::Unresolved;
 
 /// Appends the combined value (RFC 9421 §2.1): every line trimmed and unfolded, joined with `, `.
 pub(crate) fn write_combined(fields: Fields<'_>, name: &str, out: &mut String) -> Result<(), Unresolved> {

@@ -30,6 +30,7 @@ mod params;
 mod refusal;
 mod resolve;
 mod sign;
+mod unresolved;
 mod uri;
 mod verify;
 
@@ -39,6 +40,7 @@ pub use digest::{ContentDigest, DigestAlg, DigestError};
 pub use message::{FieldType, Fields, InvalidMessage, Message};
 pub use params::SignatureParams;
 pub use refusal::{LabelError, Refusal, VerifyError};
-pub use resolve::{Unresolved, UnresolvedComponent};
+pub use resolve::UnresolvedComponent;
 pub use sign::{SignError, SignatureBuilder, Signed};
+pub use unresolved::Unresolved;
 pub use verify::{Verified, Verifier};
