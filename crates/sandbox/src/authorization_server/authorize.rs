@@ -9,9 +9,12 @@ use http::{HeaderValue, StatusCode};
 use jose::{UnixSeconds, random_token};
 use url::Url;
 
+use super::AuthorizationServer;
+use super::client::Client;
 use super::grant::{Code, Family, Grant, Pushed, Subject};
-use super::state::{Client, State, secret_hash};
-use super::{AuthorizationServer, error_page};
+use super::portal::refusal_page;
+use super::secret_hash::secret_hash;
+use super::state::State;
 use crate::config::ConsentMode;
 use crate::error::{NO_STORE, Refusal};
 use crate::form::Form;
@@ -24,16 +27,18 @@ pub(super) async fn authorize(
 ) -> Response {
     match server.take_pushed(query.as_deref()) {
         // RFC 6749 §4.1.2.1: without a client and a redirect URI that belong together nobody is redirected anywhere.
-        Err(refusal) => error_page(&refusal),
+        Err(refusal) => refusal_page(&refusal),
         Ok((client, pushed)) if server.asks_the_principal(&pushed) => {
-            server.begin_consent(client, pushed).unwrap_or_else(|refusal| error_page(&refusal))
+            server.begin_consent(client, pushed).unwrap_or_else(|refusal| refusal_page(&refusal))
         }
         Ok((client, pushed)) => {
             let outcome = match server.decide(&client, &pushed) {
                 Decision::Granted(grant) => server.issue_code(&pushed, grant).map(|code| ("code", code)),
                 Decision::Declined => Ok(("error", "access_denied".to_owned())),
             };
-            outcome.and_then(|(name, value)| server.redirect(&pushed, name, &value)).unwrap_or_else(|e| error_page(&e))
+            outcome
+                .and_then(|(name, value)| server.redirect(&pushed, name, &value))
+                .unwrap_or_else(|e| refusal_page(&e))
         }
     }
 }

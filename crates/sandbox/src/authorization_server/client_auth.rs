@@ -7,11 +7,12 @@ use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue};
 use jose::{Alg, Thumbprint, Typ, UnverifiedJws, base64url, constant_time_eq, json};
 
-use super::state::Client;
-use super::{AuthorizationServer, DPOP};
+use super::AuthorizationServer;
+use super::client::Client;
 use crate::claims;
 use crate::error::Refusal;
 use crate::form::Form;
+use crate::header::DPOP;
 use crate::rules::Rule;
 
 impl AuthorizationServer {

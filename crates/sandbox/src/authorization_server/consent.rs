@@ -1,5 +1,7 @@
 //! Consent on a page of the portal: the request waits, the agent polls, the principal decides.
 
+mod record;
+
 use std::sync::Arc;
 
 use axum::extract::{Path, State as Extract};
@@ -10,26 +12,19 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use jose::{Thumbprint, UnixSeconds, random_token};
 use serde::Serialize;
 
+use super::AuthorizationServer;
 use super::authorize::LIFETIME_SECONDS as CODE_SECONDS;
+use super::client::Client;
+use super::endpoints::PORTAL_PATH;
 use super::grant::{Pushed, Subject};
-use super::state::{Client, secret_hash};
-use super::{AuthorizationServer, DPOP, PORTAL_PATH};
+use super::secret_hash::secret_hash;
 use crate::error::{Refusal, json};
 use crate::form::only_header;
+use crate::header::DPOP;
+use crate::principal::{ConsentDecision, WalletError};
 use crate::rules::Rule;
-use crate::wallet::{ConsentDecision, WalletError};
 
-/// A request that a principal has to decide on. No `Debug`: it may hold a code.
-pub(super) struct Consent {
-    pub(super) client: Arc<Client>,
-    pub(super) pushed: Pushed,
-    pub(super) expires_at: UnixSeconds,
-    pub(super) decided: Option<(ConsentDecision, UnixSeconds)>,
-    interval: UnixSeconds,
-    polled_at: Option<UnixSeconds>,
-    /// The code, and when it ends: made at the first poll after approval.
-    code: Option<(String, UnixSeconds)>,
-}
+pub(super) use record::Consent;
 
 /// What a poll is answered.
 #[derive(Serialize)]

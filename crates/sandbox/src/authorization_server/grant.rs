@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jose::{Thumbprint, UnixSeconds};
 
 use super::authorization_details::MandateRequest;
-use super::state::SecretHash;
+use super::secret_hash::SecretHash;
 use crate::config::ConsentMode;
 use crate::scope::Scope;
 

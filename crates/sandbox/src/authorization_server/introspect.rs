@@ -8,8 +8,10 @@ use http::{HeaderMap, StatusCode};
 use jose::{Alg, UnverifiedJws};
 use serde_json::{Map, Value, json};
 
-use super::state::{Client, secret_hash};
-use super::{AuthorizationServer, read_form};
+use super::AuthorizationServer;
+use super::body::read_form;
+use super::client::Client;
+use super::secret_hash::secret_hash;
 use crate::claims;
 use crate::error::{Refusal, json as json_response};
 use crate::form::Form;

@@ -9,10 +9,12 @@ use jose::{Alg, Thumbprint, UnixSeconds, base64url, random_token};
 use serde::Serialize;
 use url::{Host, Url};
 
+use super::AuthorizationServer;
 use super::authorization_details::MandateRequest;
+use super::body::{created, read_form};
+use super::client::Client;
 use super::grant::Pushed;
-use super::state::{Client, secret_hash};
-use super::{AuthorizationServer, created, read_form};
+use super::secret_hash::secret_hash;
 use crate::config::ConsentMode;
 use crate::error::Refusal;
 use crate::form::Form;

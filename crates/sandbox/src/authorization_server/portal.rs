@@ -5,6 +5,7 @@ mod connect;
 mod consent_page;
 mod history;
 mod html;
+mod session;
 mod visitor;
 mod words;
 
@@ -21,8 +22,7 @@ use super::AuthorizationServer;
 use crate::error::Refusal;
 
 pub(super) use html::refusal_page;
-pub(super) use visitor::PortalSession;
-use visitor::Visitor;
+pub(super) use session::PortalSession;
 
 /// The portal's routes.
 pub(super) fn routes() -> Router<Arc<AuthorizationServer>> {

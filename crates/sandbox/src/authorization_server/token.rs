@@ -9,12 +9,15 @@ use jose::{TokenHeader, UnixSeconds, random_token, sign_compact};
 use serde::Serialize;
 use serde_json::json;
 
+use super::AuthorizationServer;
 use super::authorization_details::MandateRequest;
+use super::body::read_form;
+use super::client::Client;
 use super::client_auth::fits_challenge;
 use super::grant::{Family, FamilyId, Grant, Subject};
 use super::mandate::NewMandate;
-use super::state::{Cascade, Client, LiveAccessToken, LiveMandate, RevokedFamily, State, secret_hash};
-use super::{AuthorizationServer, read_form};
+use super::secret_hash::secret_hash;
+use super::state::{Cascade, LiveAccessToken, LiveMandate, RevokedFamily, State};
 use crate::audit::Actor;
 use crate::clock::random_hex;
 use crate::error::{Refusal, json as json_response};

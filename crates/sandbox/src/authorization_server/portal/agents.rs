@@ -7,10 +7,12 @@ use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 
 use super::html::{escape, form, page, refused};
-use super::visitor::{Visitor, see_other};
+use super::session::Visitor;
+use super::visitor::see_other;
 use super::words::{approval_in_advance, moment, permissions};
+use crate::authorization_server::AuthorizationServer;
+use crate::authorization_server::endpoints::PORTAL_PATH;
 use crate::authorization_server::wallet::ListedAgent;
-use crate::authorization_server::{AuthorizationServer, PORTAL_PATH};
 use crate::scope::Scope;
 
 /// `GET /portal`.

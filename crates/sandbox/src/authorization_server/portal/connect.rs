@@ -7,7 +7,8 @@ use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 
 use super::html::{form, page, qr_code, refused};
-use super::visitor::{Visitor, see_other};
+use super::session::Visitor;
+use super::visitor::see_other;
 use super::words::WALLET_SCOPES;
 use crate::authorization_server::AuthorizationServer;
 use crate::error::Refusal;

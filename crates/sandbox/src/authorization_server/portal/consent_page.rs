@@ -8,16 +8,18 @@ use http::{HeaderMap, StatusCode};
 use jose::UnixSeconds;
 
 use super::html::{Tone, escape, form, notice, page, refused};
-use super::visitor::{Visitor, see_other};
+use super::session::Visitor;
+use super::visitor::see_other;
 use super::words::{WALLET_SCOPES, duration, moment, money};
 use crate::authorization_server::authorization_details::{LineItem, MandateRequest};
+use crate::authorization_server::client::Client;
 use crate::authorization_server::grant::Pushed;
-use crate::authorization_server::state::{Client, secret_hash};
+use crate::authorization_server::secret_hash::secret_hash;
 use crate::authorization_server::{AuthorizationServer, KnownMerchant};
 use crate::clock::rfc3339;
 use crate::error::Refusal;
 use crate::principal::Principal;
-use crate::wallet::{ConsentDecision, WalletError};
+use crate::principal::{ConsentDecision, WalletError};
 
 /// What waits at a consent URL.
 struct Waiting {

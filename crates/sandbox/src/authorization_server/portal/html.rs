@@ -5,8 +5,8 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use qrcode::{Color, QrCode};
 
-use super::Visitor;
-use crate::authorization_server::PORTAL_PATH;
+use super::session::Visitor;
+use crate::authorization_server::endpoints::PORTAL_PATH;
 use crate::error::{NO_STORE, Refusal};
 
 /// What text from outside becomes before it stands in a page, as content or as a quoted attribute.

@@ -9,30 +9,15 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use jose::{UnixSeconds, constant_time_eq, random_token};
 
 use super::html::{escape, form, page, refusal_page, refused};
-use crate::authorization_server::state::secret_hash;
-use crate::authorization_server::{AuthorizationServer, PORTAL_PATH, read_form};
+use super::session::{PortalSession, Visitor};
+use crate::authorization_server::AuthorizationServer;
+use crate::authorization_server::body::read_form;
+use crate::authorization_server::endpoints::PORTAL_PATH;
+use crate::authorization_server::secret_hash::secret_hash;
 use crate::error::Refusal;
 use crate::form::Form;
 use crate::principal::Principal;
 use crate::rules::Rule;
-
-/// A browser that the portal knows again, signed in or not.
-pub(in super::super) struct PortalSession {
-    principal_id: Option<String>,
-    csrf: String,
-    /// What the next page says first, once.
-    notice: Option<String>,
-}
-
-/// Who sent a request.
-pub(super) struct Visitor {
-    /// Who signed in.
-    pub(super) principal: Option<Principal>,
-    /// The token of this visitor's forms.
-    pub(super) csrf: String,
-    /// The cookie of a session that is new.
-    pub(super) set_cookie: Option<HeaderValue>,
-}
 
 impl AuthorizationServer {
     /// The visitor of a page; a new one gets a session, which is nobody's yet.
