@@ -1,9 +1,10 @@
 //! Compact JWS as nobody should sign them: any header over any claims.
 
 use jose::{PrivateKey, Signer as _, base64url, sha256};
+use oid4ac_client::SystemRng;
 use serde_json::{Map, Value};
 
-use crate::check::{Stop, broken};
+use crate::outcome::{Stop, broken};
 
 /// Signs these claims under exactly this header, whatever it says.
 pub(crate) fn sign(header: &Value, claims: &Value, key: &PrivateKey) -> String {
@@ -108,6 +109,11 @@ pub(crate) fn take_apart(token: &str) -> Result<(Value, Value), Stop> {
 /// The member names of an object: all that is ever shown of what may be secret.
 pub(crate) fn names(members: &Map<String, Value>) -> String {
     members.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// A key that no server knows.
+pub(crate) fn new_key(alg: jose::Alg) -> PrivateKey {
+    PrivateKey::generate(alg, &SystemRng)
 }
 
 #[cfg(test)]

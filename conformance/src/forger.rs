@@ -8,9 +8,8 @@ use http::Response;
 use jose::{Alg, PrivateKey, Signer as _};
 use serde_json::{Value, json};
 
-use crate::forge::{self, take_apart};
+use crate::forge::{self, new_key, take_apart};
 use crate::lie::{self, Lie};
-use crate::world::new_key;
 
 #[derive(Clone)]
 pub(crate) struct Forger {

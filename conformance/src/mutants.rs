@@ -9,7 +9,8 @@ use std::io::{self, Write};
 
 use sandbox::Rule;
 
-use crate::check::{Check, Stop, Subject};
+use crate::check::{Check, Subject};
+use crate::outcome::Stop;
 use crate::report::Tally;
 use crate::runner::{Done, Job, Mutant, in_sandboxes};
 use crate::wire::Http;

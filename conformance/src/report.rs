@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
-use crate::check::Stop;
+use crate::outcome::Stop;
 use crate::runner::Result;
 
 /// How many checks ended how.

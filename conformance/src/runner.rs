@@ -9,9 +9,11 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::check::{Check, Outcome, Setup, Stop, Subject};
-use crate::client::Peer;
+use crate::check::{Check, Subject};
+use crate::deception::Peer;
 use crate::lie::Lie;
+use crate::outcome::{Outcome, Stop};
+use crate::setup::Setup;
 use crate::wire::Http;
 use crate::world::{Part, World};
 

@@ -7,7 +7,7 @@ use http::{HeaderMap, Method};
 use serde_json::Value;
 use url::Url;
 
-use crate::check::{Outcome, Stop, broken, expect};
+use crate::outcome::{Outcome, Stop, broken, expect};
 
 /// The connections to every server.
 #[derive(Clone)]

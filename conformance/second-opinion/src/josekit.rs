@@ -3,7 +3,7 @@
 use jose::{Alg, Jwk, JwsError, Signer as _, Typ, UnverifiedJws, base64url};
 use josekit::jws::{self, EdDSA, JwsHeader, JwsSigner, JwsVerifier};
 
-use crate::Count;
+use crate::count::Count;
 use crate::artefacts::{ALGS, Key, tokens};
 
 pub(crate) fn run() -> anyhow::Result<Count> {

@@ -5,7 +5,7 @@ use jsonwebtoken::jwk::{Jwk, ThumbprintHash};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use serde_json::{Value, json};
 
-use crate::Count;
+use crate::count::Count;
 use crate::artefacts::{ALGS, Key, now, tokens};
 
 pub(crate) fn run() -> anyhow::Result<Count> {

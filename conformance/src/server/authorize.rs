@@ -3,9 +3,12 @@
 use sandbox::StandingApproval;
 use serde_json::json;
 
-use crate::agent::{Agent, REDIRECT_URI};
-use crate::check::{Check, Outcome, Setup, Stop, expect, run};
+use crate::agent::Agent;
+use crate::check::{Check, run};
+use crate::identity::REDIRECT_URI;
 use crate::lie::{self, Lie};
+use crate::outcome::{Outcome, Stop, expect};
+use crate::setup::Setup;
 use crate::wire::{Answer, Form};
 use crate::world::{Part, World};
 

@@ -5,9 +5,10 @@ use sd_jwt::{Policy, UnverifiedSdJwt, VC_TYPES, Validity};
 use serde_json::{Map, Value, json};
 
 use crate::agent::{Agent, Purchase, Ready};
-use crate::check::{Check, Outcome, Stop, expect, failed, run};
+use crate::check::{Check, run};
 use crate::forger::{Edit, as_they_are, issues, issues_as};
 use crate::lie;
+use crate::outcome::{Outcome, Stop, expect, failed};
 use crate::world::{Part, World};
 
 pub(super) fn checks() -> Vec<Check> {

@@ -5,8 +5,10 @@ use sandbox::{ConsentDecision, ConsentMode, WalletError};
 use serde_json::{Value, json};
 
 use crate::agent::{Agent, Purchase, random};
-use crate::check::{Check, Outcome, Setup, Stop, broken, expect, run, skipped};
+use crate::check::{Check, run};
 use crate::lie;
+use crate::outcome::{Outcome, Stop, broken, expect, skipped};
+use crate::setup::Setup;
 use crate::wire::{Answer, Call, Form};
 use crate::world::{Part, World};
 

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use super::offer::verify_preview;
-use crate::check::{Check, Outcome, Stop, expect, failed, run, skipped};
+use crate::check::{Check, run};
 use crate::lie;
+use crate::outcome::{Outcome, Stop, expect, failed, skipped};
 use crate::world::World;
 
 pub(super) fn checks() -> Vec<Check> {

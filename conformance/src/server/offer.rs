@@ -5,8 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
-use crate::check::{Check, Outcome, Stop, broken, expect, failed, run};
+use crate::check::{Check, run};
 use crate::lie::{self, Lie};
+use crate::outcome::{Outcome, Stop, broken, expect, failed};
 use crate::wire::{Answer, Call};
 use crate::world::{Shop, World};
 

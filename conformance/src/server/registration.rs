@@ -4,11 +4,13 @@ use http::StatusCode;
 use jose::Alg;
 use serde_json::{Value, json};
 
-use crate::agent::{Identity, public_jwk};
-use crate::check::{Check, Outcome, Stop, expect, run};
+use crate::check::{Check, run};
+use crate::forge::new_key;
+use crate::identity::{Identity, public_jwk};
 use crate::lie;
+use crate::outcome::{Outcome, Stop, expect};
 use crate::wire::{Answer, Call};
-use crate::world::{Part, World, new_key};
+use crate::world::{Part, World};
 
 pub(super) fn checks() -> Vec<Check> {
     let mut checks = vec![

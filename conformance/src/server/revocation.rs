@@ -4,8 +4,9 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::agent::{Agent, Purchase, Tokens, random};
-use crate::check::{Check, Outcome, Stop, expect, run};
+use crate::check::{Check, run};
 use crate::lie;
+use crate::outcome::{Outcome, Stop, expect};
 use crate::wire::{Call, Form};
 use crate::world::{Part, World};
 

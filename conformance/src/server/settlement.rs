@@ -6,9 +6,10 @@ use sandbox::Stock;
 use serde_json::{Map, Value, json};
 
 use crate::agent::{Agent, Purchase, Ready, random};
-use crate::check::{Check, Outcome, Stop, expect, run, skipped};
+use crate::check::{Check, run};
 use crate::forger::{Edit, gives_receipts};
 use crate::lie;
+use crate::outcome::{Outcome, Stop, expect, skipped};
 use crate::wire::Answer;
 use crate::world::{Part, World, digest_of};
 

@@ -9,9 +9,10 @@ use jose::{Alg, Typ, UnverifiedJws, base64url};
 use serde_json::{Value, json};
 
 use crate::agent::{Agent, Tokens};
-use crate::check::{Check, Outcome, Stop, broken, expect, failed, run};
+use crate::check::{Check, run};
 use crate::forge;
 use crate::lie::{self, Lie};
+use crate::outcome::{Outcome, Stop, broken, expect, failed};
 use crate::wire::{Answer, Call};
 use crate::world::{Part, World};
 

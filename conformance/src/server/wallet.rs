@@ -5,12 +5,15 @@ use http::Method;
 use jose::Alg;
 use serde_json::{Value, json};
 
-use crate::agent::{Agent, Identity};
-use crate::check::{Check, Outcome, Stop, broken, expect, run};
+use crate::agent::Agent;
+use crate::check::{Check, run};
 use crate::forge;
+use crate::forge::new_key;
+use crate::identity::Identity;
 use crate::lie;
+use crate::outcome::{Outcome, Stop, broken, expect};
 use crate::wire::{Answer, Call};
-use crate::world::{Part, World, new_key};
+use crate::world::{Part, World};
 
 pub(super) fn checks() -> Vec<Check> {
     let mut checks = Vec::new();

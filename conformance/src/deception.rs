@@ -11,8 +11,8 @@ use oid4ac_client::{
 };
 use sandbox::{Sandbox, SandboxConfig};
 
-use crate::check::{Outcome, Stop, broken, expect};
 use crate::lie::Lie;
+use crate::outcome::{Outcome, Stop, broken, expect};
 
 /// Whether the servers lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
