@@ -1,7 +1,7 @@
 //! A client's side: prints `method`, URI and `DPoP` header value of three requests, one a line. The second has the nonce
 //! that the server wants, the third is the second one again, as somebody who listened would send it.
 //!
-//! `cargo run -p dpop --example client -- a-nonce | cargo run -p dpop --example server -- a-nonce`
+//! `cargo run -p oid4ac-dpop --example client -- a-nonce | cargo run -p oid4ac-dpop --example server -- a-nonce`
 #![expect(clippy::print_stdout, reason = "printing is what this program is for")]
 
 use std::sync::Arc;

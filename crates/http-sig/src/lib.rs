@@ -34,6 +34,10 @@ mod unresolved;
 mod uri;
 mod verify;
 
+// Crates whose types are part of this API.
+pub use http;
+pub use jose;
+
 pub use algorithm::alg_name;
 pub use component::{Component, InvalidComponent};
 pub use digest::{ContentDigest, DigestAlg, DigestError};
@@ -44,3 +48,8 @@ pub use resolve::UnresolvedComponent;
 pub use sign::{SignError, SignatureBuilder, Signed};
 pub use unresolved::Unresolved;
 pub use verify::{Verified, Verifier};
+
+/// The examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

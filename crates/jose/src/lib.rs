@@ -49,6 +49,9 @@ mod point;
 mod rng;
 mod thumbprint;
 
+// Crates whose types are part of this API.
+pub use serde_json;
+
 pub use alg::{Alg, UnknownAlg};
 pub use clock::{Clock, UnixSeconds};
 pub use jwk::{InvalidJwk, Jwk, JwkSet};
@@ -70,3 +73,8 @@ pub fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
     use subtle::ConstantTimeEq as _;
     a.ct_eq(b).into()
 }
+
+/// The examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
