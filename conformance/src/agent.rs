@@ -389,7 +389,7 @@ impl<'w> Agent<'w> {
         self.post_body(&purchase.shop, &body).await
     }
 
-    /// A challenge for anybody: every answer of a merchant but 200 brings one.
+    /// A challenge for anyone: every answer of a merchant except 200 has one.
     pub(crate) async fn challenge(&self, shop: &Shop) -> Result<String, Stop> {
         let answer = self.world.http.send(Call::post(&shop.verify_url).json(&json!({}))).await?;
         challenge_in(&answer)

@@ -1,4 +1,4 @@
-//! What a check is: an id, the section it comes from, what is expected, how it is seen, and the lie that it must notice.
+//! What a check is: an id, its section, what is expected, how to observe it, and the lie that it must notice.
 
 use core::future::Future;
 use core::pin::Pin;
@@ -17,7 +17,7 @@ pub(crate) struct Check {
     pub(crate) id: String,
     /// Where it is written: `RFC 9126 §4`, `OID4AC v1 §6`.
     pub(crate) section: &'static str,
-    /// What has to be seen, in one line.
+    /// The expected result, in one line.
     pub(crate) expected: String,
     pub(crate) subject: Subject,
 }

@@ -1,4 +1,4 @@
-//! Compact JWS as nobody should sign them: any header over any claims.
+//! Compact JWS with any header over any claims, as no real signer should make them.
 
 use jose::{PrivateKey, Signer as _, base64url, sha256};
 use oid4ac_client::SystemRng;
@@ -93,7 +93,7 @@ fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {
     padded(0x5c, &padded(0x36, message))
 }
 
-/// Header and claims of a JWS that nobody has verified.
+/// Header and claims of an unverified JWS.
 pub(crate) fn take_apart(token: &str) -> Result<(Value, Value), Stop> {
     let mut parts = token.split('.');
     let mut part = || {

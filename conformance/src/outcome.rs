@@ -1,6 +1,6 @@
-//! What came of a check, or of a step of one.
+//! The result of a check, or of one of its steps.
 
-/// What was seen, where it is what was expected; else why not.
+/// What was seen, if it was what was expected; otherwise, why not.
 pub(crate) type Outcome = Result<String, Stop>;
 
 /// Why a check did not pass. None of the texts holds a secret.

@@ -40,7 +40,7 @@ pub(crate) enum Mutant {
 
 /// One run of one check.
 pub(crate) struct Job {
-    /// Which one, for whoever asked.
+    /// Which one, for the caller.
     pub(crate) index: usize,
     pub(crate) check: Check,
     pub(crate) mutant: Mutant,

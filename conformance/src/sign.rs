@@ -1,5 +1,5 @@
 //! Artefacts of ours for others to verify: cases as `vectors` reads them, each with the `value` it has to give, signed with
-//! keys made for the occasion. `conformance sign KIND | conformance vectors KIND` accepts them all.
+//! temporary keys. `conformance sign KIND | conformance vectors KIND` accepts them all.
 
 use std::io::{self, BufWriter, Write};
 

@@ -1,7 +1,7 @@
 //! Judges test cases with the crates' public API: one case a line in, one verdict a line out, in the same order.
 //!
-//! A case that has the members of its kind with the right JSON types gets `accepted` or `rejected`, whatever stands in
-//! them. Everything else, down to a line that is no JSON, gets `error`.
+//! A case that has the members of its kind with the right JSON types gets `accepted` or `rejected`, whatever their
+//! values. Everything else, down to a line that is not JSON, gets `error`.
 
 use std::io::{self, BufRead, BufWriter, Write};
 
@@ -91,7 +91,7 @@ struct Answer {
     value: Option<Value>,
 }
 
-/// The line has not the members of its kind.
+/// The line does not have the members of its kind.
 struct NotACase;
 
 /// Writes JSON in ASCII: U+2028 and its like end a line for some readers, and the answers are told apart by their lines.

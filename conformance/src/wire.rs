@@ -131,7 +131,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// An answer that somebody handed on.
+    /// An answer that was passed on.
     pub(crate) fn of(status: u16, headers: HeaderMap, body: Bytes) -> Self {
         Self { step: "what was handed on".to_owned(), status, headers, body }
     }

@@ -157,7 +157,7 @@ impl World {
         }
     }
 
-    /// Turns every clock of the sandbox back, which nobody can do elsewhere.
+    /// Turns every clock of the sandbox back, which is not possible elsewhere.
     pub(crate) fn turn_back(&self, seconds: u32) -> Result<(), Stop> {
         match &self.place {
             Place::Sandbox { clock, .. } => {
@@ -168,7 +168,7 @@ impl World {
         }
     }
 
-    /// How many payments were settled, where somebody counts.
+    /// How many payments were settled, if this is known.
     pub(crate) fn settlements(&self) -> Option<usize> {
         match &self.place {
             Place::Sandbox { sandbox, .. } => {
@@ -357,7 +357,7 @@ impl World {
         Ok(Offer { digest: digest_of(&body)?, body, nonce })
     }
 
-    /// Verifies a signed answer of a merchant's, as everybody who relies on it has to.
+    /// Verifies a signed answer of a merchant's, as every relying party has to.
     pub(crate) async fn verify_signed(
         &self,
         shop: &Shop,

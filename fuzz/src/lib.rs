@@ -1,6 +1,6 @@
 //! The bodies of the fuzz targets, so that a test can run them over their seeds without libFuzzer.
 //!
-//! A target is a function from octets to an [`Outcome`]. What it asserts besides not panicking stands in it. Verifiers would
+//! A target is a function from octets to an [`Outcome`]. What it asserts besides not panicking is in its body. Verifiers would
 //! refuse nearly everything that a fuzzer writes at the signature, so their targets take two kinds of input, told apart by
 //! the first octet: `r` for an artefact as it stands, and `s` for its parts, which the target signs with the fixed keys of
 //! [`keys`] before it has them verified.

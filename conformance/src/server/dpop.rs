@@ -45,7 +45,7 @@ pub(super) fn checks() -> Vec<Check> {
         Check::server(
             "dpop.nonce_made_up",
             "RFC 9449 §8",
-            "a proof with a nonce that nobody gave: 400 use_dpop_nonce",
+            "a proof with a nonce that was never issued: 400 use_dpop_nonce",
             run!(nonce_made_up),
         ),
         Check::server(

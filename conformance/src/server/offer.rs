@@ -62,7 +62,7 @@ pub(super) fn checks() -> Vec<Check> {
         ]);
     }
     checks.extend([
-        Check::server("offer.unknown", "OID4AC v1 §11", "an item that nobody sells: 404", run!(unknown_offer))
+        Check::server("offer.unknown", "OID4AC v1 §11", "an unknown item: 404", run!(unknown_offer))
             .spoiled_by(lie::accepts(OFFER, "not_found")),
         Check::server("offer.products", "OID4AC v1 §11", "/products/{sku} gives the same offer", run!(products))
             .spoiled_by(lie::set("/products/", "/amount_minor", json!(1))),

@@ -80,7 +80,7 @@ pub(super) fn checks() -> Vec<Check> {
         Check::server(
             "present.made_up_nonce",
             "OID4AC v1 §10",
-            "a nonce that nobody gave: 422 mandate_kb_nonce_mismatch",
+            "a nonce that was never issued: 422 mandate_kb_nonce_mismatch",
             run!(made_up_nonce),
         ),
         Check::server(

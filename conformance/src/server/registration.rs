@@ -39,13 +39,8 @@ pub(super) fn checks() -> Vec<Check> {
             run!(scope_echoed),
         )
         .spoiled_by(lie::set(REGISTER, "/scope", json!("openid payment:initiate wallet:write"))),
-        Check::server(
-            "register.unknown_member",
-            "RFC 7591 §2",
-            "a member that nobody knows does not stand in the way",
-            run!(unknown_member),
-        )
-        .spoiled_by(lie::refuses(REGISTER, StatusCode::CREATED)),
+        Check::server("register.unknown_member", "RFC 7591 §2", "an unknown member is ignored", run!(unknown_member))
+            .spoiled_by(lie::refuses(REGISTER, StatusCode::CREATED)),
         Check::server(
             "register.bearer",
             "RFC 7591 §3",
@@ -196,7 +191,7 @@ async fn post(world: &World, metadata: &Value) -> Result<Answer, Stop> {
     world.http.send(Call::post(&url).json(metadata)).await
 }
 
-/// Registers somebody new, changed so.
+/// Registers a new agent with changed metadata.
 async fn register(world: &World, change: impl FnOnce(&mut Value)) -> Result<Answer, Stop> {
     let mut metadata = Identity::unregistered(Alg::EdDsa).registration(&world.setup_token(Part::Own)?);
     change(&mut metadata);

@@ -19,8 +19,13 @@ pub(super) fn checks() -> Vec<Check> {
                 answer
             },
         )),
-        Check::server("revoke.unknown_token", "RFC 7009 §2.2", "a token that nobody gave: 200", run!(unknown_token))
-            .spoiled_by(lie::refuses(REVOKE, StatusCode::OK)),
+        Check::server(
+            "revoke.unknown_token",
+            "RFC 7009 §2.2",
+            "a token that was never issued: 200",
+            run!(unknown_token),
+        )
+        .spoiled_by(lie::refuses(REVOKE, StatusCode::OK)),
         Check::server(
             "revoke.unauthenticated",
             "RFC 7009 §2.1",
@@ -64,7 +69,7 @@ pub(super) fn checks() -> Vec<Check> {
         Check::server(
             "introspect.unknown_token",
             "RFC 7662 §2.2",
-            "a token that nobody gave: exactly {\"active\": false}",
+            "a token that was never issued: exactly {\"active\": false}",
             run!(introspect_unknown),
         )
         .spoiled_by(lie::set(INTROSPECT, "/scope", json!("openid"))),

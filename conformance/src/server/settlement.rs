@@ -48,7 +48,7 @@ pub(super) fn checks() -> Vec<Check> {
         Check::server(
             "settle.unsigned_offer",
             "OID4AC v1 §13",
-            "the digest of an offer that nobody signed: 422 mandate_offer_unknown",
+            "the digest of an offer that was never signed: 422 mandate_offer_unknown",
             run!(not_covered, |p: &mut Purchase| p.offer_digest = Some("A".repeat(43)), UNKNOWN),
         ),
         Check::server(

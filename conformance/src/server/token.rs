@@ -171,7 +171,7 @@ pub(super) fn checks() -> Vec<Check> {
         Check::server(
             "refresh.unknown",
             "RFC 6749 §5.2",
-            "a refresh token that nobody gave: 400 invalid_grant",
+            "a refresh token that was never issued: 400 invalid_grant",
             run!(unknown),
         )
         .spoiled_by(lie::accepts(PATH, GRANT)),

@@ -20,14 +20,14 @@ pub trait Signer: Send + Sync {
     fn sign(&self, message: &[u8]) -> Result<[u8; 64], SignError>;
 }
 
-/// A key could not be used for signing. It does not say why: what a keyring reports may be a secret.
+/// A key could not be used for signing. The reason is left out, because what a keyring reports may be a secret.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, thiserror::Error)]
 #[error("the signing key could not be used")]
 #[non_exhaustive]
 pub struct SignError;
 
 impl SignError {
-    /// The error, for a [`Signer`] of one's own.
+    /// Makes the error, for other implementations of [`Signer`].
     #[must_use]
     pub const fn new() -> Self {
         Self

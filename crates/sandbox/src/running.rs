@@ -49,7 +49,7 @@ pub struct MerchantInfo {
     pub origin: String,
     /// Where mandates are presented.
     pub verify_url: String,
-    /// What it settled, for whoever wants to count.
+    /// The list of what it settled.
     pub settlements_url: String,
 }
 

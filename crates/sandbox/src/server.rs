@@ -1,4 +1,4 @@
-//! One loopback listener per party, which ends all of its connections when it is told to.
+//! One loopback listener per party, which can close all of its connections.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,4 +1,4 @@
-//! What a test does in the principals' place: tokens, agents that change hands, disputes.
+//! What a test does on behalf of the principals: tokens, agents that change hands, disputes.
 
 use serde_json::Value;
 
@@ -82,7 +82,7 @@ impl Sandbox {
         self.authorization_server().transfer_agent(client_id, principal_id)
     }
 
-    /// Decides a consent in a principal's place, as the portal's page at `consent_url` does.
+    /// Decides a consent on behalf of a principal, as the portal's page at `consent_url` does.
     ///
     /// # Errors
     ///

@@ -161,7 +161,7 @@ pub enum VerifyError {
         /// The verifier's time.
         now: UnixSeconds,
     },
-    /// A claim that the SD-JWT VC draft wants in the open came, in whole or in part, from a disclosure.
+    /// A claim that the SD-JWT VC draft does not allow to be disclosed selectively came, in whole or in part, from a disclosure.
     #[error("the claim {path} must not be selectively disclosable")]
     NotSelectivelyDisclosable {
         /// The claim.

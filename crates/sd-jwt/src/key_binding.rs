@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::KeyBindingError;
 use crate::disclosure::digest;
 
-/// What a verifier wants of the KB-JWT (RFC 9901 §4.3, §7.3 step 5).
+/// What a verifier requires of the KB-JWT (RFC 9901 §4.3, §7.3 step 5).
 #[derive(Clone, Copy, Debug)]
 pub struct KeyBindingPolicy<'a> {
     algs: &'a [Alg],

@@ -26,7 +26,7 @@ pub(super) async fn authorize(
     RawQuery(query): RawQuery,
 ) -> Response {
     match server.take_pushed(query.as_deref()) {
-        // RFC 6749 §4.1.2.1: without a client and a redirect URI that belong together nobody is redirected anywhere.
+        // RFC 6749 §4.1.2.1: without a client and a redirect URI that belong together there is no redirect.
         Err(refusal) => refusal_page(&refusal),
         Ok((client, pushed)) if server.asks_the_principal(&pushed) => {
             server.begin_consent(client, pushed).unwrap_or_else(|refusal| refusal_page(&refusal))

@@ -193,7 +193,7 @@ impl AuthorizationServer {
 
 /// How long a principal can take.
 const CONSENT_SECONDS: UnixSeconds = 900;
-/// How long one that has expired is told from one that never was.
+/// How long an expired consent is distinguished from an unknown one.
 const REMEMBERED_SECONDS: UnixSeconds = 3600;
 const INTERVAL_SECONDS: UnixSeconds = 2;
 const MAX_INTERVAL_SECONDS: UnixSeconds = 60;

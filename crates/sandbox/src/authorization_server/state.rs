@@ -111,7 +111,7 @@ impl State {
 
     /// The client that a mandate was issued to, while it lives.
     pub(super) fn mandate_holder(&self, mandate_id: &str) -> Option<String> {
-        // Whoever settles has checked the mandate's own times.
+        // The merchant that settles has checked the mandate's own times.
         self.mandates.get(UnixSeconds::MIN, mandate_id).map(|mandate| mandate.client_id.clone())
     }
 

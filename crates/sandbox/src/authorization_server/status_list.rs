@@ -44,7 +44,7 @@ pub(super) async fn status_list(
 }
 
 impl AuthorizationServer {
-    /// The credential, made anew once a minute and after each revocation.
+    /// The credential, which is signed again once a minute and after each revocation.
     fn published_status_list(&self) -> Option<Published> {
         let now = self.clock.now();
         let mut state = self.state();

@@ -123,7 +123,7 @@ impl AuthorizationServer {
         }
         let Some((current, expires_at)) = family.refresh else { return Err(unknown()) };
         if current != hash && self.rules.enforced(Rule::RefreshRotation) {
-            // RFC 9700 §4.14.2: one of the two who hold this family's tokens stole them, and nobody can tell which.
+            // RFC 9700 §4.14.2: one of the two holders of this family's tokens stole them, and there is no telling which.
             if self.rules.enforced(Rule::RefreshCascade) {
                 self.revoke_family(&mut state, family_id, "refresh_token_reuse");
             }
@@ -159,7 +159,7 @@ impl AuthorizationServer {
         let access_token = self.sign_access_token(&grant, scope, &jti, family.mandate_id.as_deref())?;
         let refresh_token = client.may_refresh.then(|| random_token::<32>(self.rng.as_ref()));
 
-        // What may fail for want of room comes before the family changes: a refused refresh has rotated nothing.
+        // What may fail for lack of room comes before the family changes: a refused refresh has rotated nothing.
         let record = LiveAccessToken { client_id: client.client_id.clone() };
         state.access_tokens.insert(now, jti.clone(), now + ACCESS_TOKEN_SECONDS, record).map_err(|_| full())?;
         if let Some(token) = &refresh_token {

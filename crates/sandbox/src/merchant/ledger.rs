@@ -72,7 +72,7 @@ impl Ledger {
         self.settlements.len()
     }
 
-    /// Looks the key up and, where nobody has it, takes it.
+    /// Looks the key up and takes it if it is free.
     pub(super) fn claim(
         &mut self,
         now: UnixSeconds,

@@ -12,7 +12,7 @@ use super::Merchant;
 use super::ledger::Settlement;
 use crate::error::json;
 
-/// `GET /settlements`: for whoever counts; on this machine only, as everything here.
+/// `GET /settlements`: for tests that count payments. Like everything here, on this machine only.
 pub(super) async fn settlements(Extract(merchant): Extract<Arc<Merchant>>) -> Response {
     #[derive(Serialize)]
     struct List<'a> {

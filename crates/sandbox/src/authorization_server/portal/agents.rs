@@ -80,7 +80,7 @@ fn item(visitor: &Visitor, agent: &ListedAgent) -> String {
             format!(
                 "<details><summary>Revoke<span class=\"unseen\"> {name}, {id}</span></summary>\
                  <p>Its mandates and tokens end at once, and it can no longer ask you for anything. What was paid stays paid. \
-                 This cannot be undone: to use the agent again you would connect it anew.</p>\
+                 This cannot be undone: to use the agent again you would have to connect it again.</p>\
                  {}<button class=\"danger\">Revoke this agent</button></form></details>",
                 form(visitor, &format!("/portal/agents/{id}/revoke"))
             ),

@@ -158,7 +158,7 @@ impl AuthorizationServer {
              <th scope=\"col\">Quantity</th><th scope=\"col\">Price each</th></tr></thead><tbody>{rows}</tbody>\
              <tfoot><tr><th scope=\"row\" colspan=\"2\">Total</th><td>{total}</td></tr></tfoot></table></section>\
              <section class=\"card\"><h2>What you allow</h2><dl><dt>At most</dt><dd>{total}, once</dd>\
-             <dt>Currency</dt><dd>{}</dd><dt>Merchant</dt><dd>{merchant} and nobody else<br><code>{origin}</code></dd>\
+             <dt>Currency</dt><dd>{}</dd><dt>Merchant</dt><dd>{merchant} only<br><code>{origin}</code></dd>\
              <dt>Valid for</dt><dd>{}, once your agent has taken it up</dd></dl></section>",
             escape(&mandate.currency),
             duration(self.mandate_ttl_seconds),

@@ -54,7 +54,7 @@ pub(super) fn page(status: StatusCode, visitor: Option<&Visitor>, here: &str, ti
          <header class=\"top\"><div class=\"inner\"><a class=\"brand\" href=\"{PORTAL_PATH}\">{MARK}<span>Sandbox wallet</span></a>\
          {menu}{account}</div></header>\
          <main id=\"main\"><h1>{title}</h1>{body}</main>\
-         <footer><p>A sandbox on this machine: no account here is anybody’s, and no money is real.</p></footer>\
+         <footer><p>A sandbox on this machine: no account here is real, and no money is either.</p></footer>\
          </body></html>"
     );
     let mut response = (status, html).into_response();
@@ -126,7 +126,7 @@ pub(super) fn form(visitor: &Visitor, action: &str) -> String {
     )
 }
 
-/// A QR code of `text`, dark on light whatever the colours of the page: readers want it so.
+/// A QR code of `text`, dark on light whatever the colours of the page, because readers need that.
 pub(super) fn qr_code(text: &str, label: &str) -> Option<String> {
     let code = QrCode::new(text.as_bytes()).ok()?;
     let (width, colors) = (code.width(), code.to_colors());
