@@ -43,7 +43,7 @@ impl Alg {
     pub(crate) const ALL: [Self; 7] =
         [Self::None, Self::NoneSpelled, Self::Hs256, Self::Rs256, Self::Ps256, Self::Es256k, Self::WrongKeyType];
 
-    /// As it stands in the header.
+    /// Its name in the header.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::None => "none",

@@ -17,7 +17,7 @@ use crate::setup::Setup;
 use crate::wire::Http;
 use crate::world::{Part, World};
 
-/// What came of a check.
+/// The result of a check.
 #[derive(Clone, Debug)]
 pub(crate) struct Result {
     pub(crate) id: String,
@@ -27,14 +27,14 @@ pub(crate) struct Result {
     pub(crate) took: Duration,
 }
 
-/// What of a sandbox is other than it should be.
+/// How a sandbox is changed.
 #[derive(Clone)]
 pub(crate) enum Mutant {
     /// Nothing.
     None,
     /// This rule is not enforced.
     Without(Rule),
-    /// The answers are other than they should be; for a check of the client, they are as they should be.
+    /// The answers are false; for a check of the client, they are true.
     Spoiled,
 }
 
@@ -46,7 +46,7 @@ pub(crate) struct Job {
     pub(crate) mutant: Mutant,
 }
 
-/// What came of a job.
+/// The result of a job.
 pub(crate) struct Done {
     pub(crate) index: usize,
     pub(crate) mutant: Mutant,

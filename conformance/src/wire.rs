@@ -175,7 +175,7 @@ impl Answer {
         expect(self.status == status, self.summary())
     }
 
-    /// A step on the way: it has to be done, or the check cannot go on.
+    /// A preparatory step: if it fails, the check cannot go on.
     pub(crate) fn done(self, status: u16) -> Result<Self, Stop> {
         if self.status == status { Ok(self) } else { broken(&self.step, self.summary()) }
     }

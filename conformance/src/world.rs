@@ -81,7 +81,7 @@ pub(crate) enum Part {
 
 const PARTS: usize = 3;
 
-/// A merchant, as far as it has to be known.
+/// What a check has to know about a merchant.
 #[derive(Clone, Debug)]
 pub(crate) struct Shop {
     pub(crate) origin: String,

@@ -1,4 +1,4 @@
-//! What the access token sent along with a presentation has to be (RFC 9068, RFC 9449).
+//! Requirements on the access token sent along with a presentation (RFC 9068, RFC 9449).
 
 use serde_json::Value;
 

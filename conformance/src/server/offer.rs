@@ -200,7 +200,7 @@ enum Param {
     Alg,
 }
 
-/// A parameter as it stands in `Signature-Input`.
+/// A parameter as written in `Signature-Input`.
 fn param<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
     let input = answer.header("signature-input")?;
     let value = input.split(&format!(";{name}=")).nth(1)?;

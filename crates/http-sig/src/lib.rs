@@ -18,7 +18,7 @@
 //!
 //! `Accept-Signature` (RFC 9421 §5), signatures that stand in trailers (components in trailers are covered), the
 //! algorithms with RSA, HMAC and P-384, JWS algorithms (§3.3.7), multipart bodies, `Repr-Digest`, `Want-*-Digest`, and the
-//! deprecated digests of RFC 9530 §5. Replay is for the caller to detect: a [`Verified`] has the `nonce`.
+//! deprecated digests of RFC 9530 §5. Detecting replay is up to the caller: a [`Verified`] has the `nonce`.
 
 mod algorithm;
 mod component;

@@ -109,7 +109,7 @@ impl Verifier {
         self
     }
 
-    /// Requires a `nonce` that is not empty. Whether it was seen before is for the caller to know.
+    /// Requires a `nonce` that is not empty. Detecting a repeated one is up to the caller.
     #[must_use]
     pub fn require_nonce(mut self) -> Self {
         self.nonce = true;

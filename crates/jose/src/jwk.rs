@@ -49,7 +49,7 @@ impl Jwk {
     ///
     /// - [`InvalidJwk::Unsupported`] for another `kty` or `crv`.
     /// - [`InvalidJwk::Member`] for a member that is missing, of the wrong JSON type, or not base64url of its length.
-    /// - [`InvalidJwk::NotOnCurve`] for coordinates that are no point, or an Ed25519 point of small order or in a second
+    /// - [`InvalidJwk::NotOnCurve`] for coordinates that are not a point, or an Ed25519 point of small order or in a second
     ///   encoding.
     /// - [`InvalidJwk::PrivateMember`] if it has a private or symmetric member: such a key has leaked, or is a trap.
     /// - [`InvalidJwk::NotForThis`] if `use`, `key_ops` or `alg` says that the key is for something else.

@@ -128,7 +128,7 @@ impl PublicKey {
         Self { point, thumbprint: OnceLock::new() }
     }
 
-    /// Takes the 32 octets of RFC 8032 §5.1.5. `None` if they are no point, one of small order, or not the one encoding
+    /// Takes the 32 octets of RFC 8032 §5.1.5. `None` if they are not a point, a point of small order, or not the one encoding
     /// that the point has.
     #[must_use]
     pub fn from_ed25519(x: &[u8; 32]) -> Option<Self> {

@@ -70,7 +70,7 @@ impl<'a> UnverifiedSdJwt<'a> {
     /// bearer.
     ///
     /// In this order: form, `alg`, `typ`, signature, `_sd_alg`, disclosures, digests, times, and the rules of SD-JWT VC
-    /// where the policy requires them. `key` is the issuer's: that it belongs to `iss` is for the caller to know.
+    /// where the policy requires them. `key` is the issuer's: the caller must know that it belongs to `iss`.
     ///
     /// # Errors
     ///

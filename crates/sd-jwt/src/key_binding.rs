@@ -62,7 +62,7 @@ impl<'a> KeyBindingPolicy<'a> {
     }
 }
 
-/// What a text claim has to be.
+/// The expected value of a text claim.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub enum Expected<'a> {

@@ -12,7 +12,7 @@ use url::Url;
 use super::AuthorizationServer;
 use super::client::Client;
 use super::grant::{Code, Family, Grant, Pushed, Subject};
-use super::portal::refusal_page;
+use super::portal::html::refusal_page;
 use super::secret_hash::secret_hash;
 use super::state::State;
 use crate::config::ConsentMode;
@@ -43,7 +43,7 @@ pub(super) async fn authorize(
     }
 }
 
-/// What becomes of a request.
+/// How a request is answered.
 enum Decision {
     /// The principal approved, now or in advance; or there was nothing to approve.
     Granted(Arc<Grant>),
@@ -127,7 +127,7 @@ impl AuthorizationServer {
             grant,
             redirect_uri: pushed.redirect_uri.clone(),
             code_challenge: pushed.code_challenge.clone(),
-            expires_at: now + LIFETIME_SECONDS,
+            expires_at: now + Code::LIFETIME_SECONDS,
             redeemed_as: None,
         };
         // Kept as long as anything that grows out of it: a second use revokes that.
@@ -155,5 +155,3 @@ impl AuthorizationServer {
         Ok((StatusCode::FOUND, headers).into_response())
     }
 }
-
-pub(super) const LIFETIME_SECONDS: UnixSeconds = 60;

@@ -1,6 +1,6 @@
 //! Consent on a page of the portal: the request waits, the agent polls, the principal decides.
 
-mod record;
+pub(super) mod record;
 
 use std::sync::Arc;
 
@@ -13,18 +13,16 @@ use jose::{Thumbprint, UnixSeconds, random_token};
 use serde::Serialize;
 
 use super::AuthorizationServer;
-use super::authorize::LIFETIME_SECONDS as CODE_SECONDS;
 use super::client::Client;
 use super::endpoints::PORTAL_PATH;
-use super::grant::{Pushed, Subject};
+use super::grant::{Code, Pushed, Subject};
 use super::secret_hash::secret_hash;
 use crate::error::{Refusal, json};
 use crate::form::only_header;
 use crate::header::DPOP;
 use crate::principal::{ConsentDecision, WalletError};
 use crate::rules::Rule;
-
-pub(super) use record::Consent;
+use record::Consent;
 
 /// What a poll is answered.
 #[derive(Serialize)]
@@ -179,7 +177,7 @@ impl AuthorizationServer {
                         let grant = Self::grant(&pushed, Subject::Principal(client.principal_id.clone()), at);
                         let code = self.issue_code_in(&mut state, &pushed, grant)?;
                         if let Some(consent) = state.consents.get_mut(now, &hash) {
-                            consent.code = Some((code.clone(), now + CODE_SECONDS));
+                            consent.code = Some((code.clone(), now + Code::LIFETIME_SECONDS));
                         }
                         code
                     }

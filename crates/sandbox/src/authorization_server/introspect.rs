@@ -72,7 +72,7 @@ impl AuthorizationServer {
         }
     }
 
-    /// The claims of an access token that this server signed, whatever has become of it since.
+    /// The claims of an access token that this server signed, even if it was revoked since.
     pub(super) fn own_access_token(&self, token: &str) -> Option<Map<String, Value>> {
         let unverified = UnverifiedJws::parse(token).ok()?;
         let key = self.keys.find(unverified.unverified_kid()?)?;

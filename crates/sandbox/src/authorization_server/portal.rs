@@ -4,8 +4,8 @@ mod agents;
 mod connect;
 mod consent_page;
 mod history;
-mod html;
-mod session;
+pub(super) mod html;
+pub(super) mod session;
 mod visitor;
 mod words;
 
@@ -20,9 +20,6 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 
 use super::AuthorizationServer;
 use crate::error::Refusal;
-
-pub(super) use html::refusal_page;
-pub(super) use session::PortalSession;
 
 /// The portal's routes.
 pub(super) fn routes() -> Router<Arc<AuthorizationServer>> {

@@ -45,7 +45,7 @@ pub(crate) struct AuthorizationServer {
 }
 
 impl AuthorizationServer {
-    /// A server at `origin` for these merchants. `None` if `origin` is no HTTP origin.
+    /// A server at `origin` for these merchants. `None` if `origin` is not an HTTP origin.
     pub(crate) fn new(origin: &str, merchants: Vec<KnownMerchant>, config: &SandboxConfig) -> Option<Self> {
         let endpoints = Endpoints::at(origin);
         let rng = Arc::clone(&config.rng);

@@ -7,9 +7,9 @@ use jose::UnixSeconds;
 use serde::Serialize;
 
 use super::client::{Agent, Client};
-use super::consent::Consent;
+use super::consent::record::Consent;
 use super::grant::{Code, Family, FamilyId, Pushed};
-use super::portal::PortalSession;
+use super::portal::session::PortalSession;
 use super::rate_limit::Calls;
 use super::secret_hash::SecretHash;
 use super::status_list::StatusList;
@@ -52,9 +52,9 @@ pub(super) struct State {
     pub(super) resource_nonces: NonceRing,
     pub(super) calls: Calls,
     pub(super) pushed: Expiring<SecretHash, Pushed>,
-    /// Consents that are waited for, by the hash of what stands in their poll URI.
+    /// Pending consents, by the hash of the identifier in their poll URI.
     pub(super) consents: Expiring<SecretHash, Consent>,
-    /// What stands in a consent URL → the consent.
+    /// The hash of the identifier in a consent URL → the key in `consents`.
     pub(super) consent_pages: Expiring<SecretHash, SecretHash>,
     pub(super) portal_sessions: Expiring<SecretHash, PortalSession>,
     pub(super) codes: Expiring<SecretHash, Code>,

@@ -48,7 +48,7 @@ pub(super) struct State {
 }
 
 impl Merchant {
-    /// The merchant of this profile at `origin`. `None` if that is no HTTP origin.
+    /// The merchant of this profile at `origin`. `None` if that is not an HTTP origin.
     pub(crate) fn new(
         profile: &'static Profile,
         origin: &str,

@@ -1,3 +1,5 @@
+//! A consent that waits for its principal.
+
 use std::sync::Arc;
 
 use jose::UnixSeconds;

@@ -9,7 +9,7 @@ use super::session::Visitor;
 use crate::authorization_server::endpoints::PORTAL_PATH;
 use crate::error::{NO_STORE, Refusal};
 
-/// What text from outside becomes before it stands in a page, as content or as a quoted attribute.
+/// Escapes text from outside for use in a page, as content or as a quoted attribute.
 pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {

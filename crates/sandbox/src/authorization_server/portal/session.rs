@@ -1,12 +1,14 @@
+//! Sessions of browsers, and the visitor of one request.
+
 use http::HeaderValue;
 
 use crate::principal::Principal;
 
-/// A browser that the portal knows again, signed in or not.
+/// A browser that the portal recognises, signed in or not.
 pub(in crate::authorization_server) struct PortalSession {
     pub(super) principal_id: Option<String>,
     pub(super) csrf: String,
-    /// What the next page says first, once.
+    /// Shown once, at the top of the next page.
     pub(super) notice: Option<String>,
 }
 

@@ -1,3 +1,5 @@
+//! The bits of the status list.
+
 use bytes::Bytes;
 use http::HeaderValue;
 use jose::{Rng, UnixSeconds};
