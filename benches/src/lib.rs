@@ -28,7 +28,7 @@ use jose::{Alg, PrivateKey, Rng, UnixSeconds};
 
 /// Something to do, in two ways. Results go through [`core::hint::black_box`], so that neither way is optimised out.
 pub trait Job {
-    /// What nobody can leave out.
+    /// What no implementation can leave out.
     fn floor(&self);
 
     /// What the crates do.

@@ -66,7 +66,7 @@ async function start(args, home, wanted) {
   return { found, stop };
 }
 
-/** A sandbox in one consent mode, with a folder for whoever pays at it. */
+/** A sandbox in one consent mode, with a data folder for the paying agent. */
 export class World {
   static async start(consent) {
     const world = new World();
@@ -197,7 +197,7 @@ export class Agent {
     return this.watch("agent_payment_initiate", args);
   }
 
-  /** Calls a tool; gives the consent URL as soon as the client is told, and the answer when the call returns. */
+  /** Calls a tool; gives the consent URL as soon as the client has it, and the answer when the call returns. */
   watch(tool, args) {
     let told;
     const url = new Promise((resolve) => (told = resolve));
@@ -205,7 +205,7 @@ export class Agent {
       const found = /https?:\S+/.exec(message ?? "");
       if (found) told(found[0]);
     });
-    // Answered without asking anybody: then there is no URL to wait for.
+    // Answered without asking anyone: then there is no URL to wait for.
     answer.then((result) => told(result.structuredContent?.consent_url), () => told(undefined));
     return { url, answer };
   }
@@ -220,7 +220,7 @@ export class Browser {
     return browser;
   }
 
-  /** A person with a browser of their own. A page that writes an error to the console, or wants anything from another origin, is noted. */
+  /** A person with a browser of their own. A page that writes an error to the console, or loads anything from another origin, is noted. */
   async person({ scheme = "light", width = 1000, height = 800, scripts = true, scale = 1 } = {}) {
     const context = await this.chromium.newContext({
       colorScheme: scheme,

@@ -36,7 +36,7 @@ export async function dashboard(report, browser) {
     const other = await browser.person();
     await other.goto(board.link);
     await other.getByRole("heading", { name: "Open it from the terminal" }).waitFor();
-    await inspect(other, "the page of somebody without a link");
+    await inspect(other, "the page for a visitor without a link");
     await other.goto(board.origin);
     assert.match(await other.locator("main").innerText(), /works once/);
     await other.context().close();

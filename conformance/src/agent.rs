@@ -1,42 +1,21 @@
 //! An agent written straight on the protocol crates, not on the client that is checked elsewhere: each step by itself,
 //! each part open to falsification.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
-use jose::{Alg, PrivateKey, Signer as _, base64url, random_token, sha256};
+use jose::{Alg, Signer as _, base64url, random_token, sha256};
 use oid4ac_client::SystemRng;
 use sd_jwt::{HeldSdJwt, KeyBinder};
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::check::{Stop, broken, skipped};
 use crate::forge;
+use crate::identity::{Identity, REDIRECT_URI};
+use crate::outcome::{Stop, broken, skipped};
 use crate::wire::{Answer, Call, Form};
-use crate::world::{Offer, Part, Shop, World, new_key};
-
-pub(crate) const REDIRECT_URI: &str = "https://conformance.example/callback?keep=1";
-pub(crate) const LOOPBACK_URI: &str = "http://127.0.0.1/cb";
-
-/// Keys and registration.
-pub(crate) struct Identity {
-    pub(crate) assertion_key: PrivateKey,
-    pub(crate) dpop_key: PrivateKey,
-    pub(crate) client_id: String,
-    /// The newest DPoP nonce per origin and role.
-    nonces: Mutex<Vec<(String, String)>>,
-}
+use crate::world::{Offer, Part, Shop, World};
 
 impl Identity {
-    /// Keys that are not registered anywhere.
-    pub(crate) fn unregistered(dpop_alg: Alg) -> Self {
-        Self {
-            assertion_key: new_key(Alg::EdDsa),
-            dpop_key: new_key(dpop_alg),
-            client_id: String::new(),
-            nonces: Mutex::default(),
-        }
-    }
-
     pub(crate) async fn register(world: &World, part: Part) -> Result<Self, Stop> {
         let identity = Self::unregistered(Alg::EdDsa);
         let metadata = identity.registration(&world.setup_token(part)?);
@@ -50,30 +29,15 @@ impl Identity {
         self.client_id = answer.text("client_id")?;
         Ok(self)
     }
-
-    /// The metadata of a registration that asks for everything.
-    pub(crate) fn registration(&self, setup_token: &str) -> Value {
-        json!({
-            "client_name": "Conformance",
-            "redirect_uris": [REDIRECT_URI, LOOPBACK_URI],
-            "grant_types": ["authorization_code", "refresh_token"],
-            "response_types": ["code"],
-            "token_endpoint_auth_method": "private_key_jwt",
-            "token_endpoint_auth_signing_alg": "EdDSA",
-            "dpop_bound_access_tokens": true,
-            "require_pushed_authorization_requests": true,
-            "authorization_details_types": ["oid4ac_mandate"],
-            "jwks": { "keys": [public_jwk(&self.assertion_key)] },
-            "private_key_jwt_jwk": public_jwk(&self.assertion_key),
-            "dpop_jwk": public_jwk(&self.dpop_key),
-            "software_statement": setup_token,
-        })
-    }
 }
 
-/// A public key as it is registered.
-pub(crate) fn public_jwk(key: &PrivateKey) -> Value {
-    json!(key.public_key().to_jwk().with_kid(key.public_key().thumbprint().as_str()))
+impl World {
+    /// The agent that plays this part, registered when it is first asked for.
+    pub(crate) async fn agent(&self, part: Part) -> Result<Agent<'_>, Stop> {
+        let register = async || Identity::register(self, part).await.map(Arc::new);
+        let identity = self.agents[part as usize].get_or_try_init(register).await?;
+        Ok(Agent::new(self, Arc::clone(identity)))
+    }
 }
 
 /// An agent at the servers of one check.
@@ -425,7 +389,7 @@ impl<'w> Agent<'w> {
         self.post_body(&purchase.shop, &body).await
     }
 
-    /// A challenge for anybody: every answer of a merchant but 200 brings one.
+    /// A challenge for anyone: every answer of a merchant except 200 has one.
     pub(crate) async fn challenge(&self, shop: &Shop) -> Result<String, Stop> {
         let answer = self.world.http.send(Call::post(&shop.verify_url).json(&json!({}))).await?;
         challenge_in(&answer)

@@ -1,13 +1,13 @@
-//! What a check is: an id, the section it comes from, what is expected, how it is seen, and the lie that it must notice.
+//! What a check is: an id, its section, what is expected, how to observe it, and the lie that it must notice.
 
 use core::future::Future;
 use core::pin::Pin;
 use std::sync::Arc;
 
-use sandbox::{ConsentMode, StandingApproval};
-
-use crate::client::Deception;
+use crate::deception::Deception;
 use crate::lie::Lie;
+use crate::outcome::Outcome;
+use crate::setup::Setup;
 use crate::world::World;
 
 /// One check of a server or of the client.
@@ -17,7 +17,7 @@ pub(crate) struct Check {
     pub(crate) id: String,
     /// Where it is written: `RFC 9126 §4`, `OID4AC v1 §6`.
     pub(crate) section: &'static str,
-    /// What has to be seen, in one line.
+    /// The expected result, in one line.
     pub(crate) expected: String,
     pub(crate) subject: Subject,
 }
@@ -40,32 +40,6 @@ pub(crate) struct ServerCheck {
 
 type Run = Arc<dyn for<'w> Fn(&'w World) -> Running<'w> + Send + Sync>;
 pub(crate) type Running<'w> = Pin<Box<dyn Future<Output = Outcome> + Send + 'w>>;
-
-/// What was seen, where it is what was expected; else why not.
-pub(crate) type Outcome = Result<String, Stop>;
-
-/// Why a check did not pass. None of the texts holds a secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Stop {
-    /// The peer did something else than expected: what was seen.
-    Failed(String),
-    /// The check did not get as far as its own question: a step before it went wrong.
-    Broken(String),
-    /// The target cannot be asked.
-    Skipped(String),
-}
-
-/// How a sandbox is to be set up for a check. Other targets are as they are.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Setup {
-    pub(crate) consent_mode: ConsentMode,
-    pub(crate) standing_approval: StandingApproval,
-}
-
-impl Setup {
-    pub(crate) const DEFAULT: Self =
-        Self { consent_mode: ConsentMode::Auto, standing_approval: StandingApproval::AnyAmount };
-}
 
 impl Check {
     /// A check of a server.
@@ -119,24 +93,3 @@ macro_rules! run {
     };
 }
 pub(crate) use run;
-
-/// What an expectation saw, or that it was something else.
-pub(crate) fn expect(holds: bool, seen: impl Into<String>) -> Outcome {
-    let seen = seen.into();
-    if holds { Ok(seen) } else { Err(Stop::Failed(seen)) }
-}
-
-/// A failed expectation.
-pub(crate) fn failed<T>(seen: impl Into<String>) -> Result<T, Stop> {
-    Err(Stop::Failed(seen.into()))
-}
-
-/// A step before the check's own question went wrong.
-pub(crate) fn broken<T>(step: &str, seen: impl core::fmt::Display) -> Result<T, Stop> {
-    Err(Stop::Broken(format!("{step}: {seen}")))
-}
-
-/// The target cannot be asked this.
-pub(crate) fn skipped<T>(reason: impl Into<String>) -> Result<T, Stop> {
-    Err(Stop::Skipped(reason.into()))
-}

@@ -3,11 +3,8 @@
 use crate::check::Check;
 
 mod authorization;
-mod deception;
 mod offers;
 mod tokens;
-
-pub(crate) use deception::{Deception, Peer};
 
 /// All checks of the client.
 pub(crate) fn checks() -> Vec<Check> {

@@ -1,9 +1,10 @@
-//! Compact JWS as nobody should sign them: any header over any claims.
+//! Compact JWS with any header over any claims, as no real signer should make them.
 
 use jose::{PrivateKey, Signer as _, base64url, sha256};
+use oid4ac_client::SystemRng;
 use serde_json::{Map, Value};
 
-use crate::check::{Stop, broken};
+use crate::outcome::{Stop, broken};
 
 /// Signs these claims under exactly this header, whatever it says.
 pub(crate) fn sign(header: &Value, claims: &Value, key: &PrivateKey) -> String {
@@ -42,7 +43,7 @@ impl Alg {
     pub(crate) const ALL: [Self; 7] =
         [Self::None, Self::NoneSpelled, Self::Hs256, Self::Rs256, Self::Ps256, Self::Es256k, Self::WrongKeyType];
 
-    /// As it stands in the header.
+    /// Its name in the header.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::None => "none",
@@ -92,7 +93,7 @@ fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {
     padded(0x5c, &padded(0x36, message))
 }
 
-/// Header and claims of a JWS that nobody has verified.
+/// Header and claims of an unverified JWS.
 pub(crate) fn take_apart(token: &str) -> Result<(Value, Value), Stop> {
     let mut parts = token.split('.');
     let mut part = || {
@@ -108,6 +109,11 @@ pub(crate) fn take_apart(token: &str) -> Result<(Value, Value), Stop> {
 /// The member names of an object: all that is ever shown of what may be secret.
 pub(crate) fn names(members: &Map<String, Value>) -> String {
     members.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// A key that no server knows.
+pub(crate) fn new_key(alg: jose::Alg) -> PrivateKey {
+    PrivateKey::generate(alg, &SystemRng)
 }
 
 #[cfg(test)]

@@ -8,9 +8,8 @@ use http::Response;
 use jose::{Alg, PrivateKey, Signer as _};
 use serde_json::{Value, json};
 
-use crate::forge::{self, take_apart};
+use crate::forge::{self, new_key, take_apart};
 use crate::lie::{self, Lie};
-use crate::world::new_key;
 
 #[derive(Clone)]
 pub(crate) struct Forger {
@@ -45,7 +44,7 @@ impl Forger {
         forge::sign(&header, claims, &self.key)
     }
 
-    /// Signs what a JWS says anew, changed so. Disclosures after it stay.
+    /// Changes what a JWS says and signs it again. Disclosures after it stay.
     pub(crate) fn resign(&self, token: &str, typ: &str, edit: impl FnOnce(&mut Value)) -> String {
         let (jwt, disclosures) = token.split_at(token.find('~').unwrap_or(token.len()));
         let Ok((_, mut claims)) = take_apart(jwt) else { return token.to_owned() };

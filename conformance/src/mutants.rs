@@ -1,5 +1,5 @@
-//! Whether the checks would notice: every rule of the sandbox switched off by itself, every answer spoiled that no rule
-//! can.
+//! Whether the checks notice faults: every rule of the sandbox is switched off by itself, and answers that no rule can
+//! change are falsified.
 //!
 //! A rule is tried against those checks whose run it could have changed: without the others the sandbox would have given
 //! the very same answers.
@@ -9,12 +9,13 @@ use std::io::{self, Write};
 
 use sandbox::Rule;
 
-use crate::check::{Check, Stop, Subject};
+use crate::check::{Check, Subject};
+use crate::outcome::Stop;
 use crate::report::Tally;
 use crate::runner::{Done, Job, Mutant, in_sandboxes};
 use crate::wire::Http;
 
-/// What came of it.
+/// The results.
 pub(crate) struct Findings {
     /// Rule → the checks that failed without it.
     by_rule: BTreeMap<&'static str, Vec<String>>,

@@ -1,14 +1,14 @@
-//! What was seen: a table for people, JSON and JUnit XML for machines.
+//! The results: a table for people, JSON and JUnit XML for machines.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
-use crate::check::Stop;
+use crate::outcome::Stop;
 use crate::runner::Result;
 
-/// How many checks ended how.
+/// The number of checks per result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     pub(crate) passed: usize,
@@ -128,7 +128,7 @@ pub(crate) fn write_junit(results: &[Result], out: &mut dyn Write) -> io::Result
     writeln!(out, "</testsuites>")
 }
 
-/// Text for an attribute or an element. What XML 1.0 has no way to write is left out.
+/// Text for an attribute or an element. Characters that XML 1.0 cannot represent are left out.
 fn xml(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {

@@ -9,13 +9,15 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::check::{Check, Outcome, Setup, Stop, Subject};
-use crate::client::Peer;
+use crate::check::{Check, Subject};
+use crate::deception::Peer;
 use crate::lie::Lie;
+use crate::outcome::{Outcome, Stop};
+use crate::setup::Setup;
 use crate::wire::Http;
 use crate::world::{Part, World};
 
-/// What came of a check.
+/// The result of a check.
 #[derive(Clone, Debug)]
 pub(crate) struct Result {
     pub(crate) id: String,
@@ -25,26 +27,26 @@ pub(crate) struct Result {
     pub(crate) took: Duration,
 }
 
-/// What of a sandbox is other than it should be.
+/// How a sandbox is changed.
 #[derive(Clone)]
 pub(crate) enum Mutant {
     /// Nothing.
     None,
     /// This rule is not enforced.
     Without(Rule),
-    /// The answers are other than they should be; for a check of the client, they are as they should be.
+    /// The answers are false; for a check of the client, they are true.
     Spoiled,
 }
 
 /// One run of one check.
 pub(crate) struct Job {
-    /// Which one, for whoever asked.
+    /// Which one, for the caller.
     pub(crate) index: usize,
     pub(crate) check: Check,
     pub(crate) mutant: Mutant,
 }
 
-/// What came of a job.
+/// The result of a job.
 pub(crate) struct Done {
     pub(crate) index: usize,
     pub(crate) mutant: Mutant,

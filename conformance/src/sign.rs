@@ -1,17 +1,20 @@
 //! Artefacts of ours for others to verify: cases as `vectors` reads them, each with the `value` it has to give, signed with
-//! keys made for the occasion. `conformance sign KIND | conformance vectors KIND` accepts them all.
+//! temporary keys. `conformance sign KIND | conformance vectors KIND` accepts them all.
 
 use std::io::{self, BufWriter, Write};
 
 use clap::ValueEnum;
-use jose::{Alg, Clock as _, PrivateKey, UnixSeconds};
+use jose::Clock as _;
 use oid4ac_client::{SystemClock, SystemRng};
 use serde_json::Value;
 
+mod bench;
 mod dpop;
 mod http_sig;
 mod jws;
 mod sd_jwt;
+
+use bench::Bench;
 
 /// What is to be signed.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -50,17 +53,3 @@ fn write(cases: &[Value], output: impl Write) -> io::Result<()> {
     }
     output.flush()
 }
-
-/// The time of signing, and where keys come from.
-struct Bench {
-    now: UnixSeconds,
-    rng: SystemRng,
-}
-
-impl Bench {
-    fn key(&self, alg: Alg) -> PrivateKey {
-        PrivateKey::generate(alg, &self.rng)
-    }
-}
-
-const ALGS: [Alg; 2] = [Alg::EdDsa, Alg::Es256];

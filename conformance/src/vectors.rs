@@ -1,7 +1,7 @@
 //! Judges test cases with the crates' public API: one case a line in, one verdict a line out, in the same order.
 //!
-//! A case that has the members of its kind with the right JSON types gets `accepted` or `rejected`, whatever stands in
-//! them. Everything else, down to a line that is no JSON, gets `error`.
+//! A case that has the members of its kind with the right JSON types gets `accepted` or `rejected`, whatever their
+//! values. Everything else, down to a line that is not JSON, gets `error`.
 
 use std::io::{self, BufRead, BufWriter, Write};
 
@@ -9,16 +9,18 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::ser::{Formatter, Serializer};
-use serde_json::value::RawValue;
 
 mod dpop;
 mod http_sig;
 mod jcs;
+mod judged;
 mod jwk;
 mod jws;
 mod rule;
 mod sd_jwt;
 mod status_list;
+
+use judged::Judged;
 
 /// What is to be judged.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -89,14 +91,8 @@ struct Answer {
     value: Option<Value>,
 }
 
-/// The value of an accepted case, or the name of the rule that another breaks.
-type Judged = Result<Value, String>;
-
-/// The line has not the members of its kind.
+/// The line does not have the members of its kind.
 struct NotACase;
-
-/// A key as its text stands in the line: only so are duplicate members still to be seen.
-type JwkText = RawValue;
 
 /// Writes JSON in ASCII: U+2028 and its like end a line for some readers, and the answers are told apart by their lines.
 struct Ascii;

@@ -7,7 +7,7 @@ use http::{HeaderMap, Method};
 use serde_json::Value;
 use url::Url;
 
-use crate::check::{Outcome, Stop, broken, expect};
+use crate::outcome::{Outcome, Stop, broken, expect};
 
 /// The connections to every server.
 #[derive(Clone)]
@@ -131,7 +131,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// An answer that somebody handed on.
+    /// An answer that was passed on.
     pub(crate) fn of(status: u16, headers: HeaderMap, body: Bytes) -> Self {
         Self { step: "what was handed on".to_owned(), status, headers, body }
     }
@@ -175,7 +175,7 @@ impl Answer {
         expect(self.status == status, self.summary())
     }
 
-    /// A step on the way: it has to be done, or the check cannot go on.
+    /// A preparatory step: if it fails, the check cannot go on.
     pub(crate) fn done(self, status: u16) -> Result<Self, Stop> {
         if self.status == status { Ok(self) } else { broken(&self.step, self.summary()) }
     }

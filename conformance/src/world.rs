@@ -5,16 +5,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http_sig::{Component, DigestAlg, Message, Verifier};
-use jose::{Alg, Clock, JwkSet, PrivateKey, UnixSeconds, base64url, sha256};
-use oid4ac_client::{SystemClock, SystemRng};
+use jose::{Clock, JwkSet, UnixSeconds, base64url, sha256};
+use oid4ac_client::SystemClock;
 use sandbox::{PrincipalInfo, Rule, Sandbox, SandboxConfig};
 use serde_json::Value;
 use tokio::sync::OnceCell;
 use url::Url;
 
-use crate::agent::{Agent, Identity};
-use crate::check::{Setup, Stop, broken, failed, skipped};
+use crate::identity::Identity;
 use crate::lie::Lie;
+use crate::outcome::{Stop, broken, failed, skipped};
+use crate::setup::Setup;
 use crate::wire::{Answer, Http};
 
 /// Servers elsewhere, and what their operator allows.
@@ -49,7 +50,7 @@ pub(crate) struct World {
     place: Place,
     metadata: OnceCell<Value>,
     /// Agents that were registered, at most one of each part.
-    agents: [OnceCell<Arc<Identity>>; PARTS],
+    pub(crate) agents: [OnceCell<Arc<Identity>>; PARTS],
 }
 
 enum Place {
@@ -80,7 +81,7 @@ pub(crate) enum Part {
 
 const PARTS: usize = 3;
 
-/// A merchant, as far as it has to be known.
+/// What a check has to know about a merchant.
 #[derive(Clone, Debug)]
 pub(crate) struct Shop {
     pub(crate) origin: String,
@@ -156,7 +157,7 @@ impl World {
         }
     }
 
-    /// Turns every clock of the sandbox back, which nobody can do elsewhere.
+    /// Turns every clock of the sandbox back, which is not possible elsewhere.
     pub(crate) fn turn_back(&self, seconds: u32) -> Result<(), Stop> {
         match &self.place {
             Place::Sandbox { clock, .. } => {
@@ -167,7 +168,7 @@ impl World {
         }
     }
 
-    /// How many payments were settled, where somebody counts.
+    /// How many payments were settled, if this is known.
     pub(crate) fn settlements(&self) -> Option<usize> {
         match &self.place {
             Place::Sandbox { sandbox, .. } => {
@@ -337,13 +338,6 @@ impl World {
         JwkSet::parse(&answer.body).or_else(|error| broken("a JWK set", error))
     }
 
-    /// The agent that plays this part, registered when it is first asked for.
-    pub(crate) async fn agent(&self, part: Part) -> Result<Agent<'_>, Stop> {
-        let register = async || Identity::register(self, part).await.map(Arc::new);
-        let identity = self.agents[part as usize].get_or_try_init(register).await?;
-        Ok(Agent::new(self, Arc::clone(identity)))
-    }
-
     /// SKUs of a merchant's that are in stock and have an offer, in the order of its catalog.
     pub(crate) async fn skus(&self, shop: &Shop) -> Result<Vec<String>, Stop> {
         let catalog = self.http.get(&format!("{}/.well-known/oid4ac-catalog", shop.origin)).await?.done(200)?.json();
@@ -363,7 +357,7 @@ impl World {
         Ok(Offer { digest: digest_of(&body)?, body, nonce })
     }
 
-    /// Verifies a signed answer of a merchant's, as everybody who relies on it has to.
+    /// Verifies a signed answer of a merchant's, as every relying party has to.
     pub(crate) async fn verify_signed(
         &self,
         shop: &Shop,
@@ -399,11 +393,6 @@ pub(crate) fn digest_of(value: &Value) -> Result<String, Stop> {
         Ok(canonical) => Ok(base64url::encode(&sha256(&canonical))),
         Err(_) => broken("canonical JSON", "not possible"),
     }
-}
-
-/// A key that nobody knows.
-pub(crate) fn new_key(alg: Alg) -> PrivateKey {
-    PrivateKey::generate(alg, &SystemRng)
 }
 
 const MAX_WAIT_SECONDS: u32 = 310;

@@ -1,7 +1,8 @@
 use dpop::{Htu, Nonce, ProofCheck};
 
 use crate::keys::{ED25519, NOW, sign};
-use crate::{Outcome, line};
+use crate::Outcome;
+use crate::input::line;
 
 /// `r`, proof; or `s`, header, line end, claims.
 pub(crate) fn verify(input: &[u8]) -> Outcome {

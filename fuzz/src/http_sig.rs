@@ -4,7 +4,8 @@ use http_sig::{Component, ContentDigest, DigestAlg, Message, SignatureBuilder, V
 use jose::{Signer as _, json};
 
 use crate::keys::{ED25519, NOW};
-use crate::{Outcome, line, text};
+use crate::Outcome;
+use crate::input::{line, text};
 
 /// What is written reads the same.
 pub(crate) fn parse(input: &[u8]) -> Outcome {

@@ -2,7 +2,8 @@ use jose::{Alg, Jwk, JwkSet, PrivateKey, Signer as _, Typ, UnverifiedJws};
 use serde_json::Value;
 
 use crate::keys::{ED25519, P256, sign};
-use crate::{Outcome, line};
+use crate::Outcome;
+use crate::input::line;
 
 /// What is accepted is JSON for another parser too, and means the same to it.
 pub(crate) fn json(input: &[u8]) -> Outcome {

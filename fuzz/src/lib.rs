@@ -1,6 +1,6 @@
 //! The bodies of the fuzz targets, so that a test can run them over their seeds without libFuzzer.
 //!
-//! A target is a function from octets to an [`Outcome`]. What it asserts besides not panicking stands in it. Verifiers would
+//! A target is a function from octets to an [`Outcome`]. What it asserts besides not panicking is in its body. Verifiers would
 //! refuse nearly everything that a fuzzer writes at the signature, so their targets take two kinds of input, told apart by
 //! the first octet: `r` for an artefact as it stands, and `s` for its parts, which the target signs with the fixed keys of
 //! [`keys`] before it has them verified.
@@ -11,26 +11,15 @@ use std::path::Path;
 mod audit;
 mod dpop;
 mod http_sig;
+mod input;
 mod jose;
 mod keys;
+mod outcome;
 mod sd_jwt;
 mod seeds;
 mod status_list;
 
-/// What became of an input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It went all the way: parsed, or verified.
-    Accepted,
-    /// It was refused with an error.
-    Refused,
-}
-
-impl<T, E> From<&Result<T, E>> for Outcome {
-    fn from(result: &Result<T, E>) -> Self {
-        if result.is_ok() { Self::Accepted } else { Self::Refused }
-    }
-}
+pub use outcome::Outcome;
 
 /// A fuzz target: its name, its body and the seeds that lead to its success.
 pub struct Target {
@@ -85,17 +74,4 @@ pub fn seed(name: &str) {
 
 fn target(name: &str) -> &'static Target {
     TARGETS.iter().find(|target| target.name == name).expect("a target of that name")
-}
-
-/// Takes the first line off, without its line end.
-fn line<'a>(input: &mut &'a [u8]) -> &'a [u8] {
-    let end = input.iter().position(|octet| *octet == b'\n').unwrap_or(input.len());
-    let (first, rest) = input.split_at(end);
-    *input = rest.get(1..).unwrap_or_default();
-    first
-}
-
-/// The same as text; what is no UTF-8 is no text.
-fn text<'a>(input: &mut &'a [u8]) -> &'a str {
-    core::str::from_utf8(line(input)).unwrap_or_default()
 }

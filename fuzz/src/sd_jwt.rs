@@ -2,7 +2,8 @@ use jose::{Alg, Signer as _, Typ, base64url};
 use sd_jwt::{Expected, HeldSdJwt, KeyBinder, KeyBindingPolicy, Policy, UnverifiedSdJwt, Validity};
 
 use crate::keys::{ED25519, NOW, sign};
-use crate::{Outcome, line};
+use crate::Outcome;
+use crate::input::line;
 
 const ALGS: [Alg; 2] = [Alg::EdDsa, Alg::Es256];
 const HEADER: &[u8] = br#"{"alg":"EdDSA","typ":"dc+sd-jwt"}"#;

@@ -32,7 +32,7 @@ for (const [method, url, more] of [
 }
 count.theySign("http-sig", cases);
 
-// It knows Ed25519 alone, and wants its tag.
+// It knows Ed25519 only, and requires its tag.
 const ofBot = ({ id, keys }) => id.endsWith("request of a bot") && Object.values(keys)[0].kty === "OKP";
 const verifyRequest = async ({ message, keys }) => {
     const [jwk] = Object.values(keys);

@@ -248,7 +248,7 @@ await withFolder((folder) =>
       ["a redirect URI that was not registered", "invalid_request", { redirect_uri: "https://agent.example/other" }],
       ["plain PKCE", "invalid_request", { code_challenge_method: "plain" }],
       ["another response type", "unsupported_response_type", { response_type: "token" }],
-      ["a resource that is nobody's", "invalid_target", { scope: "openid payment:initiate", resource: "https://nobody.example" }],
+      ["an unknown resource", "invalid_target", { scope: "openid payment:initiate", resource: "https://nobody.example" }],
     ]) {
       await peer.check(`PAR: ${what} is refused`, () => refused(code, () => agent.push({ ...wallet, ...change })));
     }

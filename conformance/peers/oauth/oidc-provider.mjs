@@ -90,7 +90,7 @@ await withFolder((folder) =>
     await peer.check("a person consents, a bound token is issued, and no mandate with it", async () => {
       server.forget();
       const { args, url } = await ask(agent, merchant);
-      assert.equal(server.events.length, 0, "nothing is pushed before somebody is there");
+      assert.equal(server.events.length, 0, "nothing is pushed before there is a listener");
       const { login, page, end } = await consent(new Person(), url);
       assert.match(login.text, /name="login"/);
       for (const shown of ["oid4ac_mandate", args.line_items[0].sku, String(args.amount.amount_minor), merchant.origin, "payment:initiate"]) {
@@ -148,7 +148,7 @@ await withFolder((folder) =>
       const { end } = await consent(second, url);
       assert.equal(end.status, 200);
       const page = await first.submit(login, { login: "robin", password: "x" });
-      await assert.rejects(first.submit(page), "nobody listens for the second answer");
+      await assert.rejects(first.submit(page), "nothing listens for the second answer");
       assert.equal(words(await agent.call("agent_payment_initiate", args)), DECLINED);
       assert.equal(server.count("authorization_code.consumed"), 1);
     });
@@ -172,7 +172,7 @@ await withFolder((folder) =>
       await consent(new Person(), url);
       assert.match(words(await agent.call("agent_payment_initiate", args)), /token_response_invalid: .*lacks "oid4ac:payment"/);
     });
-    await peer.check("what the server refuses at PAR is told", async () => {
+    await peer.check("what the server refuses at PAR is reported", async () => {
       const { args, url } = await ask(agent, merchant, { scope: "openid profile payment:initiate" });
       const page = await new Person().open(url);
       assert.equal(page.status, 502);

@@ -15,7 +15,7 @@ NAMES = {"EdDSA": "ed25519", "ES256": "ecdsa-p256-sha256"}
 
 
 class Fields:
-    """Field lines in order, names without regard to case, as the library wants to see them."""
+    """Field lines in order, names without regard to case, as the library expects them."""
 
     def __init__(self, pairs):
         self.pairs = [tuple(pair) for pair in pairs]
@@ -234,7 +234,7 @@ def traps():
         yield case("without created, where an age is asked for", rejected("MissingParam"), *method, ';keyid="k"', max_age=60)
         yield case("without keyid", rejected("MissingParam"), *method, f";created={NOW}")
         yield case("parameters in any order", good, *method, f';keyid="k";tag="t";nonce="n";expires={NOW + 5};created={NOW}')
-        yield case("parameters nobody knows", good, *method, f';created={NOW};keyid="k";x;y=?0;z=tok;d=1.5;b=:AQ==:')
+        yield case("unknown parameters", good, *method, f';created={NOW};keyid="k";x;y=?0;z=tok;d=1.5;b=:AQ==:')
         yield case("alg as the key's", good, *method, f';created={NOW};keyid="k";alg="{NAMES[alg]}"')
         for name in ("hmac-sha256", "rsa-pss-sha512", "rsa-v1_5-sha256", "ecdsa-p384-sha384", "none", "", "EdDSA", "ED25519", "unknown"):
             yield case(f"alg {name!r}", rejected("AlgNotAllowed"), *method, f';created={NOW};keyid="k";alg="{name}"')
@@ -258,7 +258,7 @@ def traps():
         yield case("component as a token", rejected("Malformed"), "date", ['"date": Tue, 20 Apr 2021 02:07:55 GMT'])
         for name in ("@signature-params", "@unknown", "@query-params", "@request-response", "@Method", "@"):
             yield case(f"component {name}", rejected("UnknownDerived"), f'"{name}"', [f'"{name}": x'])
-        yield case("component parameter nobody knows", rejected("UnknownParameter"), '"date";x', ['"date";x: Tue, 20 Apr 2021 02:07:55 GMT'])
+        yield case("unknown component parameter", rejected("UnknownParameter"), '"date";x', ['"date";x: Tue, 20 Apr 2021 02:07:55 GMT'])
         for component, rule in (('"date";sf;bs', "Incompatible"), ('"example-dict";bs;key="a"', "Incompatible"), ('"@method";sf', "Incompatible"), ('"@method";key="a"', "Incompatible"),
                                 ('"date";name="a"', "Incompatible"), ('"@query-param"', "QueryParamName"), ('"date";sf=?0', "MalformedParameter"), ('"date";bs="x"', "MalformedParameter"),
                                 ('"example-dict";key=a', "MalformedParameter"), ('"@query-param";name=7', "MalformedParameter")):  # fmt: skip

@@ -13,7 +13,7 @@ AUD, NONCE = "https://verifier.example", "n-0S6_WzA2Mj"
 KB = {"aud": AUD, "nonce": NONCE, "max_age": 300}
 BASE = {"iss": "https://issuer.example", "iat": NOW, "exp": NOW + 3600}
 
-# User claims, and what the holder shows of them (as the library wants it said). Shapes of RFC 9901 §5, §6 and Appendix A.
+# User claims, and what the holder shows of them (in the library's form). Shapes of RFC 9901 §5, §6 and Appendix A.
 ADDRESS = {"street_address": "Schulstr. 12", "locality": "Schulpforta", "region": "Sachsen-Anhalt", "country": "DE"}
 SHAPES = {
     "nothing hidden": ({"name": "x", "list": [1, 2.5, None, True, "\U0001f600"], "empty": {}, "none": []}, {}),
@@ -113,7 +113,7 @@ def traps():
         yield good("an object that looks like an element, elsewhere", {"o": {"..": digest(e)}}, [], {"o": {"..": digest(e)}})
         yield good("a claim named sd", {"sd": [digest(a)], "sd_alg": "x"}, [], {"sd": [digest(a)], "sd_alg": "x"})
 
-        yield bad("disclosure nobody refers to", "UnreferencedDisclosure", {}, [a])
+        yield bad("disclosure without a digest", "UnreferencedDisclosure", {}, [a])
         yield bad("disclosure twice", "RepeatedDisclosure", {"_sd": [digest(a)]}, [a, a])
         yield bad("digest twice in one _sd", "RepeatedDigest", {"_sd": [digest(a), digest(a)]}, [a])
         yield bad("digest twice in two places", "RepeatedDigest", {"_sd": [digest(a)], "o": {"_sd": [digest(a)]}}, [a])
@@ -182,7 +182,7 @@ def traps():
         yield bad("claims twice", "ClaimsJson", '{"iss":"a","iss":"b"}')
         yield bad("claims are a list", "ClaimsJson", "[]")
         yield good("typ in full", {}, [], {}, header={"typ": "application/Example+SD-JWT"}, typ=["example+sd-jwt"])
-        yield good("typ nobody asked for", {}, [], {}, header={"typ": "x"})
+        yield good("unexpected typ", {}, [], {}, header={"typ": "x"})
         yield bad("typ of another kind", "TypMismatch", {}, header={"typ": "JWT"}, typ=["example+sd-jwt"])
         yield bad("no typ", "TypMismatch", {}, typ=["example+sd-jwt"])
         bare = {"id": f"{alg} no tilde", "token": issuer.compact({"alg": alg}, BASE), "issuer_jwk": issuer.public, "now": NOW}
@@ -294,7 +294,7 @@ def bent():
 
 
 def verify(case):
-    """The library takes ES256 alone for KB-JWTs unless it is told otherwise, which its constructor cannot be."""
+    """The library takes ES256 alone for KB-JWTs unless configured otherwise, which its constructor does not allow."""
     key = lambda iss, header: JWK(**case["issuer_jwk"])  # noqa: E731
     if "kb" not in case:
         return SDJWTVerifier(case["token"], key).get_verified_payload() == case["value"]

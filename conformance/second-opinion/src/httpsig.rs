@@ -10,7 +10,7 @@ use httpsig::prelude::{
 };
 use jose::{Alg, Signer as _};
 
-use crate::Count;
+use crate::count::Count;
 use crate::artefacts::{ALGS, Key, now};
 
 pub(crate) fn run() -> anyhow::Result<Count> {

@@ -3,7 +3,7 @@
 use jose::{Alg, Jwk, JwsError, Signer as _, Typ, UnverifiedJws, base64url};
 use josekit::jws::{self, EdDSA, JwsHeader, JwsSigner, JwsVerifier};
 
-use crate::Count;
+use crate::count::Count;
 use crate::artefacts::{ALGS, Key, tokens};
 
 pub(crate) fn run() -> anyhow::Result<Count> {
@@ -64,7 +64,7 @@ fn differences(count: &mut Count, key: &Key, verifier: &dyn JwsVerifier) -> anyh
     );
     // RFC 7515 §4.1.11: "Producers MUST NOT use the empty list". josekit looks for names in the list and finds none.
     differs("crit empty", format!(r#"{{"alg":"{alg}","crit":[]}}"#), true, |error| *error == JwsError::CriticalHeader);
-    // A key in the header is nobody's word but the sender's. josekit leaves it to the caller to notice.
+    // A key in the header is only the sender's word. josekit leaves it to the caller to notice.
     let other = Key::new(alg).ours.public_key().members_json();
     differs("key in the header", format!(r#"{{"alg":"{alg}","jwk":{other}}}"#), true, |error| {
         *error == JwsError::EmbeddedKey("jwk")

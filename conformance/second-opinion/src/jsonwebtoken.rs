@@ -5,7 +5,7 @@ use jsonwebtoken::jwk::{Jwk, ThumbprintHash};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use serde_json::{Value, json};
 
-use crate::Count;
+use crate::count::Count;
 use crate::artefacts::{ALGS, Key, now, tokens};
 
 pub(crate) fn run() -> anyhow::Result<Count> {
@@ -50,14 +50,14 @@ pub(crate) fn run() -> anyhow::Result<Count> {
             count.check(&format!("differs: {alg}, {what}"), theirs(&token).is_ok() == theirs_accepts && as_wanted);
         };
         // RFC 7515 §4.1.11: what is critical and not understood makes the JWS invalid. jsonwebtoken does not look at it.
-        differs("crit of what nobody knows", format!(r#"{{"alg":"{alg}","crit":["x"],"x":1}}"#), true, |error| {
+        differs("crit with an unknown name", format!(r#"{{"alg":"{alg}","crit":["x"],"x":1}}"#), true, |error| {
             *error == JwsError::CriticalHeader
         });
         // RFC 7797 §6: with `b64` false the payload is signed as it is; read as base64url it is another.
         differs("b64 false", format!(r#"{{"alg":"{alg}","b64":false}}"#), true, |error| {
             *error == JwsError::CriticalHeader
         });
-        // A place to fetch a key from, or a key, is nobody's word but the sender's.
+        // A key, or a place to fetch one from, is only the sender's word.
         differs("jku", format!(r#"{{"alg":"{alg}","jku":"https://evil.example"}}"#), true, |error| {
             *error == JwsError::EmbeddedKey("jku")
         });

@@ -10,9 +10,12 @@
 use std::process::ExitCode;
 
 mod artefacts;
+mod count;
 mod httpsig;
 mod josekit;
 mod jsonwebtoken;
+
+use count::Count;
 
 fn main() -> anyhow::Result<ExitCode> {
     let counts = [josekit::run()?, jsonwebtoken::run()?, httpsig::run()?];
@@ -23,27 +26,4 @@ fn main() -> anyhow::Result<ExitCode> {
     let failed: u32 = counts.iter().map(|count| count.failed).sum();
     println!("{passed} passed, {failed} failed, 0 skipped");
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// What one of the others and we agree on.
-struct Count {
-    name: &'static str,
-    passed: u32,
-    failed: u32,
-}
-
-impl Count {
-    fn new(name: &'static str) -> Self {
-        Self { name, passed: 0, failed: 0 }
-    }
-
-    fn check(&mut self, what: &str, good: bool) {
-        match good {
-            true => self.passed += 1,
-            false => {
-                self.failed += 1;
-                println!("FAILED {}: {what}", self.name);
-            }
-        }
-    }
 }

@@ -6,11 +6,12 @@ use jose::Alg;
 use oid4ac_client::{AuditQuery, Granted, PrincipalToken};
 use serde_json::{Value, json};
 
-use super::deception::{CALLBACK, Deception, Kit, Verdict, attempt};
-use crate::check::{Check, Stop};
+use crate::check::Check;
+use crate::deception::{CALLBACK, Deception, Kit, Verdict, attempt};
 use crate::forge;
 use crate::forger::Forger;
 use crate::lie::{self, Lie};
+use crate::outcome::Stop;
 
 pub(super) fn checks() -> Vec<Check> {
     let mut checks = Vec::new();
@@ -192,7 +193,7 @@ fn under(alg: forge::Alg, member: &'static str) -> Lie {
         let Some(token) = reply[member].as_str().map(str::to_owned) else { return };
         let (jwt, disclosures) = token.split_at(token.find('~').unwrap_or(token.len()));
         if let Ok((header, claims)) = forge::take_apart(jwt) {
-            let attacker = crate::world::new_key(Alg::EdDsa);
+            let attacker = crate::forge::new_key(Alg::EdDsa);
             let forged = alg.sign(&header, &claims.to_string(), &attacker, b"");
             reply[member] = format!("{forged}{disclosures}").into();
         }

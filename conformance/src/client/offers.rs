@@ -10,10 +10,11 @@ use oid4ac_client::SystemClock;
 use sandbox::{LoggedRequest, Party};
 use serde_json::json;
 
-use super::deception::{Deception, Kit, Verdict, attempt};
-use crate::check::{Check, Stop};
+use crate::check::Check;
+use crate::deception::{Deception, Kit, Verdict, attempt};
 use crate::forger::{Edit, Forger, as_they_are, gives_receipts};
 use crate::lie::{self, Lie};
+use crate::outcome::Stop;
 
 pub(super) fn checks() -> Vec<Check> {
     let mut checks = Vec::new();

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::deception::{Deception, Kit, attempt};
 use crate::check::Check;
+use crate::deception::{Deception, Kit, attempt};
 use crate::forger::{Edit, as_they_are, issues, issues_as};
 
 pub(super) fn checks() -> Vec<Check> {

@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 
 use super::wallet::{AUDIT, Place, with_session};
 use crate::agent::{Agent, random};
-use crate::check::{Check, Outcome, Stop, expect, failed, run, skipped};
+use crate::check::{Check, run};
 use crate::forger::Forger;
 use crate::lie;
+use crate::outcome::{Outcome, Stop, expect, failed, skipped};
 use crate::world::{Part, World, digest_of};
 
 pub(super) fn checks() -> Vec<Check> {

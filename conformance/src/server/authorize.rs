@@ -3,9 +3,12 @@
 use sandbox::StandingApproval;
 use serde_json::json;
 
-use crate::agent::{Agent, REDIRECT_URI};
-use crate::check::{Check, Outcome, Setup, Stop, expect, run};
+use crate::agent::Agent;
+use crate::check::{Check, run};
+use crate::identity::REDIRECT_URI;
 use crate::lie::{self, Lie};
+use crate::outcome::{Outcome, Stop, expect};
+use crate::setup::Setup;
 use crate::wire::{Answer, Form};
 use crate::world::{Part, World};
 
@@ -43,15 +46,15 @@ pub(super) fn checks() -> Vec<Check> {
         Check::server(
             "authorize.unknown_request_uri",
             "RFC 9126 §4",
-            "a request URI that nobody pushed: an error page and no redirect",
+            "a request URI that was never pushed: an error page and no redirect",
             run!(page, "request_uri=urn:ietf:params:oauth:request_uri:made-up", Known::Client),
         )
         .spoiled_by(redirects_away()),
         Check::server(
             "authorize.unknown_client",
             "OID4AC v1 §18",
-            "a client that nobody registered: an error page and no redirect",
-            run!(page, "client_id=agent_nobody&request_uri=urn:x", Known::Nobody),
+            "an unregistered client: an error page and no redirect",
+            run!(page, "client_id=agent_nobody&request_uri=urn:x", Known::Neither),
         )
         .spoiled_by(redirects_away()),
         Check::server(
@@ -120,7 +123,7 @@ async fn ready(world: &World) -> Result<(Agent<'_>, Form, String), Stop> {
     Ok((agent, form, purchase.state))
 }
 
-/// The answer to a good request. Asks for a code, so that a server that has to ask somebody is not asked.
+/// The answer to a good request. Asks for a code, so that a server that would have to ask a person is not asked.
 async fn redirected(world: &World) -> Result<(Answer, String), Stop> {
     let (agent, form, state) = ready(world).await?;
     agent.code_for(&form).await?;
@@ -181,13 +184,13 @@ async fn request_uri_client(world: &World) -> Outcome {
 #[derive(Clone, Copy)]
 enum Known {
     Client,
-    Nobody,
+    Neither,
 }
 
 async fn page(world: &World, query: &'static str, known: Known) -> Outcome {
     let endpoint = world.endpoint("authorization_endpoint").await?;
     let query = match known {
-        Known::Nobody => query.to_owned(),
+        Known::Neither => query.to_owned(),
         Known::Client => format!("client_id={}&{query}", world.agent(Part::Own).await?.identity.client_id),
     };
     is_page(&world.http.get(&format!("{endpoint}?{query}")).await?)

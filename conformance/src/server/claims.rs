@@ -5,9 +5,10 @@ use sd_jwt::{Policy, UnverifiedSdJwt, VC_TYPES, Validity};
 use serde_json::{Map, Value, json};
 
 use crate::agent::{Agent, Purchase, Ready};
-use crate::check::{Check, Outcome, Stop, expect, failed, run};
+use crate::check::{Check, run};
 use crate::forger::{Edit, as_they_are, issues, issues_as};
 use crate::lie;
+use crate::outcome::{Outcome, Stop, expect, failed};
 use crate::world::{Part, World};
 
 pub(super) fn checks() -> Vec<Check> {
@@ -114,7 +115,7 @@ const ACCESS_TOKEN: [Row; 12] = [
     ),
     (
         "aud",
-        "`aud` is the merchant, and nobody else",
+        "`aud` is the merchant alone",
         |c| c.claims["aud"] == c.purchase.shop.origin,
         |c| {
             c["aud"] = json!([c["aud"], "https://b.example"]);
@@ -194,7 +195,7 @@ const MANDATE: [Row; 18] = [
     ),
     (
         "aud",
-        "`aud` is the merchant, and nobody else",
+        "`aud` is the merchant alone",
         |c| c.claims["aud"] == c.purchase.shop.origin || c.claims["aud"] == json!([c.purchase.shop.origin]),
         |c| c["aud"] = json!([c["aud"], "https://b.example"]),
     ),
@@ -350,7 +351,7 @@ async fn agent_only(world: &World) -> Outcome {
     let agent = world.agent(Part::Own).await?;
     let claims = verify_access_token(world, &agent.session("openid").await?.access_token).await?;
     let is_client = claims.get("sub") == Some(&json!(agent.identity.client_id));
-    expect(is_client, if is_client { "the client" } else { "somebody else" })
+    expect(is_client, if is_client { "the client" } else { "another party" })
 }
 
 async fn wallet_audience(world: &World) -> Outcome {

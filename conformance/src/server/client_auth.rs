@@ -4,11 +4,13 @@ use jose::{Alg, Signer as _};
 use serde_json::{Value, json};
 
 use crate::agent::{Agent, PAR};
-use crate::check::{Check, Outcome, Stop, expect, run};
+use crate::check::{Check, run};
 use crate::forge;
+use crate::forge::new_key;
 use crate::lie;
+use crate::outcome::{Outcome, Stop, expect};
 use crate::wire::{Answer, Call, Form};
-use crate::world::{Part, World, new_key};
+use crate::world::{Part, World};
 
 pub(super) fn checks() -> Vec<Check> {
     let mut checks = vec![

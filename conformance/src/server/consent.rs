@@ -5,8 +5,10 @@ use sandbox::{ConsentDecision, ConsentMode, WalletError};
 use serde_json::{Value, json};
 
 use crate::agent::{Agent, Purchase, random};
-use crate::check::{Check, Outcome, Setup, Stop, broken, expect, run, skipped};
+use crate::check::{Check, run};
 use crate::lie;
+use crate::outcome::{Outcome, Stop, broken, expect, skipped};
+use crate::setup::Setup;
 use crate::wire::{Answer, Call, Form};
 use crate::world::{Part, World};
 
@@ -32,7 +34,7 @@ pub(super) fn checks() -> Vec<Check> {
         .spoiled_by(lie::json_at(AUTHORIZE, |json| json["poll_uri"] = json["consent_url"].clone())),
         Check::server("consent.expires_in", "OID4AC v1 §7", "`expires_in` is 900", run!(expires_in))
             .spoiled_by(lie::set(AUTHORIZE, "/expires_in", json!(60))),
-        Check::server("consent.pending", "OID4AC v1 §7", "as long as nobody decided: pending", run!(pending))
+        Check::server("consent.pending", "OID4AC v1 §7", "until the principal decides: pending", run!(pending))
             .spoiled_by(poll_json("/status", json!("approved"))),
         Check::server("consent.no_store", "OID4AC v1 §7", "a poll's answer is `no-store`", run!(no_store))
             .spoiled_by(lie::header(POLL, "cache-control", None)),
@@ -132,7 +134,7 @@ pub(super) fn checks() -> Vec<Check> {
     checks
 }
 
-/// A request that waits for somebody.
+/// A request that waits for the principal.
 struct Waiting<'w> {
     agent: Agent<'w>,
     purchase: Purchase,

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use super::offer::verify_preview;
-use crate::check::{Check, Outcome, Stop, expect, failed, run, skipped};
+use crate::check::{Check, run};
 use crate::lie;
+use crate::outcome::{Outcome, Stop, expect, failed, skipped};
 use crate::world::World;
 
 pub(super) fn checks() -> Vec<Check> {
@@ -13,10 +14,15 @@ pub(super) fn checks() -> Vec<Check> {
             .spoiled_by(lie::set(PATH, "/total", json!(1))),
         Check::server("directory.currency", SECTION, "`currency` keeps only merchants that take it", run!(currency))
             .spoiled_by(lie::set(PATH, "/merchants/0/accepted_currencies", json!(["XTS"]))),
-        Check::server("directory.nowhere", SECTION, "a filter that nobody fits: an empty list", run!(nowhere))
+        Check::server("directory.nowhere", SECTION, "a filter that no merchant fits: an empty list", run!(nowhere))
             .spoiled_by(lie::set(PATH, "/total", json!(1))),
-        Check::server("directory.unknown_merchant", SECTION, "a preview of nobody's catalog: 404", run!(unknown))
-            .spoiled_by(lie::accepts(PATH, "not_found")),
+        Check::server(
+            "directory.unknown_merchant",
+            SECTION,
+            "a preview of an unknown merchant's catalog: 404",
+            run!(unknown),
+        )
+        .spoiled_by(lie::accepts(PATH, "not_found")),
         Check::server(
             "directory.preview",
             SECTION,
@@ -124,7 +130,7 @@ async fn pages(world: &World) -> Outcome {
 async fn currency(world: &World) -> Outcome {
     let wanted = first(world).await?["accepted_currencies"][0].clone();
     let Some(code) = wanted.as_str() else { return failed("no currency") };
-    // A directory that lies about what its merchants take would still have to find somebody for a real one.
+    // A directory that lies about what its merchants take would still have to find a merchant for a real one.
     let code = if code == "XTS" { "EUR" } else { code };
     let found = merchants(world, &format!("currency={code}")).await?;
     let fit =

@@ -6,12 +6,15 @@ use http::StatusCode;
 use jose::{Alg, Signer as _};
 use serde_json::{Value, json};
 
-use crate::agent::{Agent, Identity, PAR};
-use crate::check::{Check, Outcome, Stop, expect, run};
+use crate::agent::{Agent, PAR};
+use crate::check::{Check, run};
 use crate::forge;
+use crate::forge::new_key;
+use crate::identity::Identity;
 use crate::lie;
+use crate::outcome::{Outcome, Stop, expect};
 use crate::wire::{Answer, Call, Form};
-use crate::world::{Part, World, new_key};
+use crate::world::{Part, World};
 
 pub(super) fn checks() -> Vec<Check> {
     let mut checks = vec![
@@ -42,7 +45,7 @@ pub(super) fn checks() -> Vec<Check> {
         Check::server(
             "dpop.nonce_made_up",
             "RFC 9449 §8",
-            "a proof with a nonce that nobody gave: 400 use_dpop_nonce",
+            "a proof with a nonce that was never issued: 400 use_dpop_nonce",
             run!(nonce_made_up),
         ),
         Check::server(

@@ -1,14 +1,16 @@
-//! What the access token sent along with a presentation has to be (RFC 9068, RFC 9449).
+//! Requirements on the access token sent along with a presentation (RFC 9068, RFC 9449).
 
 use serde_json::Value;
 
 use super::presentation::{PATH, Ready, remove};
 use crate::agent::Agent;
-use crate::check::{Check, Outcome, Stop, expect, run, skipped};
+use crate::check::{Check, run};
 use crate::forge;
+use crate::forge::new_key;
 use crate::lie;
+use crate::outcome::{Outcome, Stop, expect, skipped};
 use crate::wire::{Answer, Call};
-use crate::world::{Part, World, new_key};
+use crate::world::{Part, World};
 
 pub(super) fn checks() -> Vec<Check> {
     let mut checks = vec![

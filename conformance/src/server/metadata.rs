@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::check::{Check, Outcome, Stop, expect, run};
+use crate::check::{Check, run};
 use crate::lie;
+use crate::outcome::{Outcome, Stop, expect};
 use crate::wire::Answer;
 use crate::world::World;
 

@@ -5,8 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
-use crate::check::{Check, Outcome, Stop, broken, expect, failed, run};
+use crate::check::{Check, run};
 use crate::lie::{self, Lie};
+use crate::outcome::{Outcome, Stop, broken, expect, failed};
 use crate::wire::{Answer, Call};
 use crate::world::{Shop, World};
 
@@ -61,7 +62,7 @@ pub(super) fn checks() -> Vec<Check> {
         ]);
     }
     checks.extend([
-        Check::server("offer.unknown", "OID4AC v1 §11", "an item that nobody sells: 404", run!(unknown_offer))
+        Check::server("offer.unknown", "OID4AC v1 §11", "an unknown item: 404", run!(unknown_offer))
             .spoiled_by(lie::accepts(OFFER, "not_found")),
         Check::server("offer.products", "OID4AC v1 §11", "/products/{sku} gives the same offer", run!(products))
             .spoiled_by(lie::set("/products/", "/amount_minor", json!(1))),
@@ -199,7 +200,7 @@ enum Param {
     Alg,
 }
 
-/// A parameter as it stands in `Signature-Input`.
+/// A parameter as written in `Signature-Input`.
 fn param<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
     let input = answer.header("signature-input")?;
     let value = input.split(&format!(";{name}=")).nth(1)?;

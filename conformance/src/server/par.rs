@@ -5,11 +5,14 @@ use jose::{Alg, Signer as _};
 use serde_json::{Value, json};
 
 use super::registration::no_store_header;
-use crate::agent::{Agent, Identity, PAR, random};
-use crate::check::{Check, Outcome, Stop, expect, run};
+use crate::agent::{Agent, PAR, random};
+use crate::check::{Check, run};
+use crate::forge::new_key;
+use crate::identity::Identity;
 use crate::lie;
+use crate::outcome::{Outcome, Stop, expect};
 use crate::wire::{Answer, Call, Form};
-use crate::world::{Part, World, new_key};
+use crate::world::{Part, World};
 
 pub(super) fn checks() -> Vec<Check> {
     let mut checks = vec![

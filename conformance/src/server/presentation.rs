@@ -5,11 +5,13 @@ use jose::{Alg, Signer as _, base64url, sha256};
 use serde_json::{Value, json};
 
 use crate::agent::{Agent, Purchase, Tokens, kb_nonce, random};
-use crate::check::{Check, Outcome, Stop, expect, run};
+use crate::check::{Check, run};
 use crate::forge;
+use crate::forge::new_key;
 use crate::lie;
+use crate::outcome::{Outcome, Stop, expect};
 use crate::wire::{Answer, Call};
-use crate::world::{Offer, Part, World, new_key};
+use crate::world::{Offer, Part, World};
 
 pub(super) fn checks() -> Vec<Check> {
     let accepts = || lie::refuses(PATH, StatusCode::OK);
@@ -78,7 +80,7 @@ pub(super) fn checks() -> Vec<Check> {
         Check::server(
             "present.made_up_nonce",
             "OID4AC v1 §10",
-            "a nonce that nobody gave: 422 mandate_kb_nonce_mismatch",
+            "a nonce that was never issued: 422 mandate_kb_nonce_mismatch",
             run!(made_up_nonce),
         ),
         Check::server(

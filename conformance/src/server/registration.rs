@@ -4,11 +4,13 @@ use http::StatusCode;
 use jose::Alg;
 use serde_json::{Value, json};
 
-use crate::agent::{Identity, public_jwk};
-use crate::check::{Check, Outcome, Stop, expect, run};
+use crate::check::{Check, run};
+use crate::forge::new_key;
+use crate::identity::{Identity, public_jwk};
 use crate::lie;
+use crate::outcome::{Outcome, Stop, expect};
 use crate::wire::{Answer, Call};
-use crate::world::{Part, World, new_key};
+use crate::world::{Part, World};
 
 pub(super) fn checks() -> Vec<Check> {
     let mut checks = vec![
@@ -37,13 +39,8 @@ pub(super) fn checks() -> Vec<Check> {
             run!(scope_echoed),
         )
         .spoiled_by(lie::set(REGISTER, "/scope", json!("openid payment:initiate wallet:write"))),
-        Check::server(
-            "register.unknown_member",
-            "RFC 7591 §2",
-            "a member that nobody knows does not stand in the way",
-            run!(unknown_member),
-        )
-        .spoiled_by(lie::refuses(REGISTER, StatusCode::CREATED)),
+        Check::server("register.unknown_member", "RFC 7591 §2", "an unknown member is ignored", run!(unknown_member))
+            .spoiled_by(lie::refuses(REGISTER, StatusCode::CREATED)),
         Check::server(
             "register.bearer",
             "RFC 7591 §3",
@@ -194,7 +191,7 @@ async fn post(world: &World, metadata: &Value) -> Result<Answer, Stop> {
     world.http.send(Call::post(&url).json(metadata)).await
 }
 
-/// Registers somebody new, changed so.
+/// Registers a new agent with changed metadata.
 async fn register(world: &World, change: impl FnOnce(&mut Value)) -> Result<Answer, Stop> {
     let mut metadata = Identity::unregistered(Alg::EdDsa).registration(&world.setup_token(Part::Own)?);
     change(&mut metadata);

@@ -4,8 +4,9 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::agent::{Agent, Purchase, Tokens, random};
-use crate::check::{Check, Outcome, Stop, expect, run};
+use crate::check::{Check, run};
 use crate::lie;
+use crate::outcome::{Outcome, Stop, expect};
 use crate::wire::{Call, Form};
 use crate::world::{Part, World};
 
@@ -18,8 +19,13 @@ pub(super) fn checks() -> Vec<Check> {
                 answer
             },
         )),
-        Check::server("revoke.unknown_token", "RFC 7009 §2.2", "a token that nobody gave: 200", run!(unknown_token))
-            .spoiled_by(lie::refuses(REVOKE, StatusCode::OK)),
+        Check::server(
+            "revoke.unknown_token",
+            "RFC 7009 §2.2",
+            "a token that was never issued: 200",
+            run!(unknown_token),
+        )
+        .spoiled_by(lie::refuses(REVOKE, StatusCode::OK)),
         Check::server(
             "revoke.unauthenticated",
             "RFC 7009 §2.1",
@@ -63,7 +69,7 @@ pub(super) fn checks() -> Vec<Check> {
         Check::server(
             "introspect.unknown_token",
             "RFC 7662 §2.2",
-            "a token that nobody gave: exactly {\"active\": false}",
+            "a token that was never issued: exactly {\"active\": false}",
             run!(introspect_unknown),
         )
         .spoiled_by(lie::set(INTROSPECT, "/scope", json!("openid"))),

@@ -6,9 +6,10 @@ use sandbox::Stock;
 use serde_json::{Map, Value, json};
 
 use crate::agent::{Agent, Purchase, Ready, random};
-use crate::check::{Check, Outcome, Stop, expect, run, skipped};
+use crate::check::{Check, run};
 use crate::forger::{Edit, gives_receipts};
 use crate::lie;
+use crate::outcome::{Outcome, Stop, expect, skipped};
 use crate::wire::Answer;
 use crate::world::{Part, World, digest_of};
 
@@ -47,7 +48,7 @@ pub(super) fn checks() -> Vec<Check> {
         Check::server(
             "settle.unsigned_offer",
             "OID4AC v1 §13",
-            "the digest of an offer that nobody signed: 422 mandate_offer_unknown",
+            "the digest of an offer that was never signed: 422 mandate_offer_unknown",
             run!(not_covered, |p: &mut Purchase| p.offer_digest = Some("A".repeat(43)), UNKNOWN),
         ),
         Check::server(

@@ -9,9 +9,10 @@ use jose::{Alg, Typ, UnverifiedJws, base64url};
 use serde_json::{Value, json};
 
 use crate::agent::{Agent, Tokens};
-use crate::check::{Check, Outcome, Stop, broken, expect, failed, run};
+use crate::check::{Check, run};
 use crate::forge;
 use crate::lie::{self, Lie};
+use crate::outcome::{Outcome, Stop, broken, expect, failed};
 use crate::wire::{Answer, Call};
 use crate::world::{Part, World};
 
@@ -38,7 +39,7 @@ pub(super) fn checks() -> Vec<Check> {
         .spoiled_by(with_bits(0)),
         Check::server("status_list.unknown", section, "a list that does not exist: 404", run!(unknown))
             .spoiled_by(lie::accepts(PATH, "not_found")),
-        Check::server("status_list.minute", section, "the list is made anew every minute", run!(minute))
+        Check::server("status_list.minute", section, "the list is signed again every minute", run!(minute))
             .spoiled_by(lie::set(PATH, "/issuanceDate", json!("2020-01-01T00:00:00Z"))),
     ];
     for Row { what, expected, holds, lie } in rows() {

@@ -7,9 +7,11 @@ use jose::Alg;
 use serde_json::{Value, json};
 
 use super::registration::no_store_header;
-use crate::agent::{Agent, Identity, Purchase, Tokens, random};
-use crate::check::{Check, Outcome, Stop, expect, run};
+use crate::agent::{Agent, Purchase, Tokens, random};
+use crate::check::{Check, run};
+use crate::identity::Identity;
 use crate::lie;
+use crate::outcome::{Outcome, Stop, expect};
 use crate::wire::{Answer, Call, Form};
 use crate::world::{Part, World};
 
@@ -169,7 +171,7 @@ pub(super) fn checks() -> Vec<Check> {
         Check::server(
             "refresh.unknown",
             "RFC 6749 §5.2",
-            "a refresh token that nobody gave: 400 invalid_grant",
+            "a refresh token that was never issued: 400 invalid_grant",
             run!(unknown),
         )
         .spoiled_by(lie::accepts(PATH, GRANT)),

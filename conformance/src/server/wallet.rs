@@ -5,12 +5,15 @@ use http::Method;
 use jose::Alg;
 use serde_json::{Value, json};
 
-use crate::agent::{Agent, Identity};
-use crate::check::{Check, Outcome, Stop, broken, expect, run};
+use crate::agent::Agent;
+use crate::check::{Check, run};
 use crate::forge;
+use crate::forge::new_key;
+use crate::identity::Identity;
 use crate::lie;
+use crate::outcome::{Outcome, Stop, broken, expect};
 use crate::wire::{Answer, Call};
-use crate::world::{Part, World, new_key};
+use crate::world::{Part, World};
 
 pub(super) fn checks() -> Vec<Check> {
     let mut checks = Vec::new();
@@ -328,13 +331,13 @@ fn wallet() -> Vec<Check> {
         Check::server(
             "wallet.revoke_ends_it",
             "OID4AC v1 §14",
-            "a revoked agent is nobody any more: 401 invalid_client",
+            "a revoked agent cannot authenticate: 401 invalid_client",
             run!(revoke_ends_it),
         )
         .spoiled_by(lie::accepts("/oauth/token", "invalid_client")),
         Check::server("wallet.revoke_twice", "OID4AC v1 §14", "an agent revoked twice: 409", run!(revoke_twice))
             .spoiled_by(lie::accepts(AGENTS, "conflict")),
-        Check::server("wallet.revoke_unknown", "OID4AC v1 §14", "an agent that nobody has: 404", run!(revoke_unknown))
+        Check::server("wallet.revoke_unknown", "OID4AC v1 §14", "an unknown agent: 404", run!(revoke_unknown))
             .spoiled_by(lie::accepts(AGENTS, "not_found")),
         Check::server(
             "wallet.revoke_foreign",
@@ -438,7 +441,7 @@ fn privacy() -> Vec<Check> {
         Check::server(
             "dsar.portability",
             "OID4AC v1 §15",
-            "right portability: 200 with this principal's data, nobody else's",
+            "right portability: 200 with this principal's data only",
             run!(dsar_portability),
         )
         .spoiled_by(lie::set(DSAR, "/principal/principal_id", json!("principal_x"))),

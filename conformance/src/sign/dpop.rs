@@ -6,7 +6,7 @@ use dpop::{Htu, Minter, Nonce, ProofRequest};
 use jose::random_token;
 use serde_json::{Value, json};
 
-use super::{ALGS, Bench};
+use super::bench::{ALGS, Bench};
 
 pub(super) fn cases(bench: &Bench) -> anyhow::Result<Vec<Value>> {
     let mut cases = Vec::new();

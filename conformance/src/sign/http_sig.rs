@@ -6,7 +6,7 @@ use http_sig::{Component, ContentDigest, DigestAlg, Message, SignatureBuilder};
 use jose::{PrivateKey, Signer as _, random_token};
 use serde_json::{Value, json};
 
-use super::{ALGS, Bench};
+use super::bench::{ALGS, Bench};
 
 pub(super) fn cases(bench: &Bench) -> anyhow::Result<Vec<Value>> {
     let mut cases = Vec::new();

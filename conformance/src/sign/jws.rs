@@ -3,7 +3,7 @@
 use jose::{Signer as _, TokenHeader, base64url, random_token, sign_compact};
 use serde_json::{Value, json};
 
-use super::{ALGS, Bench};
+use super::bench::{ALGS, Bench};
 
 pub(super) fn cases(bench: &Bench) -> anyhow::Result<Vec<Value>> {
     let mut cases = Vec::new();

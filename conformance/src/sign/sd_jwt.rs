@@ -4,7 +4,7 @@ use jose::{Alg, PrivateKey, Signer as _, TokenHeader, random_token};
 use sd_jwt::{ClaimPath, HeldSdJwt, Issuance, KeyBinder};
 use serde_json::{Map, Value, json};
 
-use super::{ALGS, Bench};
+use super::bench::{ALGS, Bench};
 
 pub(super) fn cases(bench: &Bench) -> anyhow::Result<Vec<Value>> {
     let mut cases = Vec::new();

@@ -5,7 +5,7 @@ use jose::{Thumbprint, UnixSeconds};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::Judged;
+use super::judged::Judged;
 use super::rule::Rule as _;
 
 #[derive(Deserialize)]

@@ -10,9 +10,9 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::json;
 
+use super::judged::{Judged, JwkText};
 use super::jwk::verification_key;
 use super::rule::Rule as _;
-use super::{Judged, JwkText};
 
 #[derive(Deserialize)]
 pub(super) struct Case<'a> {

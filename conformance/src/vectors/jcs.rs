@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::Judged;
+use super::judged::Judged;
 use super::rule::Rule as _;
 
 #[derive(Deserialize)]

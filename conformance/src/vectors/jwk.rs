@@ -5,8 +5,8 @@ use jose::{InvalidJwk, Jwk, PrivateKey, PublicKey, Signer as _};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::judged::{Judged, JwkText};
 use super::rule::Rule as _;
-use super::{Judged, JwkText};
 
 #[derive(Deserialize)]
 pub(super) struct Case<'a> {

@@ -3,9 +3,9 @@
 use jose::{Alg, Typ, UnverifiedJws, base64url};
 use serde::Deserialize;
 
+use super::judged::{Judged, JwkText};
 use super::jwk::verification_key;
 use super::rule::Rule as _;
-use super::{Judged, JwkText};
 
 #[derive(Deserialize)]
 pub(super) struct Case<'a> {

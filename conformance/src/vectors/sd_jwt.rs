@@ -5,9 +5,9 @@ use sd_jwt::{Expected, KeyBindingPolicy, Policy, UnverifiedSdJwt, Validity};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::judged::{Judged, JwkText};
 use super::jwk::verification_key;
 use super::rule::Rule as _;
-use super::{Judged, JwkText};
 
 #[derive(Deserialize)]
 pub(super) struct Case<'a> {

@@ -4,7 +4,7 @@ use oid4ac_client::StatusList;
 use serde::Deserialize;
 use serde_json::Number;
 
-use super::Judged;
+use super::judged::Judged;
 use super::rule::Rule as _;
 
 #[derive(Deserialize)]

@@ -1,7 +1,7 @@
 //! A client's side: prints `method`, URI and `DPoP` header value of three requests, one a line. The second has the nonce
-//! that the server wants, the third is the second one again, as somebody who listened would send it.
+//! that the server requires, the third is the second one again, as an eavesdropper would send it.
 //!
-//! `cargo run -p dpop --example client -- a-nonce | cargo run -p dpop --example server -- a-nonce`
+//! `cargo run -p oid4ac-dpop --example client -- a-nonce | cargo run -p oid4ac-dpop --example server -- a-nonce`
 #![expect(clippy::print_stdout, reason = "printing is what this program is for")]
 
 use std::sync::Arc;
@@ -28,7 +28,7 @@ fn system_clock() -> i64 {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let nonce = std::env::args().nth(1).ok_or("want the server's nonce as the argument")?;
+    let nonce = std::env::args().nth(1).ok_or("expected the server's nonce as the argument")?;
     let clock: &dyn Clock = &system_clock;
 
     // One minter for as long as the key lives.

@@ -12,7 +12,7 @@ fn system_clock() -> i64 {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let nonce = Nonce::parse(&std::env::args().nth(1).ok_or("want this server's nonce as the argument")?)?;
+    let nonce = Nonce::parse(&std::env::args().nth(1).ok_or("expected this server's nonce as the argument")?)?;
     let replays = MemoryReplayStore::new(100_000);
 
     for line in std::io::read_to_string(std::io::stdin())?.lines() {

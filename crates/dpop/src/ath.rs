@@ -7,7 +7,7 @@ use jose::{base64url, sha256};
 pub struct Ath(String);
 
 impl Ath {
-    /// The hash of `access_token`, which is taken as it stands in the `Authorization` header, after the scheme.
+    /// The hash of `access_token`, exactly as in the `Authorization` header after the scheme.
     ///
     /// # Examples
     ///

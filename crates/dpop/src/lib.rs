@@ -56,6 +56,9 @@ mod nonce;
 mod replay;
 mod verify;
 
+// Crates whose types are part of this API.
+pub use jose;
+
 pub use ath::Ath;
 pub use htu::{Htu, InvalidHtu};
 pub use mint::{Minter, Proof, ProofRequest};
@@ -65,3 +68,8 @@ pub use verify::{ProofCheck, VerifiedProof, VerifyError};
 
 /// The `typ` of every proof (RFC 9449 §4.2).
 const TYP: &str = "dpop+jwt";
+
+/// The examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

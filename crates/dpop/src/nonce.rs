@@ -1,6 +1,6 @@
 use jose::{Rng, random_token};
 
-/// A nonce that a server wants to see in the next proofs (RFC 9449 §8).
+/// A nonce that a server requires in the next proofs (RFC 9449 §8).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Nonce(String);
 
@@ -44,7 +44,7 @@ impl Nonce {
 
 /// The text cannot be a DPoP nonce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a DPoP nonce: want 1 to 512 visible ASCII characters without quotes and backslashes")]
+#[error("not a DPoP nonce: expected 1 to 512 visible ASCII characters without quotes and backslashes")]
 #[non_exhaustive]
 pub struct InvalidNonce;
 

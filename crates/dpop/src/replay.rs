@@ -15,7 +15,7 @@ pub trait ReplayStore: Send + Sync {
     /// # Errors
     ///
     /// - [`ReplayError::Replayed`] if the key is there.
-    /// - [`ReplayError::Full`], [`ReplayError::Unavailable`] if that cannot be told or recorded: the proof must be refused.
+    /// - [`ReplayError::Full`], [`ReplayError::Unavailable`] if that cannot be determined or recorded: the proof must be refused.
     fn insert(&self, key: ReplayKey, now: UnixSeconds, until: UnixSeconds) -> Result<(), ReplayError>;
 }
 

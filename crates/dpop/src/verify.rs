@@ -218,7 +218,7 @@ pub enum VerifyError {
     #[error("the DPoP proof has no nonce")]
     NonceMissing,
     /// A nonce is wanted and the proof has another.
-    #[error("the DPoP proof's nonce is not the one wanted")]
+    #[error("the DPoP proof's nonce is not the one expected")]
     NonceMismatch,
 }
 

@@ -1,4 +1,4 @@
-//! A merchant signs an offer in answer to a request: `cargo run -p http-sig --example sign_response`.
+//! A merchant signs an offer in answer to a request: `cargo run -p oid4ac-http-sig --example sign_response`.
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use http::{HeaderMap, HeaderValue};

@@ -1,5 +1,5 @@
 //! A client verifies what `sign_response` made, then the same with one octet changed:
-//! `cargo run -p http-sig --example verify_response`.
+//! `cargo run -p oid4ac-http-sig --example verify_response`.
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use http::{HeaderMap, HeaderValue};

@@ -59,7 +59,7 @@ pub(crate) enum Param {
 }
 
 impl Component {
-    /// Reads an identifier: as it stands in `Signature-Input` (`"@query-param";name="id"`), or with the quotes around
+    /// Reads an identifier, either as in `Signature-Input` (`"@query-param";name="id"`), or with the quotes around
     /// the name left out (`@method;req`).
     ///
     /// # Errors

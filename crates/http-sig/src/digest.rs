@@ -4,7 +4,7 @@ use sha2::{Digest as _, Sha256, Sha512};
 
 use crate::field;
 use crate::message::Fields;
-use crate::resolve::Unresolved;
+use crate::unresolved::Unresolved;
 
 /// A digest algorithm that RFC 9530 §5 calls active. The deprecated ones are as good as unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -138,7 +138,7 @@ pub enum DigestError {
     /// Not a dictionary with byte sequences of the right lengths.
     #[error("Content-Digest is malformed")]
     Malformed,
-    /// No algorithm in the field is known, so that nothing can be compared.
+    /// No algorithm in the field is known, so there is nothing to compare.
     #[error("Content-Digest has neither sha-256 nor sha-512")]
     NoKnownAlgorithm,
     /// This algorithm is required and not in the field.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use sfv::{Dictionary, FieldType as _, Item, ItemSerializer, List, ListEntry, ListSerializer, Parser};
 
 use crate::message::{FieldType, Fields};
-use crate::resolve::Unresolved;
+use crate::unresolved::Unresolved;
 
 /// Appends the combined value (RFC 9421 §2.1): every line trimmed and unfolded, joined with `, `.
 pub(crate) fn write_combined(fields: Fields<'_>, name: &str, out: &mut String) -> Result<(), Unresolved> {
@@ -95,7 +95,7 @@ fn write_lines(
 /// One field line without obsolete folding and without white space around it (RFC 9421 §2.1 steps 2 and 3).
 ///
 /// What is left must be able to stand in a field (RFC 9110 §5.5). A line end that folds nothing could start a line of
-/// its own in the signature base, so it is refused rather than mended.
+/// its own in the signature base, so it is refused rather than repaired.
 fn clean(line: &[u8]) -> Result<Cow<'_, [u8]>, Unresolved> {
     let line = if line.contains(&b'\n') { Cow::Owned(unfold(line)) } else { Cow::Borrowed(line) };
     if line.iter().any(|octet| octet.is_ascii_control() && *octet != b'\t') {

@@ -7,7 +7,7 @@ use sfv::{Dictionary, KeyRef, Parser, Version};
 
 use crate::field;
 use crate::message::Fields;
-use crate::resolve::Unresolved;
+use crate::unresolved::Unresolved;
 
 /// A dictionary that remembers which labels came more than once.
 ///

@@ -18,7 +18,7 @@
 //!
 //! `Accept-Signature` (RFC 9421 §5), signatures that stand in trailers (components in trailers are covered), the
 //! algorithms with RSA, HMAC and P-384, JWS algorithms (§3.3.7), multipart bodies, `Repr-Digest`, `Want-*-Digest`, and the
-//! deprecated digests of RFC 9530 §5. Replay is for the caller to detect: a [`Verified`] has the `nonce`.
+//! deprecated digests of RFC 9530 §5. Detecting replay is up to the caller: a [`Verified`] has the `nonce`.
 
 mod algorithm;
 mod component;
@@ -30,8 +30,13 @@ mod params;
 mod refusal;
 mod resolve;
 mod sign;
+mod unresolved;
 mod uri;
 mod verify;
+
+// Crates whose types are part of this API.
+pub use http;
+pub use jose;
 
 pub use algorithm::alg_name;
 pub use component::{Component, InvalidComponent};
@@ -39,6 +44,12 @@ pub use digest::{ContentDigest, DigestAlg, DigestError};
 pub use message::{FieldType, Fields, InvalidMessage, Message};
 pub use params::SignatureParams;
 pub use refusal::{LabelError, Refusal, VerifyError};
-pub use resolve::{Unresolved, UnresolvedComponent};
+pub use resolve::UnresolvedComponent;
 pub use sign::{SignError, SignatureBuilder, Signed};
+pub use unresolved::Unresolved;
 pub use verify::{Verified, Verifier};
+
+/// The examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -18,12 +18,12 @@ pub enum VerifyError {
     #[error("there is no signature labelled {0:?}")]
     NoSuchLabel(String),
     /// More labels than anyone needs.
-    #[error("{0} signatures are too many")]
+    #[error("too many signatures: {0}")]
     TooManyLabels(usize),
     /// No label can be accepted. In the order of `Signature-Input`, never empty.
     #[error("no signature is acceptable: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Refused(Vec<Refusal>),
-    /// The signature is good and the content is not the one signed, or it cannot be told.
+    /// The signature is good, but the content is not the one signed or cannot be checked.
     #[error(transparent)]
     Digest(#[from] DigestError),
 }
@@ -70,7 +70,7 @@ pub enum LabelError {
     #[error("{0} is covered more than once")]
     ComponentRepeated(Component),
     /// More components than anyone needs.
-    #[error("{0} components are too many")]
+    #[error("too many components: {0}")]
     TooManyComponents(usize),
     /// The component has to be covered and is not.
     #[error("{0} is not covered")]
@@ -91,7 +91,7 @@ pub enum LabelError {
     #[error("a key for {0} is not allowed")]
     KeyNotAllowed(Alg),
     /// `alg` names another algorithm than the key's.
-    #[error("the algorithm is said to be {named}, and the key is for {key}")]
+    #[error("`alg` names {named}, but the key is for {key}")]
     AlgMismatch {
         /// What `alg` says.
         named: Alg,

@@ -87,7 +87,7 @@ impl Verifier {
         self
     }
 
-    /// Wants this component covered. A field covered with `;sf` or `;bs` counts; in a response, so does a derived
+    /// Requires this component to be covered. A field covered with `;sf` or `;bs` counts; in a response, so does a derived
     /// component of the request with or without `;req`, where the message allows the latter.
     #[must_use]
     pub fn require(mut self, component: Component) -> Self {
@@ -95,7 +95,7 @@ impl Verifier {
         self
     }
 
-    /// Wants `content-digest` covered, with a digest of each of these algorithms, and the content given and equal.
+    /// Requires `content-digest` to be covered, with a digest of each of these algorithms that matches the content.
     #[must_use]
     pub fn require_content_digest(mut self, algs: &[DigestAlg]) -> Self {
         self.digests = Some(algs.to_vec());
@@ -109,7 +109,7 @@ impl Verifier {
         self
     }
 
-    /// Wants a `nonce` that is not empty. Whether it was seen before is for the caller to know.
+    /// Requires a `nonce` that is not empty. Detecting a repeated one is up to the caller.
     #[must_use]
     pub fn require_nonce(mut self) -> Self {
         self.nonce = true;
@@ -123,14 +123,14 @@ impl Verifier {
         self
     }
 
-    /// Wants `created`, at most this many seconds ago.
+    /// Requires `created`, at most this many seconds ago.
     #[must_use]
     pub fn max_age(mut self, seconds: u32) -> Self {
         self.times.max_age = Some(seconds.into());
         self
     }
 
-    /// Wants `created` and `expires`, the latter at most this many seconds after the former and not before it.
+    /// Requires `created` and `expires`, the latter at most this many seconds after the former and not before it.
     #[must_use]
     pub fn max_lifetime(mut self, seconds: u32) -> Self {
         self.times.max_lifetime = Some(seconds.into());
@@ -147,7 +147,7 @@ impl Verifier {
     /// Verifies a signature of `message`.
     ///
     /// `keys` gives the key for a `keyid`, or `None` for one not known; to accept one key only, know no other. `now` is the verifier's clock. A `Content-Digest` is compared when the message has its body, signed or
-    /// not; this comes after the signature, so nobody can make us hash for nothing.
+    /// not; this comes after the signature, so an unsigned message cannot make us hash.
     ///
     /// # Errors
     ///

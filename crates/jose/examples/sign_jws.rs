@@ -1,6 +1,6 @@
 //! Signs a token and prints what the other side needs: a JWK set on the first line, the token on the second.
 //!
-//! `cargo run -p jose --example sign_jws | cargo run -p jose --example verify_jws`
+//! `cargo run -p oid4ac-jose --example sign_jws | cargo run -p oid4ac-jose --example verify_jws`
 #![expect(clippy::print_stdout, reason = "printing is what this program is for")]
 
 use jose::{Alg, JwkSet, PrivateKey, Rng, Signer, TokenHeader};

@@ -5,7 +5,7 @@ use jose::{Alg, JwkSet, UnverifiedJws};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let input = std::io::read_to_string(std::io::stdin())?;
-    let (set, token) = input.split_once('\n').ok_or("want two lines: a JWK set and a token")?;
+    let (set, token) = input.split_once('\n').ok_or("expected two lines: a JWK set and a token")?;
     let set = JwkSet::parse(set.as_bytes())?;
 
     // Before verification only what chooses the key can be read.

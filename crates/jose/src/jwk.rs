@@ -1,13 +1,16 @@
-use core::fmt;
-
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
-use zeroize::Zeroizing;
 
-use crate::json::{self, InvalidJson};
-use crate::key::Point;
-use crate::{Alg, PublicKey, base64url, sha256};
+use crate::json;
+use crate::{Alg, PublicKey};
+
+mod invalid;
+mod members;
+mod private;
+
+pub use invalid::InvalidJwk;
+pub(crate) use members::Members;
 
 /// A public key in JWK form (RFC 7517 §4): `kty` `OKP` with `crv` `Ed25519` (RFC 8037 §2), or `EC` with `P-256`
 /// (RFC 7518 §6.2.1), and `kid` where it has one.
@@ -22,10 +25,6 @@ pub struct Jwk {
 }
 
 impl Jwk {
-    pub(crate) fn new(key: PublicKey) -> Self {
-        Self { key, kid: None, members: Map::new() }
-    }
-
     /// Parses a public JWK.
     ///
     /// # Errors
@@ -52,7 +51,7 @@ impl Jwk {
     ///
     /// - [`InvalidJwk::Unsupported`] for another `kty` or `crv`.
     /// - [`InvalidJwk::Member`] for a member that is missing, of the wrong JSON type, or not base64url of its length.
-    /// - [`InvalidJwk::NotOnCurve`] for coordinates that are no point, or an Ed25519 point of small order or in a second
+    /// - [`InvalidJwk::NotOnCurve`] for coordinates that are not a point, or an Ed25519 point of small order or in a second
     ///   encoding.
     /// - [`InvalidJwk::PrivateMember`] if it has a private or symmetric member: such a key has leaked, or is a trap.
     /// - [`InvalidJwk::NotForThis`] if `use`, `key_ops` or `alg` says that the key is for something else.
@@ -105,6 +104,23 @@ impl Jwk {
         let required = json::parse_object(self.key.members_json().as_bytes()).unwrap_or_default();
         members.extend(required);
         members
+    }
+}
+
+impl PublicKey {
+    /// Reads the key from the members of a public JWK (RFC 7517 §4), of which nothing else is kept.
+    ///
+    /// # Errors
+    ///
+    /// - [`InvalidJwk`] as for [`Jwk::from_members`].
+    pub fn from_members(members: &Map<String, Value>) -> Result<Self, InvalidJwk> {
+        Members::public(members)?.public_key()
+    }
+
+    /// The key as a JWK with no optional member.
+    #[must_use]
+    pub fn to_jwk(&self) -> Jwk {
+        Jwk { key: self.clone(), kid: None, members: Map::new() }
     }
 }
 
@@ -175,162 +191,4 @@ impl Serialize for JwkSet {
     }
 }
 
-/// A JWK thumbprint with SHA-256 (RFC 7638): 43 characters of base64url.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Thumbprint(String);
-
-impl Thumbprint {
-    pub(crate) fn of_json(canonical: &str) -> Self {
-        Self(base64url::encode(&sha256(canonical.as_bytes())))
-    }
-
-    /// Takes a `jkt` value: 43 characters, base64url of 32 octets. `None` for anything else.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        base64url::decode_array::<32>(text).ok().map(|_| Self(text.to_owned()))
-    }
-
-    /// The 43 characters.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Thumbprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for Thumbprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Thumbprint({})", self.0)
-    }
-}
-
-impl Serialize for Thumbprint {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
-}
-
-/// Why a JWK or a set is refused. No value of a member is ever kept.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum InvalidJwk {
-    /// Not a JSON object, or one with a duplicate member.
-    #[error("the key is not a JSON object: {0}")]
-    Json(#[from] InvalidJson),
-    /// The member is missing, of the wrong type or of the wrong form.
-    #[error("the key's member `{0}` is missing or malformed")]
-    Member(&'static str),
-    /// `kty` or `crv` names no key type that this crate knows.
-    #[error("the key's type is not Ed25519 or P-256")]
-    Unsupported,
-    /// The coordinates are no usable point.
-    #[error("the key is not a usable point on its curve")]
-    NotOnCurve,
-    /// A private member where none belongs, or one that does not fit the public half.
-    #[error("the key has a private member that does not belong there")]
-    PrivateMember,
-    /// `use`, `key_ops` or `alg` excludes the use.
-    #[error("the key's member `{0}` says it is for another use")]
-    NotForThis(&'static str),
-}
-
-/// The members of a JWK while it is being read.
-#[derive(Clone, Copy)]
-pub(crate) struct Members<'a>(&'a Map<String, Value>);
-
-impl<'a> Members<'a> {
-    /// The members of a key that may be used for `operation`.
-    fn new(members: &'a Map<String, Value>, operation: &str) -> Result<Self, InvalidJwk> {
-        let read = Self(members);
-        read.check_purpose(operation)?;
-        Ok(read)
-    }
-
-    /// The members of a key to verify with.
-    pub(crate) fn public(members: &'a Map<String, Value>) -> Result<Self, InvalidJwk> {
-        if PRIVATE_MEMBERS.iter().any(|name| members.get(*name).is_some_and(|value| !value.is_null())) {
-            return Err(InvalidJwk::PrivateMember);
-        }
-        let read = Self::new(members, "verify")?;
-        read.text("kid")?;
-        Ok(read)
-    }
-
-    /// The octets of the public key; whether they are a point is not checked.
-    pub(crate) fn point(self) -> Result<Point, InvalidJwk> {
-        let kty = self.text("kty")?.ok_or(InvalidJwk::Member("kty"))?;
-        let point = match (kty, self.text("crv")?) {
-            ("OKP", Some("Ed25519")) => Point::Ed25519(self.octets("x")?),
-            ("EC", Some("P-256")) => Point::P256(self.octets("x")?, self.octets("y")?),
-            _ => return Err(InvalidJwk::Unsupported),
-        };
-        match self.text("alg")? {
-            Some(name) if Alg::from_name(name) != Ok(point.alg()) => Err(InvalidJwk::NotForThis("alg")),
-            _ => Ok(point),
-        }
-    }
-
-    pub(crate) fn public_key(self) -> Result<PublicKey, InvalidJwk> {
-        PublicKey::from_point(&self.point()?).ok_or(InvalidJwk::NotOnCurve)
-    }
-
-    fn text(self, name: &'static str) -> Result<Option<&'a str>, InvalidJwk> {
-        match self.0.get(name) {
-            None | Some(Value::Null) => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text)),
-            Some(_) => Err(InvalidJwk::Member(name)),
-        }
-    }
-
-    fn octets(self, name: &'static str) -> Result<[u8; 32], InvalidJwk> {
-        let text = self.text(name)?.ok_or(InvalidJwk::Member(name))?;
-        base64url::decode_array(text).map_err(|_| InvalidJwk::Member(name))
-    }
-
-    fn check_purpose(self, operation: &str) -> Result<(), InvalidJwk> {
-        if self.text("use")?.is_some_and(|purpose| purpose != "sig") {
-            return Err(InvalidJwk::NotForThis("use"));
-        }
-        match self.0.get("key_ops") {
-            None | Some(Value::Null) => Ok(()),
-            Some(Value::Array(list)) if list.iter().any(|op| op == operation) => Ok(()),
-            Some(Value::Array(_)) => Err(InvalidJwk::NotForThis("key_ops")),
-            Some(_) => Err(InvalidJwk::Member("key_ops")),
-        }
-    }
-}
-
-/// The members of a private JWK, wiped when dropped.
-pub(crate) struct PrivateMembers(Map<String, Value>);
-
-impl PrivateMembers {
-    pub(crate) fn parse(text: &[u8]) -> Result<Self, InvalidJwk> {
-        Ok(Self(json::parse_object(text)?))
-    }
-
-    pub(crate) fn public_key(&self) -> Result<PublicKey, InvalidJwk> {
-        Members::new(&self.0, "sign")?.public_key()
-    }
-
-    pub(crate) fn d(&self) -> Result<Zeroizing<[u8; 32]>, InvalidJwk> {
-        let text = Members(&self.0).text("d")?.ok_or(InvalidJwk::Member("d"))?;
-        let mut octets = Zeroizing::new([0; 32]);
-        base64url::decode_exact(text, octets.as_mut()).map_err(|_| InvalidJwk::Member("d"))?;
-        Ok(octets)
-    }
-}
-
-impl Drop for PrivateMembers {
-    fn drop(&mut self) {
-        json::wipe(&mut self.0);
-    }
-}
-
-/// RFC 7518 §6.2.2, §6.3.2, §6.4.1 and RFC 8037 §2.
-const PRIVATE_MEMBERS: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 const MAX_KEYS: usize = 100;

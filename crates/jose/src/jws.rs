@@ -104,7 +104,7 @@ pub fn sign_compact(signer: &dyn Signer, header: &TokenHeader<'_>, payload: &[u8
     header.encode(signer.public_key()).sign(signer, payload)
 }
 
-/// What a verifier wants of the `typ` header (RFC 7515 §4.1.9, RFC 8725 §3.11).
+/// What a verifier requires of the `typ` header (RFC 7515 §4.1.9, RFC 8725 §3.11).
 ///
 /// Values are compared as media types: case does not matter and a leading `application/` is ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

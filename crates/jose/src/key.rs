@@ -2,10 +2,10 @@ use core::fmt;
 use std::sync::OnceLock;
 
 use p256::ecdsa::signature::{Signer as _, Verifier as _};
-use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use crate::{Alg, InvalidJwk, Jwk, Rng, Thumbprint, base64url, jwk};
+use crate::point::Point;
+use crate::{Alg, Rng, Thumbprint, base64url};
 
 /// Signs octets with a key that it does not have to show: one in memory ([`PrivateKey`]), in a keyring or in hardware.
 pub trait Signer: Send + Sync {
@@ -20,14 +20,14 @@ pub trait Signer: Send + Sync {
     fn sign(&self, message: &[u8]) -> Result<[u8; 64], SignError>;
 }
 
-/// A key could not be used for signing. It does not say why: what a keyring reports may be a secret.
+/// A key could not be used for signing. The reason is left out, because what a keyring reports may be a secret.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, thiserror::Error)]
 #[error("the signing key could not be used")]
 #[non_exhaustive]
 pub struct SignError;
 
 impl SignError {
-    /// The error, for a [`Signer`] of one's own.
+    /// Makes the error, for other implementations of [`Signer`].
     #[must_use]
     pub const fn new() -> Self {
         Self
@@ -64,24 +64,7 @@ impl PrivateKey {
         }
     }
 
-    /// Reads a private JWK (RFC 7517 §4, RFC 8037 §2, RFC 7518 §6.2.2). What was copied out of `text` is wiped; `text`
-    /// itself is the caller's to wipe.
-    ///
-    /// # Errors
-    ///
-    /// - [`InvalidJwk`] as for [`Jwk::parse`], without `d`, or if `d` is not the private half of `x` (and `y`).
-    pub fn from_jwk(text: &[u8]) -> Result<Self, InvalidJwk> {
-        let members = jwk::PrivateMembers::parse(text)?;
-        let public = members.public_key()?;
-        let d = members.d()?;
-        let key = Self::from_secret(public.alg(), &d).ok_or(InvalidJwk::PrivateMember)?;
-        if key.public != public {
-            return Err(InvalidJwk::PrivateMember);
-        }
-        Ok(key)
-    }
-
-    fn from_secret(alg: Alg, octets: &[u8; 32]) -> Option<Self> {
+    pub(crate) fn from_secret(alg: Alg, octets: &[u8; 32]) -> Option<Self> {
         Some(match alg {
             Alg::EdDsa => {
                 let secret = ed25519_dalek::SigningKey::from_bytes(octets);
@@ -96,25 +79,12 @@ impl PrivateKey {
         })
     }
 
-    /// The private JWK with `kid` = thumbprint, as JSON. It holds the secret: write it to the key file and nowhere else.
-    #[must_use]
-    pub fn to_jwk(&self) -> Zeroizing<String> {
-        let d = match &self.secret {
-            Secret::Ed25519(key) => Zeroizing::new(base64url::encode(key.as_bytes())),
-            Secret::P256(key) => {
-                let octets = Zeroizing::new(key.to_bytes());
-                Zeroizing::new(base64url::encode(&octets))
-            }
-        };
-        let mut text = Zeroizing::new(String::with_capacity(256));
-        text.push_str("{\"d\":\"");
-        text.push_str(&d);
-        text.push_str("\",\"kid\":\"");
-        text.push_str(self.public.thumbprint().as_str());
-        text.push_str("\",");
-        // The public members, without the opening brace.
-        text.push_str(&self.public.members_json()[1..]);
-        text
+    /// The octets of `d` in a JWK.
+    pub(crate) fn secret_octets(&self) -> Zeroizing<[u8; 32]> {
+        match &self.secret {
+            Secret::Ed25519(key) => Zeroizing::new(key.to_bytes()),
+            Secret::P256(key) => Zeroizing::new(key.to_bytes().into()),
+        }
     }
 }
 
@@ -158,16 +128,7 @@ impl PublicKey {
         Self { point, thumbprint: OnceLock::new() }
     }
 
-    /// Reads the key from the members of a public JWK (RFC 7517 §4), of which nothing else is kept.
-    ///
-    /// # Errors
-    ///
-    /// - [`InvalidJwk`] as for [`Jwk::from_members`].
-    pub fn from_members(members: &Map<String, Value>) -> Result<Self, InvalidJwk> {
-        jwk::Members::public(members)?.public_key()
-    }
-
-    /// Takes the 32 octets of RFC 8032 §5.1.5. `None` if they are no point, one of small order, or not the one encoding
+    /// Takes the 32 octets of RFC 8032 §5.1.5. `None` if they are not a point, a point of small order, or not the one encoding
     /// that the point has.
     #[must_use]
     pub fn from_ed25519(x: &[u8; 32]) -> Option<Self> {
@@ -244,12 +205,6 @@ impl PublicKey {
         self.thumbprint.get_or_init(|| Thumbprint::of_json(&self.members_json()))
     }
 
-    /// The key as a JWK with no optional member.
-    #[must_use]
-    pub fn to_jwk(&self) -> Jwk {
-        Jwk::new(self.clone())
-    }
-
     /// The required members in the order and form of RFC 7638 §3.2, which is also the shortest public JWK.
     #[must_use]
     pub fn members_json(&self) -> String {
@@ -259,22 +214,6 @@ impl PublicKey {
                 let (x, y) = (base64url::encode(&x), base64url::encode(&y));
                 format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#)
             }
-        }
-    }
-}
-
-/// A public key as its JWK has it: octets that nobody has looked at yet.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Point {
-    Ed25519([u8; 32]),
-    P256([u8; 32], [u8; 32]),
-}
-
-impl Point {
-    pub(crate) fn alg(&self) -> Alg {
-        match self {
-            Self::Ed25519(_) => Alg::EdDsa,
-            Self::P256(..) => Alg::Es256,
         }
     }
 }

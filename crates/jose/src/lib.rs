@@ -45,14 +45,20 @@ pub mod json;
 mod jwk;
 mod jws;
 mod key;
+mod point;
 mod rng;
+mod thumbprint;
+
+// Crates whose types are part of this API.
+pub use serde_json;
 
 pub use alg::{Alg, UnknownAlg};
 pub use clock::{Clock, UnixSeconds};
-pub use jwk::{InvalidJwk, Jwk, JwkSet, Thumbprint};
+pub use jwk::{InvalidJwk, Jwk, JwkSet};
 pub use jws::{EncodedHeader, JwsError, TokenHeader, Typ, UnverifiedJws, VerifiedJws, sign_compact};
 pub use key::{BadSignature, PrivateKey, PublicKey, SignError, Signer};
 pub use rng::{Rng, random_token};
+pub use thumbprint::Thumbprint;
 
 /// SHA-256 (FIPS 180-4) of `octets`.
 #[must_use]
@@ -67,3 +73,8 @@ pub fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
     use subtle::ConstantTimeEq as _;
     a.ct_eq(b).into()
 }
+
+/// The examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

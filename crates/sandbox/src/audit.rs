@@ -112,7 +112,7 @@ impl AuditChain {
         (page, wanted.next().is_some())
     }
 
-    /// A signed statement of where the chain ends, made anew once an hour when it is asked for. `None` while the chain is
+    /// A signed statement of where the chain ends, signed again at most once an hour, on request. `None` while the chain is
     /// empty.
     pub(crate) fn signed_head(&self) -> Option<String> {
         #[derive(Serialize)]

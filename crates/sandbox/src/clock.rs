@@ -20,7 +20,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// One party's clock: everybody's, unless a fault sets it wrong.
+/// One party's clock: the shared one, unless a fault sets it wrong.
 pub(crate) struct PartyClock {
     common: Arc<dyn Clock>,
     ahead_seconds: AtomicI64,

@@ -25,10 +25,10 @@ pub struct SandboxConfig {
     pub(crate) faults: Vec<PlannedFault>,
 }
 
-/// What a party that lies makes of an answer.
+/// Changes a party's answer before it is sent.
 pub(crate) type ChangeAnswer = dyn Fn(&LoggedRequest, http::Response<Bytes>) -> http::Response<Bytes> + Send + Sync;
 
-/// What answers a request in the place of its party, where it does.
+/// May answer a request in place of its party.
 pub(crate) type Intercept = dyn Fn(&LoggedRequest) -> Option<http::Response<Bytes>> + Send + Sync;
 
 impl SandboxConfig {
@@ -121,7 +121,7 @@ impl SandboxConfig {
         self
     }
 
-    /// Stops enforcing one rule, so that a conformance suite can prove that it would notice.
+    /// Stops enforcing one rule, so that a conformance suite can prove that it notices.
     #[must_use]
     pub fn without_rule(mut self, rule: Rule) -> Self {
         self.rules.switch_off(rule);
@@ -166,7 +166,7 @@ impl ConsentMode {
         [Self::Auto, Self::Dashboard, Self::Scan].into_iter().find(|mode| mode.name() == name)
     }
 
-    /// The modes that a request may ask for where this one is the rule: as much of the human or more, never less.
+    /// The modes that a request may ask for if this is the default: those that involve the human at least as much.
     pub(crate) fn on_offer(self) -> &'static [Self] {
         match self {
             Self::Auto => &[Self::Auto, Self::Dashboard, Self::Scan],

@@ -16,8 +16,9 @@ use serde_json::Value;
 
 use crate::error::{Refusal, json};
 use crate::form::Form;
+use crate::header::{CONTENT_DIGEST, SIGNATURE, SIGNATURE_INPUT};
 use crate::loopback;
-use crate::merchant::{CONTENT_DIGEST, Profile, SIGNATURE, SIGNATURE_INPUT};
+use crate::merchant::Profile;
 use crate::server::{no_such_method, no_such_path};
 
 /// The directory service.

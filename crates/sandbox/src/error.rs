@@ -56,7 +56,7 @@ impl Refusal {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, error, description).retry_after(1)
     }
 
-    /// 500. Nothing that a client sends leads here.
+    /// 500. No request should be able to cause it.
     pub(crate) fn server_error() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "the sandbox could not finish the request")
     }

@@ -1,4 +1,4 @@
-//! Things that go wrong, by name and by step of a payment, so that a client can be seen to cope.
+//! Faults by name and by step of a payment, to test how a client copes with them.
 
 use core::fmt;
 use core::str::FromStr;
@@ -185,7 +185,7 @@ impl Faults {
     }
 }
 
-/// A party that things can befall from within.
+/// A party that can have faults of its own.
 pub(crate) trait Befallen: Send + Sync {
     /// Lets the fault happen: [`Fault::StaleNonce`], [`Fault::RotatedKeys`], [`Fault::ClockSkew`], [`Fault::Revoked`].
     fn befall(&self, fault: Fault);

@@ -37,6 +37,7 @@ mod error;
 mod expiring;
 mod fault;
 mod form;
+mod header;
 mod keys;
 mod loopback;
 mod merchant;
@@ -51,7 +52,8 @@ mod wallet;
 
 pub use config::{ConsentMode, SandboxConfig, StandingApproval};
 pub use fault::{Fault, PlannedFault, Step, UnknownFault};
+pub use principal::{ConsentDecision, WalletError};
 pub use request_log::{LoggedRequest, Party};
 pub use rules::Rule;
 pub use running::{MerchantInfo, NoSuchItem, Sandbox, SetupTokensExhausted, StartError, Stock};
-pub use wallet::{ConsentDecision, DisputeStatus, PrincipalInfo, WalletError};
+pub use wallet::{DisputeStatus, PrincipalInfo};

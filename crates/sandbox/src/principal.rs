@@ -37,3 +37,43 @@ impl Principal {
         ]
     }
 }
+
+/// What a principal answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "yes or no")]
+pub enum ConsentDecision {
+    /// Yes.
+    Approve,
+    /// No.
+    Decline,
+}
+
+/// Why nothing was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WalletError {
+    /// No principal has this id.
+    #[error("no such principal")]
+    NoSuchPrincipal,
+    /// No agent has this client id.
+    #[error("no such agent")]
+    NoSuchAgent,
+    /// No payment with this id was settled.
+    #[error("no such payment")]
+    NoSuchPayment,
+    /// Nothing waits at this consent URL, or no longer.
+    #[error("no such consent")]
+    NoSuchConsent,
+    /// Another principal's decision is waited for.
+    #[error("another principal decides on this")]
+    NotYours,
+    /// It was decided before.
+    #[error("it was decided before")]
+    Decided,
+    /// A scope is malformed or unknown.
+    #[error("no such scope")]
+    NoSuchScope,
+    /// A hundred thousand tokens are open.
+    #[error("too many tokens are open")]
+    TooMany,
+}

@@ -1,7 +1,7 @@
 //! Every rule that a party of the sandbox enforces, by name, in one place.
 //!
-//! A conformance suite proves that it is not empty by switching rules off one at a time and seeing a check fail. What no
-//! peer could break without a private key of the sandbox has no switch.
+//! A conformance suite proves that it tests something by switching off one rule at a time and seeing a check fail. Rules that
+//! no peer could break without a private key of the sandbox have no switch.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -140,7 +140,7 @@ rules! {
 
     /// A code works once.
     CodeOnce = "token.code_once",
-    /// A code used twice revokes what came of it.
+    /// A code used twice revokes everything issued for it.
     CodeCascade = "token.code_cascade",
     /// A code lives 60 s.
     CodeExpiry = "token.code_expiry",
@@ -235,8 +235,8 @@ impl Rules {
         if holds || !self.enforced(rule) { Ok(()) } else { Err(refusal()) }
     }
 
-    /// The rules so far whose being enforced or not made, or could have made, a difference. A rule that held wherever it
-    /// was looked at is not among them.
+    /// The rules for which it has mattered, or could have mattered, whether they are enforced. Rules that always held
+    /// are not among them.
     pub(crate) fn decisive(&self) -> HashSet<Rule> {
         self.decisive.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -45,11 +45,11 @@ impl fmt::Debug for Sandbox {
 pub struct MerchantInfo {
     /// Its id in the directory, `merch_alpacanica` for one.
     pub id: String,
-    /// Its origin: the `resource` and the audience of whatever is meant for it.
+    /// Its origin: the `resource` and the audience of tokens and presentations for it.
     pub origin: String,
     /// Where mandates are presented.
     pub verify_url: String,
-    /// What it settled, for whoever wants to count.
+    /// The list of what it settled.
     pub settlements_url: String,
 }
 
@@ -65,7 +65,7 @@ pub enum StartError {
     PortBase(u16),
 }
 
-/// Whether an item can be had.
+/// Whether an item is in stock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "an item is there or it is not")]
 pub enum Stock {
@@ -247,8 +247,8 @@ impl Sandbox {
         self.outside.faults.plan(planned);
     }
 
-    /// The rules so far whose being switched off could have changed an answer. What was asked of this sandbox would have
-    /// been answered the same without any of the others.
+    /// The rules that could have changed an answer so far, had they been switched off. Without any of the others, every
+    /// answer would have been the same.
     #[must_use]
     pub fn decisive_rules(&self) -> HashSet<Rule> {
         self.rules.decisive()

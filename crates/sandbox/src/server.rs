@@ -1,4 +1,4 @@
-//! One loopback listener per party, which ends all of its connections when it is told to.
+//! One loopback listener per party, which can close all of its connections.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -271,12 +271,12 @@ pub(crate) async fn read_body(body: axum::body::Body, limit: usize) -> Result<By
     }
 }
 
-/// What an unknown path gets.
+/// The answer to an unknown path.
 pub(crate) async fn no_such_path() -> Response {
     Refusal::not_found().into_response()
 }
 
-/// What a known path gets under a method that it does not have.
+/// The answer to a known path with an unsupported method.
 pub(crate) async fn no_such_method() -> Response {
     Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path has no such method").into_response()
 }

@@ -1,8 +1,9 @@
-//! What a test does in the principals' place: tokens, agents that change hands, disputes.
+//! What a test does on behalf of the principals: tokens, agents that change hands, disputes.
 
 use serde_json::Value;
 
 use crate::Sandbox;
+use crate::principal::{ConsentDecision, WalletError};
 
 /// One of the sandbox's principals.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,16 +13,6 @@ pub struct PrincipalInfo {
     pub id: String,
     /// The name that the portal shows.
     pub name: String,
-}
-
-/// What a principal answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "yes or no")]
-pub enum ConsentDecision {
-    /// Yes.
-    Approve,
-    /// No.
-    Decline,
 }
 
 /// How a dispute stands.
@@ -46,36 +37,6 @@ impl DisputeStatus {
             Self::Lost => "lost",
         }
     }
-}
-
-/// Why nothing was done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum WalletError {
-    /// No principal has this id.
-    #[error("no such principal")]
-    NoSuchPrincipal,
-    /// No agent has this client id.
-    #[error("no such agent")]
-    NoSuchAgent,
-    /// No payment with this id was settled.
-    #[error("no such payment")]
-    NoSuchPayment,
-    /// Nothing waits at this consent URL, or no longer.
-    #[error("no such consent")]
-    NoSuchConsent,
-    /// Another principal's decision is waited for.
-    #[error("another principal decides on this")]
-    NotYours,
-    /// It was decided before.
-    #[error("it was decided before")]
-    Decided,
-    /// A scope is malformed or unknown.
-    #[error("no such scope")]
-    NoSuchScope,
-    /// A hundred thousand tokens are open.
-    #[error("too many tokens are open")]
-    TooMany,
 }
 
 impl Sandbox {
@@ -121,7 +82,7 @@ impl Sandbox {
         self.authorization_server().transfer_agent(client_id, principal_id)
     }
 
-    /// Decides a consent in a principal's place, as the portal's page at `consent_url` does.
+    /// Decides a consent on behalf of a principal, as the portal's page at `consent_url` does.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Consent that a person gives: the agent waits, the principal decides, and nobody else does.
+//! Consent that a person gives: the agent waits, the principal decides, and no one else.
 
 #![allow(clippy::unwrap_used, reason = "clippy takes only #[test] functions for tests")]
 

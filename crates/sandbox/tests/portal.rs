@@ -66,7 +66,7 @@ async fn a_form_from_elsewhere_is_refused() {
     }
     let id = world.sandbox.principals()[0].id.clone();
     let answer = Browser::new(&world).submit("/portal/sign-in", &[("principal", &id)]).await;
-    assert_eq!(answer.status, 403, "nobody is signed in by another page");
+    assert_eq!(answer.status, 403, "another page cannot sign anyone in");
     assert!(browser.get("/portal").await.text().contains(">Revoke this agent<"), "the agent is as it was");
 }
 

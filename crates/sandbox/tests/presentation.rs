@@ -205,7 +205,7 @@ async fn refuses_mandates_that_are_not_the_issuers_or_not_for_this_merchant() {
         body["presentation"] = format!("{presented}{kb_jwt}").into();
         assert_eq!(ready.post(&body).await.refusal(), refusal(422, SIGNATURE_INVALID), "{what}");
     }
-    // A disclosure that nobody signed for.
+    // A disclosure without a signed digest.
     let stray = base64url::encode(br#"["c2FsdA","admin",true]"#);
     let presented = format!("{issuer_jwt}~{stray}~");
     let mut kb_claims = ready.kb_claims();
@@ -347,7 +347,7 @@ async fn one_idempotency_key_is_one_purchase() {
     let answer = ready.agent.present(&purchase, &tokens.mandate, &offer.nonce, "key").await;
     assert_eq!(answer.refusal(), refusal(409, "idempotency_conflict"), "another mandate");
 
-    // The key is the holder's own: somebody else's is another one.
+    // Keys are per holder: the same key of another holder is another one.
     let stranger = world.agent().await;
     let (offer, purchase, tokens) = stranger.ready_to_pay(0, SKU).await;
     assert_eq!(stranger.present(&purchase, &tokens.mandate, &offer.nonce, "key").await.status, 200);

@@ -1,4 +1,4 @@
-//! Starting, stopping, and what every listener does with a request, whoever asks.
+//! Starting, stopping, and what every listener does with a request from any client.
 
 #![allow(clippy::unwrap_used, reason = "clippy takes only #[test] functions for tests")]
 

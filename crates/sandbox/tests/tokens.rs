@@ -376,7 +376,7 @@ async fn the_status_list_is_signed_dated_and_revalidated() {
     world.clock.advance(59);
     assert_eq!(conditional(&etag).await, 304);
     world.clock.advance(1);
-    assert_eq!(conditional(&etag).await, 200, "a minute later it is made anew");
+    assert_eq!(conditional(&etag).await, 200, "a minute later there is a new one");
     assert_eq!(get(&world.url("/oauth/status-list/2")).await.refusal(), (404, "not_found".to_owned()));
 }
 

@@ -1,7 +1,7 @@
 //! A holder: reads an SD-JWT from the first argument, shows the claims named by the others (a dot goes one member down)
 //! and prints the presentation. Without any, it lists what can be shown. No key binding here: `verifier` has that part.
 //!
-//! `cargo run -p sd-jwt --example holder -- '<SD-JWT>' given_name address.street_address`
+//! `cargo run -p oid4ac-sd-jwt --example holder -- '<SD-JWT>' given_name address.street_address`
 
 use sd_jwt::{ClaimPath, HeldSdJwt, PathSegment};
 

@@ -1,6 +1,6 @@
 //! An issuer: prints an SD-JWT VC in which some claims can be kept back, then the public keys that go with it.
 //!
-//! `cargo run -p sd-jwt --example issuer`
+//! `cargo run -p oid4ac-sd-jwt --example issuer`
 
 use jose::{Alg, PrivateKey, Rng, Signer as _, TokenHeader};
 use sd_jwt::{ClaimPath, Issuance};

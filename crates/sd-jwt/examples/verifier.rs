@@ -1,6 +1,6 @@
 //! A verifier: takes a presentation with key binding apart step by step, and refuses it when it comes from another holder.
 //!
-//! `cargo run -p sd-jwt --example verifier`
+//! `cargo run -p oid4ac-sd-jwt --example verifier`
 
 use jose::{Alg, PrivateKey, Rng, Signer as _, TokenHeader};
 use sd_jwt::{

@@ -66,11 +66,11 @@ impl<'a> UnverifiedSdJwt<'a> {
         self.key_binding.is_some()
     }
 
-    /// Verifies an SD-JWT that must not have a KB-JWT (RFC 9901 §7.1): one just issued, or a presentation by whoever
-    /// holds it.
+    /// Verifies an SD-JWT that must not have a KB-JWT (RFC 9901 §7.1): one just issued, or a presentation by any
+    /// bearer.
     ///
     /// In this order: form, `alg`, `typ`, signature, `_sd_alg`, disclosures, digests, times, and the rules of SD-JWT VC
-    /// where the policy wants them. `key` is the issuer's: that it belongs to `iss` is for the caller to know.
+    /// where the policy requires them. `key` is the issuer's: the caller must know that it belongs to `iss`.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
 //! One disclosure (RFC 9901 §4.2): base64url of `[salt, name, value]` for an object's member, `[salt, value]` for an
-//! array's element. Its digest is over the base64url text, so that text is kept as it came.
+//! array's element. Its digest is over the base64url text, so that text is kept as received.
 
 use jose::{Rng, base64url, json, random_token, sha256};
 use serde_json::Value;

@@ -101,7 +101,7 @@ pub enum VerifyError {
     #[error("`_sd_alg` is not sha-256")]
     UnsupportedSdAlg,
     /// `_sd_alg` below the top level (RFC 9901 §4.1.1).
-    #[error("`_sd_alg` stands below the top level, in \"{path}\"")]
+    #[error("`_sd_alg` is below the top level, in \"{path}\"")]
     MisplacedSdAlg {
         /// The object that has it.
         path: ClaimPath,
@@ -119,13 +119,13 @@ pub enum VerifyError {
         path: ClaimPath,
     },
     /// `...` in an object that is no array element, or that has other members as well (RFC 9901 §4.2.4.2).
-    #[error("`...` does not stand alone in an array element, at \"{path}\"")]
+    #[error("`...` is not the only member of an array element, at \"{path}\"")]
     MisplacedEllipsis {
         /// The object that has it.
         path: ClaimPath,
     },
-    /// One digest stands in two places (RFC 9901 §7.1 step 4).
-    #[error("a digest stands in two places")]
+    /// One digest occurs twice (RFC 9901 §7.1 step 4).
+    #[error("a digest occurs twice")]
     RepeatedDigest,
     /// A disclosed claim has the name of one that is already there.
     #[error("the disclosed claim {path} is already there")]
@@ -161,7 +161,7 @@ pub enum VerifyError {
         /// The verifier's time.
         now: UnixSeconds,
     },
-    /// A claim that the SD-JWT VC draft wants in the open came, in whole or in part, from a disclosure.
+    /// A claim that the SD-JWT VC draft does not allow to be disclosed selectively came, in whole or in part, from a disclosure.
     #[error("the claim {path} must not be selectively disclosable")]
     NotSelectivelyDisclosable {
         /// The claim.

@@ -42,7 +42,7 @@ impl Issuance {
     /// Makes the disclosures, with a fresh salt of 128 bits each, and signs. Gives the SD-JWT in compact form, ending in
     /// `~`. The header's `typ` and `kid` are the caller's choice.
     ///
-    /// Every `_sd` array is sorted, and decoys stand at random places in arrays, so that nothing shows which is which.
+    /// Every `_sd` array is sorted, and decoys are at random places in arrays, so that they cannot be told apart.
     ///
     /// # Errors
     ///

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::KeyBindingError;
 use crate::disclosure::digest;
 
-/// What a verifier wants of the KB-JWT (RFC 9901 §4.3, §7.3 step 5).
+/// What a verifier requires of the KB-JWT (RFC 9901 §4.3, §7.3 step 5).
 #[derive(Clone, Copy, Debug)]
 pub struct KeyBindingPolicy<'a> {
     algs: &'a [Alg],
@@ -62,7 +62,7 @@ impl<'a> KeyBindingPolicy<'a> {
     }
 }
 
-/// What a text claim has to be.
+/// The expected value of a text claim.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub enum Expected<'a> {

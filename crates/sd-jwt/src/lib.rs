@@ -81,6 +81,10 @@ mod policy;
 mod process;
 mod verified;
 
+// Crates whose types are part of this API.
+pub use jose;
+pub use serde_json;
+
 pub use compact::{UnverifiedSdJwt, complete};
 pub use error::{IssueError, KeyBindingError, VerifyError};
 pub use holder::{HeldSdJwt, KeyBinder, NotDisclosable, Selection};
@@ -98,3 +102,8 @@ pub const MAX_DISCLOSURES: usize = 1024;
 
 /// The deepest nesting of the processed claims: the payload itself is level 0.
 pub const MAX_DEPTH: usize = 64;
+
+/// The examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

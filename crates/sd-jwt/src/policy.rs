@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 use crate::process::Processed;
 use crate::{PathSegment, VerifyError};
 
-/// What a verifier, or a holder on arrival, wants of the issuer's part.
+/// What a verifier, or a holder that receives it, requires of the issuer's part.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy<'a> {
     pub(crate) algs: &'a [Alg],

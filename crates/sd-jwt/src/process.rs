@@ -21,7 +21,7 @@ pub(crate) struct Place {
     pub(crate) parent: Option<usize>,
 }
 
-/// Processes a payload whose signature the caller has checked, or wants no check of.
+/// Processes a payload whose signature the caller has checked or does not need checked.
 pub(crate) fn process(mut claims: Map<String, Value>, disclosures: &[&str]) -> Result<Processed, VerifyError> {
     match claims.remove(SD_ALG) {
         None => {}
@@ -165,7 +165,7 @@ fn element_digest(item: &mut Value, here: &Here<'_>) -> Result<Option<String>, V
     }
 }
 
-/// Keeps the walk's own recursion, and that of whoever walks the result, within bounds.
+/// Bounds the recursion here and in code that walks the result.
 fn check_depth(here: &Here<'_>) -> Result<(), VerifyError> {
     if here.depth > MAX_DEPTH { Err(VerifyError::TooDeep) } else { Ok(()) }
 }

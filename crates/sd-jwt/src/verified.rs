@@ -70,7 +70,7 @@ impl fmt::Debug for VerifiedSdJwt {
     }
 }
 
-/// A presentation whose issuer's part was verified, while its KB-JWT was not: anybody may have sent it.
+/// A presentation whose issuer's part was verified, while its KB-JWT was not: anyone may have sent it.
 #[derive(Clone)]
 pub struct UnboundPresentation<'a> {
     sd_jwt: VerifiedSdJwt,

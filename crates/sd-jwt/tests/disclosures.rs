@@ -193,7 +193,7 @@ fn rejects_a_disclosure_that_nothing_refers_to() {
 
 #[test]
 fn rejects_a_chain_of_disclosures_that_the_payload_does_not_lead_to() {
-    // Nobody can build a circle of digests; a chain that the payload does not lead to is the nearest thing.
+    // No one can build a circle of digests; a chain that the payload does not lead to is the nearest thing.
     let inner = tuple(json!(["s1", "inner", 1]));
     let outer = tuple(json!(["s2", "outer", { "_sd": [digest(&inner)] }]));
     let result = process(json!({ "a": 1 }), &[&outer, &inner]);

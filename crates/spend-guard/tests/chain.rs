@@ -54,7 +54,10 @@ fn every_edit_is_found() {
     // What is done to the file, and what is said about it.
     let table = [
         ("UPDATE journal SET entry = replace(entry, '\"begin\"', '\"beg1n\"') WHERE event = 'begin'", "hash"),
-        ("UPDATE journal SET entry_hash = replace(entry_hash, substr(entry_hash, 1, 1), '_') WHERE seq = 3", "hash"),
+        (
+            "UPDATE journal SET entry_hash = iif(substr(entry_hash, 1, 1) = 'A', 'B', 'A') || substr(entry_hash, 2) WHERE seq = 3",
+            "hash",
+        ),
         ("UPDATE journal SET at = at + 1 WHERE seq = 2", "column"),
         ("UPDATE journal SET event = 'settle' WHERE seq = 2", "column"),
         ("UPDATE journal SET intent_id = NULL WHERE seq = 2", "column"),

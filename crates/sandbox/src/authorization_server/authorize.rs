@@ -9,9 +9,12 @@ use http::{HeaderValue, StatusCode};
 use jose::{UnixSeconds, random_token};
 use url::Url;
 
+use super::AuthorizationServer;
+use super::client::Client;
 use super::grant::{Code, Family, Grant, Pushed, Subject};
-use super::state::{Client, State, secret_hash};
-use super::{AuthorizationServer, error_page};
+use super::portal::html::refusal_page;
+use super::secret_hash::secret_hash;
+use super::state::State;
 use crate::config::ConsentMode;
 use crate::error::{NO_STORE, Refusal};
 use crate::form::Form;
@@ -23,22 +26,24 @@ pub(super) async fn authorize(
     RawQuery(query): RawQuery,
 ) -> Response {
     match server.take_pushed(query.as_deref()) {
-        // RFC 6749 §4.1.2.1: without a client and a redirect URI that belong together nobody is redirected anywhere.
-        Err(refusal) => error_page(&refusal),
+        // RFC 6749 §4.1.2.1: without a client and a redirect URI that belong together there is no redirect.
+        Err(refusal) => refusal_page(&refusal),
         Ok((client, pushed)) if server.asks_the_principal(&pushed) => {
-            server.begin_consent(client, pushed).unwrap_or_else(|refusal| error_page(&refusal))
+            server.begin_consent(client, pushed).unwrap_or_else(|refusal| refusal_page(&refusal))
         }
         Ok((client, pushed)) => {
             let outcome = match server.decide(&client, &pushed) {
                 Decision::Granted(grant) => server.issue_code(&pushed, grant).map(|code| ("code", code)),
                 Decision::Declined => Ok(("error", "access_denied".to_owned())),
             };
-            outcome.and_then(|(name, value)| server.redirect(&pushed, name, &value)).unwrap_or_else(|e| error_page(&e))
+            outcome
+                .and_then(|(name, value)| server.redirect(&pushed, name, &value))
+                .unwrap_or_else(|e| refusal_page(&e))
         }
     }
 }
 
-/// What becomes of a request.
+/// How a request is answered.
 enum Decision {
     /// The principal approved, now or in advance; or there was nothing to approve.
     Granted(Arc<Grant>),
@@ -122,7 +127,7 @@ impl AuthorizationServer {
             grant,
             redirect_uri: pushed.redirect_uri.clone(),
             code_challenge: pushed.code_challenge.clone(),
-            expires_at: now + LIFETIME_SECONDS,
+            expires_at: now + Code::LIFETIME_SECONDS,
             redeemed_as: None,
         };
         // Kept as long as anything that grows out of it: a second use revokes that.
@@ -150,5 +155,3 @@ impl AuthorizationServer {
         Ok((StatusCode::FOUND, headers).into_response())
     }
 }
-
-pub(super) const LIFETIME_SECONDS: UnixSeconds = 60;

@@ -7,11 +7,12 @@ use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue};
 use jose::{Alg, Thumbprint, Typ, UnverifiedJws, base64url, constant_time_eq, json};
 
-use super::state::Client;
-use super::{AuthorizationServer, DPOP};
+use super::AuthorizationServer;
+use super::client::Client;
 use crate::claims;
 use crate::error::Refusal;
 use crate::form::Form;
+use crate::header::DPOP;
 use crate::rules::Rule;
 
 impl AuthorizationServer {
@@ -25,7 +26,7 @@ impl AuthorizationServer {
         let refuse = |why: &'static str| Err(Refusal::invalid_client(why));
         // RFC 6749 §2.3: "The client MUST NOT use more than one authentication method in each request."
         if headers.contains_key(AUTHORIZATION) {
-            // RFC 6749 §5.2 wants the scheme that was tried named; `Basic` is the one that there is for clients.
+            // RFC 6749 §5.2 requires the attempted scheme to be named; `Basic` is the only one there is for clients.
             return Err(Refusal::invalid_client("only private_key_jwt authenticates a client here")
                 .header(WWW_AUTHENTICATE, HeaderValue::from_static("Basic")));
         }

@@ -1,5 +1,7 @@
 //! Consent on a page of the portal: the request waits, the agent polls, the principal decides.
 
+pub(super) mod record;
+
 use std::sync::Arc;
 
 use axum::extract::{Path, State as Extract};
@@ -10,26 +12,17 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use jose::{Thumbprint, UnixSeconds, random_token};
 use serde::Serialize;
 
-use super::authorize::LIFETIME_SECONDS as CODE_SECONDS;
-use super::grant::{Pushed, Subject};
-use super::state::{Client, secret_hash};
-use super::{AuthorizationServer, DPOP, PORTAL_PATH};
+use super::AuthorizationServer;
+use super::client::Client;
+use super::endpoints::PORTAL_PATH;
+use super::grant::{Code, Pushed, Subject};
+use super::secret_hash::secret_hash;
 use crate::error::{Refusal, json};
 use crate::form::only_header;
+use crate::header::DPOP;
+use crate::principal::{ConsentDecision, WalletError};
 use crate::rules::Rule;
-use crate::wallet::{ConsentDecision, WalletError};
-
-/// A request that a principal has to decide on. No `Debug`: it may hold a code.
-pub(super) struct Consent {
-    pub(super) client: Arc<Client>,
-    pub(super) pushed: Pushed,
-    pub(super) expires_at: UnixSeconds,
-    pub(super) decided: Option<(ConsentDecision, UnixSeconds)>,
-    interval: UnixSeconds,
-    polled_at: Option<UnixSeconds>,
-    /// The code, and when it ends: made at the first poll after approval.
-    code: Option<(String, UnixSeconds)>,
-}
+use record::Consent;
 
 /// What a poll is answered.
 #[derive(Serialize)]
@@ -184,7 +177,7 @@ impl AuthorizationServer {
                         let grant = Self::grant(&pushed, Subject::Principal(client.principal_id.clone()), at);
                         let code = self.issue_code_in(&mut state, &pushed, grant)?;
                         if let Some(consent) = state.consents.get_mut(now, &hash) {
-                            consent.code = Some((code.clone(), now + CODE_SECONDS));
+                            consent.code = Some((code.clone(), now + Code::LIFETIME_SECONDS));
                         }
                         code
                     }
@@ -198,7 +191,7 @@ impl AuthorizationServer {
 
 /// How long a principal can take.
 const CONSENT_SECONDS: UnixSeconds = 900;
-/// How long one that has expired is told from one that never was.
+/// How long an expired consent is distinguished from an unknown one.
 const REMEMBERED_SECONDS: UnixSeconds = 3600;
 const INTERVAL_SECONDS: UnixSeconds = 2;
 const MAX_INTERVAL_SECONDS: UnixSeconds = 60;

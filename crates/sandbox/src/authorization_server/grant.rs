@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jose::{Thumbprint, UnixSeconds};
 
 use super::authorization_details::MandateRequest;
-use super::state::SecretHash;
+use super::secret_hash::SecretHash;
 use crate::config::ConsentMode;
 use crate::scope::Scope;
 
@@ -64,8 +64,13 @@ pub(super) struct Code {
     pub(super) redirect_uri: String,
     pub(super) code_challenge: String,
     pub(super) expires_at: UnixSeconds,
-    /// What came of it, once it was used.
+    /// The tokens that were issued for it, once it was used.
     pub(super) redeemed_as: Option<FamilyId>,
+}
+
+impl Code {
+    /// How long a code can be redeemed.
+    pub(super) const LIFETIME_SECONDS: UnixSeconds = 60;
 }
 
 /// Names a family of tokens: everything that grew out of one code.

@@ -8,8 +8,10 @@ use http::{HeaderMap, StatusCode};
 use jose::{Alg, UnverifiedJws};
 use serde_json::{Map, Value, json};
 
-use super::state::{Client, secret_hash};
-use super::{AuthorizationServer, read_form};
+use super::AuthorizationServer;
+use super::body::read_form;
+use super::client::Client;
+use super::secret_hash::secret_hash;
 use crate::claims;
 use crate::error::{Refusal, json as json_response};
 use crate::form::Form;
@@ -70,7 +72,7 @@ impl AuthorizationServer {
         }
     }
 
-    /// The claims of an access token that this server signed, whatever has become of it since.
+    /// The claims of an access token that this server signed, even if it was revoked since.
     pub(super) fn own_access_token(&self, token: &str) -> Option<Map<String, Value>> {
         let unverified = UnverifiedJws::parse(token).ok()?;
         let key = self.keys.find(unverified.unverified_kid()?)?;

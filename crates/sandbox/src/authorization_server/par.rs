@@ -9,10 +9,12 @@ use jose::{Alg, Thumbprint, UnixSeconds, base64url, random_token};
 use serde::Serialize;
 use url::{Host, Url};
 
+use super::AuthorizationServer;
 use super::authorization_details::MandateRequest;
+use super::body::{created, read_form};
+use super::client::Client;
 use super::grant::Pushed;
-use super::state::{Client, secret_hash};
-use super::{AuthorizationServer, created, read_form};
+use super::secret_hash::secret_hash;
 use crate::config::ConsentMode;
 use crate::error::Refusal;
 use crate::form::Form;
@@ -152,7 +154,7 @@ impl AuthorizationServer {
 }
 
 /// Whether a request's redirect URI is a registered one: equal, or, on a loopback address, equal but for the port, which
-/// the operating system gives a native app anew each time (RFC 8252 §7.3).
+/// the operating system gives a native app a new one each time (RFC 8252 §7.3).
 fn same_redirect_uri(registered: &str, asked: &str) -> bool {
     if registered == asked {
         return true;
@@ -171,7 +173,7 @@ fn same_redirect_uri(registered: &str, asked: &str) -> bool {
 }
 
 const LIFETIME_SECONDS: UnixSeconds = 60;
-/// How long a request URI that has expired is told from one that never was.
+/// How long an expired request URI is distinguished from an unknown one.
 const REMEMBERED_SECONDS: UnixSeconds = 600;
 const MIN_STATE: usize = 16;
 const MAX_STATE: usize = 512;

@@ -4,7 +4,8 @@ mod agents;
 mod connect;
 mod consent_page;
 mod history;
-mod html;
+pub(super) mod html;
+pub(super) mod session;
 mod visitor;
 mod words;
 
@@ -19,10 +20,6 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 
 use super::AuthorizationServer;
 use crate::error::Refusal;
-
-pub(super) use html::refusal_page;
-pub(super) use visitor::PortalSession;
-use visitor::Visitor;
 
 /// The portal's routes.
 pub(super) fn routes() -> Router<Arc<AuthorizationServer>> {

@@ -11,10 +11,11 @@ use jose::{UnixSeconds, json as strict_json};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::AuthorizationServer;
+use super::body::MAX_BODY;
 use super::rate_limit::Limit;
 use super::resource::{Session, Wanted};
 use super::wallet::ListedAgent;
-use super::{AuthorizationServer, MAX_BODY};
 use crate::audit::{Actor, Entry};
 use crate::clock::{random_hex, rfc3339};
 use crate::error::{Refusal, json as json_response};

@@ -12,8 +12,11 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use url::{Host, Url};
 
-use super::state::{Agent, CAPACITY, Client, SetupToken, State, secret_hash};
-use super::{AuthorizationServer, MAX_BODY, created};
+use super::AuthorizationServer;
+use super::body::{MAX_BODY, created};
+use super::client::{Agent, Client};
+use super::secret_hash::secret_hash;
+use super::state::{CAPACITY, SetupToken, State};
 use crate::clock::random_hex;
 use crate::error::Refusal;
 use crate::form::has_media_type;
@@ -35,23 +38,19 @@ pub(super) async fn register(Extract(server): Extract<Arc<AuthorizationServer>>,
     answer.await.unwrap_or_else(Refusal::into_response)
 }
 
-/// Makes a setup token, good for one registration within a day.
-pub(super) fn mint_setup_token(
-    server: &AuthorizationServer,
-    state: &mut State,
-    now: UnixSeconds,
-    principal_id: &str,
-) -> Result<String, Refusal> {
-    let token = format!("setup_{}", random_hex::<16>(server.rng.as_ref()));
-    let entry = SetupToken { principal_id: principal_id.to_owned(), used: false };
-    state
-        .setup_tokens
-        .insert(now, secret_hash(&token), now + SETUP_TOKEN_SECONDS, entry)
-        .map_err(|_| Refusal::unavailable("temporarily_unavailable", "too many setup tokens are open"))?;
-    Ok(token)
-}
-
 impl AuthorizationServer {
+    /// Makes a setup token for a principal, good for one registration within a day.
+    pub(crate) fn mint_setup_token(&self, principal_id: &str) -> Result<String, Refusal> {
+        let now = self.clock.now();
+        let token = format!("setup_{}", random_hex::<16>(self.rng.as_ref()));
+        let entry = SetupToken { principal_id: principal_id.to_owned(), used: false };
+        self.state()
+            .setup_tokens
+            .insert(now, secret_hash(&token), now + SETUP_TOKEN_SECONDS, entry)
+            .map_err(|_| Refusal::unavailable("temporarily_unavailable", "too many setup tokens are open"))?;
+        Ok(token)
+    }
+
     fn register(&self, headers: &HeaderMap, metadata: &Map<String, Value>) -> Result<Response, Refusal> {
         let now = self.clock.now();
         let token = setup_token(headers, metadata)?;

@@ -6,12 +6,13 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 
+use super::AuthorizationServer;
 use super::rate_limit::Limit;
-use super::state::secret_hash;
-use super::{AuthorizationServer, DPOP};
+use super::secret_hash::secret_hash;
 use crate::claims;
 use crate::error::Refusal;
 use crate::form::only_header;
+use crate::header::DPOP;
 use crate::rules::Rule;
 use crate::scope::Scope;
 

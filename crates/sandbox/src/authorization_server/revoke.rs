@@ -7,8 +7,9 @@ use axum::response::{IntoResponse as _, Response};
 use http::header::CACHE_CONTROL;
 use http::{HeaderMap, StatusCode};
 
-use super::state::secret_hash;
-use super::{AuthorizationServer, read_form};
+use super::AuthorizationServer;
+use super::body::read_form;
+use super::secret_hash::secret_hash;
 use crate::claims;
 use crate::error::{NO_STORE, Refusal};
 use crate::form::Form;

@@ -3,40 +3,19 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use jose::{Jwk, PublicKey, UnixSeconds, sha256};
+use jose::UnixSeconds;
 use serde::Serialize;
 
-use super::consent::Consent;
+use super::client::{Agent, Client};
+use super::consent::record::Consent;
 use super::grant::{Code, Family, FamilyId, Pushed};
-use super::portal::PortalSession;
+use super::portal::session::PortalSession;
 use super::rate_limit::Calls;
+use super::secret_hash::SecretHash;
 use super::status_list::StatusList;
 use crate::expiring::Expiring;
 use crate::nonce::NonceRing;
 use crate::scope::Scope;
-
-/// A registered client. What it registered never changes: a new registration is a new client.
-#[derive(Clone)]
-pub(super) struct Client {
-    pub(super) client_id: String,
-    pub(super) principal_id: String,
-    pub(super) client_name: Option<String>,
-    pub(super) purpose: Option<String>,
-    pub(super) registered_at: UnixSeconds,
-    pub(super) redirect_uris: Vec<String>,
-    pub(super) scope: Scope,
-    pub(super) may_refresh: bool,
-    pub(super) may_send_details: bool,
-    pub(super) assertion_key: Jwk,
-    pub(super) dpop_key: PublicKey,
-}
-
-/// A client, and what became of it.
-pub(super) struct Agent {
-    pub(super) client: Arc<Client>,
-    pub(super) last_used_at: Option<UnixSeconds>,
-    pub(super) revoked_at: Option<UnixSeconds>,
-}
 
 /// A one-shot setup token.
 pub(super) struct SetupToken {
@@ -48,13 +27,6 @@ pub(super) struct SetupToken {
 pub(super) struct PortalToken {
     pub(super) principal_id: String,
     pub(super) scope: Scope,
-}
-
-/// SHA-256 of a setup token, portal token, request URI, code or refresh token.
-pub(super) type SecretHash = [u8; 32];
-
-pub(super) fn secret_hash(secret: &str) -> SecretHash {
-    sha256(secret.as_bytes())
 }
 
 /// An access token that has not been revoked.
@@ -80,9 +52,9 @@ pub(super) struct State {
     pub(super) resource_nonces: NonceRing,
     pub(super) calls: Calls,
     pub(super) pushed: Expiring<SecretHash, Pushed>,
-    /// Consents that are waited for, by the hash of what stands in their poll URI.
+    /// Pending consents, by the hash of the identifier in their poll URI.
     pub(super) consents: Expiring<SecretHash, Consent>,
-    /// What stands in a consent URL → the consent.
+    /// The hash of the identifier in a consent URL → the key in `consents`.
     pub(super) consent_pages: Expiring<SecretHash, SecretHash>,
     pub(super) portal_sessions: Expiring<SecretHash, PortalSession>,
     pub(super) codes: Expiring<SecretHash, Code>,
@@ -139,7 +111,7 @@ impl State {
 
     /// The client that a mandate was issued to, while it lives.
     pub(super) fn mandate_holder(&self, mandate_id: &str) -> Option<String> {
-        // Whoever settles has checked the mandate's own times.
+        // The merchant that settles has checked the mandate's own times.
         self.mandates.get(UnixSeconds::MIN, mandate_id).map(|mandate| mandate.client_id.clone())
     }
 

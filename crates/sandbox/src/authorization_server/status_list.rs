@@ -1,62 +1,25 @@
 //! The status list (W3C StatusList2021): one bit per mandate, set when it is revoked.
 
+mod bits;
+
 use std::io::Write as _;
 use std::sync::Arc;
 
 use axum::extract::{Path, State as Extract};
 use axum::response::{IntoResponse as _, Response};
-use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use jose::{Rng, TokenHeader, UnixSeconds, base64url, sha256, sign_compact};
+use jose::{TokenHeader, UnixSeconds, base64url, sha256, sign_compact};
 use serde_json::json;
 
 use super::AuthorizationServer;
 use crate::clock::rfc3339;
 use crate::error::{JSON, Refusal};
 
-/// The bits, and the credential that was last made of them.
-pub(super) struct StatusList {
-    revoked: Vec<u8>,
-    allocated: Vec<u8>,
-    free: usize,
-    published: Option<Published>,
-}
-
-#[derive(Clone)]
-struct Published {
-    at: UnixSeconds,
-    etag: HeaderValue,
-    body: Bytes,
-}
-
-impl StatusList {
-    pub(super) fn new() -> Self {
-        Self { revoked: vec![0; BITS / 8], allocated: vec![0; BITS / 8], free: BITS, published: None }
-    }
-
-    /// A random index that no mandate has, so that neighbours tell nothing. `None` when all are taken.
-    pub(super) fn allocate(&mut self, rng: &dyn Rng) -> Option<usize> {
-        if self.free == 0 {
-            return None;
-        }
-        let mut octets = [0; 4];
-        rng.fill(&mut octets);
-        let start = u32::from_be_bytes(octets) as usize % BITS;
-        let index = (start..BITS).chain(0..start).find(|&index| !bit(&self.allocated, index))?;
-        set_bit(&mut self.allocated, index);
-        self.free -= 1;
-        Some(index)
-    }
-
-    /// Revokes; the credential is made anew for whoever asks next.
-    pub(super) fn revoke(&mut self, index: usize) {
-        set_bit(&mut self.revoked, index);
-        self.published = None;
-    }
-}
+use bits::Published;
+pub(super) use bits::StatusList;
 
 /// `GET /oauth/status-list/{list_id}`.
 pub(super) async fn status_list(
@@ -81,7 +44,7 @@ pub(super) async fn status_list(
 }
 
 impl AuthorizationServer {
-    /// The credential, made anew once a minute and after each revocation.
+    /// The credential, which is signed again once a minute and after each revocation.
     fn published_status_list(&self) -> Option<Published> {
         let now = self.clock.now();
         let mut state = self.state();
@@ -133,46 +96,5 @@ impl AuthorizationServer {
     }
 }
 
-/// Bit 0 is the most significant bit of the first octet.
-fn bit(octets: &[u8], index: usize) -> bool {
-    octets.get(index / 8).is_some_and(|octet| octet & (0x80 >> (index % 8)) != 0)
-}
-
-fn set_bit(octets: &mut [u8], index: usize) {
-    if let Some(octet) = octets.get_mut(index / 8) {
-        *octet |= 0x80 >> (index % 8);
-    }
-}
-
 const LIST_ID: &str = "1";
-/// The least that W3C StatusList2021 allows: herd privacy.
-const BITS: usize = 131_072;
 const REGENERATED_SECONDS: UnixSeconds = 60;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    struct Zero;
-    impl Rng for Zero {
-        fn fill(&self, out: &mut [u8]) {
-            out.fill(0);
-        }
-    }
-
-    #[test]
-    fn counts_bits_from_the_most_significant_of_the_first_octet() {
-        let mut list = StatusList::new();
-        list.revoke(0);
-        list.revoke(9);
-        assert_eq!(list.revoked[..2], [0x80, 0x40]);
-    }
-
-    #[test]
-    fn gives_no_index_twice_and_none_when_all_are_taken() {
-        let mut list = StatusList::new();
-        assert_eq!((list.allocate(&Zero), list.allocate(&Zero)), (Some(0), Some(1)));
-        list.allocated.fill(0xff);
-        assert_eq!(list.allocate(&Zero), None);
-    }
-}

@@ -9,12 +9,15 @@ use jose::{TokenHeader, UnixSeconds, random_token, sign_compact};
 use serde::Serialize;
 use serde_json::json;
 
+use super::AuthorizationServer;
 use super::authorization_details::MandateRequest;
+use super::body::read_form;
+use super::client::Client;
 use super::client_auth::fits_challenge;
 use super::grant::{Family, FamilyId, Grant, Subject};
 use super::mandate::NewMandate;
-use super::state::{Cascade, Client, LiveAccessToken, LiveMandate, RevokedFamily, State, secret_hash};
-use super::{AuthorizationServer, read_form};
+use super::secret_hash::secret_hash;
+use super::state::{Cascade, LiveAccessToken, LiveMandate, RevokedFamily, State};
 use crate::audit::Actor;
 use crate::clock::random_hex;
 use crate::error::{Refusal, json as json_response};
@@ -120,7 +123,7 @@ impl AuthorizationServer {
         }
         let Some((current, expires_at)) = family.refresh else { return Err(unknown()) };
         if current != hash && self.rules.enforced(Rule::RefreshRotation) {
-            // RFC 9700 §4.14.2: one of the two who hold this family's tokens stole them, and nobody can tell which.
+            // RFC 9700 §4.14.2: one of the two holders of this family's tokens stole them, and there is no telling which.
             if self.rules.enforced(Rule::RefreshCascade) {
                 self.revoke_family(&mut state, family_id, "refresh_token_reuse");
             }
@@ -156,7 +159,7 @@ impl AuthorizationServer {
         let access_token = self.sign_access_token(&grant, scope, &jti, family.mandate_id.as_deref())?;
         let refresh_token = client.may_refresh.then(|| random_token::<32>(self.rng.as_ref()));
 
-        // What may fail for want of room comes before the family changes: a refused refresh has rotated nothing.
+        // What may fail for lack of room comes before the family changes: a refused refresh has rotated nothing.
         let record = LiveAccessToken { client_id: client.client_id.clone() };
         state.access_tokens.insert(now, jti.clone(), now + ACCESS_TOKEN_SECONDS, record).map_err(|_| full())?;
         if let Some(token) = &refresh_token {

@@ -10,13 +10,15 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::AuthorizationServer;
+use super::client::{Agent, Client};
 use super::resource::Wanted;
-use super::state::{Agent, Cascade, Client, PortalToken, secret_hash};
+use super::secret_hash::secret_hash;
+use super::state::{Cascade, PortalToken};
 use crate::audit::Actor;
 use crate::clock::rfc3339;
 use crate::error::{Refusal, json as json_response};
+use crate::principal::WalletError;
 use crate::scope::Scope;
-use crate::wallet::WalletError;
 
 /// `GET /wallet/agents`.
 pub(super) async fn agents(Extract(server): Extract<Arc<AuthorizationServer>>, request: Request) -> Response {

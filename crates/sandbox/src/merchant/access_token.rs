@@ -10,10 +10,10 @@ use serde_json::{Map, Value};
 use super::Merchant;
 use super::issuer::NoKey;
 use super::mandate::Mandate;
-use crate::authorization_server::DPOP;
 use crate::claims;
 use crate::error::Refusal;
 use crate::form::only_header;
+use crate::header::DPOP;
 use crate::rules::Rule;
 
 /// What a request proved about its sender, apart from the presentation.

@@ -47,7 +47,7 @@ impl Challenges {
         self.offers = Expiring::new(MAX_NONCES);
     }
 
-    /// A new challenge for whoever holds that key.
+    /// A new challenge for the holder of that key.
     pub(super) fn issue(&mut self, now: UnixSeconds, rng: &dyn Rng, jkt: Option<String>) -> String {
         let challenge = random_token::<16>(rng);
         self.open.insert_evicting(now, challenge.clone(), now + CHALLENGE_SECONDS, jkt);

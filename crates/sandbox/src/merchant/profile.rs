@@ -34,7 +34,7 @@ pub(crate) struct Item {
     pub(crate) in_stock: bool,
     pub(crate) category: &'static str,
     pub(crate) ships_to: &'static [&'static str],
-    /// Whether it stands in the catalog and has a signed offer. What is made to order has neither: its price is agreed on
+    /// Whether it is in the catalog and has a signed offer. What is made to order has neither: its price is agreed on
     /// elsewhere and stands in the mandate.
     pub(crate) is_listed: bool,
 }

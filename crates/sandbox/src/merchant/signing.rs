@@ -2,12 +2,13 @@
 
 use axum::response::{IntoResponse as _, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use http_sig::{Component, ContentDigest, DigestAlg, Message, SignatureBuilder};
 use jose::UnixSeconds;
 
 use super::{Merchant, RequestComponents};
 use crate::error::{JSON, Refusal};
+use crate::header::{CONTENT_DIGEST, SIGNATURE, SIGNATURE_INPUT};
 
 /// What a signed response answers and says.
 pub(super) struct SignedContent<'a> {
@@ -72,7 +73,3 @@ impl Merchant {
         Some((StatusCode::OK, headers, content.body).into_response())
     }
 }
-
-pub(crate) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
-pub(crate) const SIGNATURE: HeaderName = HeaderName::from_static("signature");
-pub(crate) const SIGNATURE_INPUT: HeaderName = HeaderName::from_static("signature-input");

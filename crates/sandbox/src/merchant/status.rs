@@ -24,7 +24,7 @@ struct CachedList {
     etag: Option<HeaderValue>,
 }
 
-/// Nobody can tell whether the mandate is good: the list is unreachable, unverifiable or too old.
+/// It is unknown whether the mandate is good: the list is unreachable, unverifiable or too old.
 #[derive(Debug)]
 pub(super) struct StatusUnavailable;
 
@@ -188,7 +188,7 @@ mod tests {
 
     #[tokio::test]
     async fn cannot_tell_when_the_list_is_elsewhere_of_another_kind_or_out_of_reach() {
-        // Port 1 answers nobody.
+        // Nothing listens on port 1.
         let issuer = Issuer::new("http://127.0.0.1:1");
         let good = CredentialStatus {
             kind: "StatusList2021Entry".to_owned(),

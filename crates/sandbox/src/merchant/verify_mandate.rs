@@ -11,14 +11,15 @@ use jose::UnixSeconds;
 use serde::{Deserialize, Serialize};
 
 use super::Merchant;
+use super::ledger::{Claimed, RecordKey, Settlement, amount_minor, fingerprint};
 use super::mandate::{LineItem, Mandate};
 use super::presentation::{KeyBinding, nonce_mismatch};
 use super::receipt::Receipt;
-use super::settlement::{Claimed, RecordKey, Settlement, amount_minor, fingerprint};
-use crate::authorization_server::{DPOP_NONCE, SettlementReport};
+use crate::authorization_server::SettlementReport;
 use crate::clock::{random_hex, rfc3339};
 use crate::error::{JSON, NO_STORE, Refusal};
 use crate::form::has_media_type;
+use crate::header::DPOP_NONCE;
 use crate::rules::Rule;
 use crate::server::read_body;
 

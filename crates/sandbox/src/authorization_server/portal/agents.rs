@@ -7,10 +7,12 @@ use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 
 use super::html::{escape, form, page, refused};
-use super::visitor::{Visitor, see_other};
+use super::session::Visitor;
+use super::visitor::see_other;
 use super::words::{approval_in_advance, moment, permissions};
+use crate::authorization_server::AuthorizationServer;
+use crate::authorization_server::endpoints::PORTAL_PATH;
 use crate::authorization_server::wallet::ListedAgent;
-use crate::authorization_server::{AuthorizationServer, PORTAL_PATH};
 use crate::scope::Scope;
 
 /// `GET /portal`.
@@ -78,7 +80,7 @@ fn item(visitor: &Visitor, agent: &ListedAgent) -> String {
             format!(
                 "<details><summary>Revoke<span class=\"unseen\"> {name}, {id}</span></summary>\
                  <p>Its mandates and tokens end at once, and it can no longer ask you for anything. What was paid stays paid. \
-                 This cannot be undone: to use the agent again you would connect it anew.</p>\
+                 This cannot be undone: to use the agent again you would have to connect it again.</p>\
                  {}<button class=\"danger\">Revoke this agent</button></form></details>",
                 form(visitor, &format!("/portal/agents/{id}/revoke"))
             ),

@@ -7,7 +7,8 @@ use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 
 use super::html::{form, page, qr_code, refused};
-use super::visitor::{Visitor, see_other};
+use super::session::Visitor;
+use super::visitor::see_other;
 use super::words::WALLET_SCOPES;
 use crate::authorization_server::AuthorizationServer;
 use crate::error::Refusal;
@@ -28,7 +29,7 @@ pub(super) async fn show(Extract(server): Extract<Arc<AuthorizationServer>>, hea
         "<section class=\"card\"><h2>A new agent</h2><p>A setup token lets one agent register as yours, once, within a \
          day. Give it to the agent when it asks for one.</p>\
          {}<div class=\"actions\"><button class=\"primary\">Make a setup token</button></div></form></section>\
-         <section class=\"card\"><h2>A token of your own</h2><p>Whoever holds it can do what you choose here, for an \
+         <section class=\"card\"><h2>A token of your own</h2><p>Anyone who has it can do what you choose here, for an \
          hour. It pays for nothing.</p>{}<fieldset><legend>It allows to</legend>{scopes}</fieldset>\
          <div class=\"actions\"><button>Make a token</button></div></form></section>",
         form(&visitor, "/portal/setup-token"),

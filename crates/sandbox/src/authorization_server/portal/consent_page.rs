@@ -8,16 +8,18 @@ use http::{HeaderMap, StatusCode};
 use jose::UnixSeconds;
 
 use super::html::{Tone, escape, form, notice, page, refused};
-use super::visitor::{Visitor, see_other};
+use super::session::Visitor;
+use super::visitor::see_other;
 use super::words::{WALLET_SCOPES, duration, moment, money};
 use crate::authorization_server::authorization_details::{LineItem, MandateRequest};
+use crate::authorization_server::client::Client;
 use crate::authorization_server::grant::Pushed;
-use crate::authorization_server::state::{Client, secret_hash};
+use crate::authorization_server::secret_hash::secret_hash;
 use crate::authorization_server::{AuthorizationServer, KnownMerchant};
 use crate::clock::rfc3339;
 use crate::error::Refusal;
 use crate::principal::Principal;
-use crate::wallet::{ConsentDecision, WalletError};
+use crate::principal::{ConsentDecision, WalletError};
 
 /// What waits at a consent URL.
 struct Waiting {
@@ -156,7 +158,7 @@ impl AuthorizationServer {
              <th scope=\"col\">Quantity</th><th scope=\"col\">Price each</th></tr></thead><tbody>{rows}</tbody>\
              <tfoot><tr><th scope=\"row\" colspan=\"2\">Total</th><td>{total}</td></tr></tfoot></table></section>\
              <section class=\"card\"><h2>What you allow</h2><dl><dt>At most</dt><dd>{total}, once</dd>\
-             <dt>Currency</dt><dd>{}</dd><dt>Merchant</dt><dd>{merchant} and nobody else<br><code>{origin}</code></dd>\
+             <dt>Currency</dt><dd>{}</dd><dt>Merchant</dt><dd>{merchant} only<br><code>{origin}</code></dd>\
              <dt>Valid for</dt><dd>{}, once your agent has taken it up</dd></dl></section>",
             escape(&mandate.currency),
             duration(self.mandate_ttl_seconds),

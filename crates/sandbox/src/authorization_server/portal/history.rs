@@ -50,7 +50,7 @@ pub(super) async fn audit(Extract(server): Extract<Arc<AuthorizationServer>>, he
     };
     let head = server.audit.signed_head().map(|head| {
         format!(
-            "<details class=\"card\"><summary>The signed end of the chain</summary><p class=\"soft\">Signed anew every hour. \
+            "<details class=\"card\"><summary>The signed end of the chain</summary><p class=\"soft\">Signed again every hour. \
              Kept somewhere else, it proves later that nothing before it was changed.</p>\
              <code class=\"token\">{head}</code></details>"
         )

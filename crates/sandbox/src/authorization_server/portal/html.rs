@@ -5,11 +5,11 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use qrcode::{Color, QrCode};
 
-use super::Visitor;
-use crate::authorization_server::PORTAL_PATH;
+use super::session::Visitor;
+use crate::authorization_server::endpoints::PORTAL_PATH;
 use crate::error::{NO_STORE, Refusal};
 
-/// What text from outside becomes before it stands in a page, as content or as a quoted attribute.
+/// Escapes text from outside for use in a page, as content or as a quoted attribute.
 pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -54,7 +54,7 @@ pub(super) fn page(status: StatusCode, visitor: Option<&Visitor>, here: &str, ti
          <header class=\"top\"><div class=\"inner\"><a class=\"brand\" href=\"{PORTAL_PATH}\">{MARK}<span>Sandbox wallet</span></a>\
          {menu}{account}</div></header>\
          <main id=\"main\"><h1>{title}</h1>{body}</main>\
-         <footer><p>A sandbox on this machine: no account here is anybody’s, and no money is real.</p></footer>\
+         <footer><p>A sandbox on this machine: no account here is real, and no money is either.</p></footer>\
          </body></html>"
     );
     let mut response = (status, html).into_response();
@@ -126,7 +126,7 @@ pub(super) fn form(visitor: &Visitor, action: &str) -> String {
     )
 }
 
-/// A QR code of `text`, dark on light whatever the colours of the page: readers want it so.
+/// A QR code of `text`, dark on light whatever the colours of the page, because readers need that.
 pub(super) fn qr_code(text: &str, label: &str) -> Option<String> {
     let code = QrCode::new(text.as_bytes()).ok()?;
     let (width, colors) = (code.width(), code.to_colors());

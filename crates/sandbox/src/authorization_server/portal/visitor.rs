@@ -9,33 +9,18 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use jose::{UnixSeconds, constant_time_eq, random_token};
 
 use super::html::{escape, form, page, refusal_page, refused};
-use crate::authorization_server::state::secret_hash;
-use crate::authorization_server::{AuthorizationServer, PORTAL_PATH, read_form};
+use super::session::{PortalSession, Visitor};
+use crate::authorization_server::AuthorizationServer;
+use crate::authorization_server::body::read_form;
+use crate::authorization_server::endpoints::PORTAL_PATH;
+use crate::authorization_server::secret_hash::secret_hash;
 use crate::error::Refusal;
 use crate::form::Form;
 use crate::principal::Principal;
 use crate::rules::Rule;
 
-/// A browser that the portal knows again, signed in or not.
-pub(in super::super) struct PortalSession {
-    principal_id: Option<String>,
-    csrf: String,
-    /// What the next page says first, once.
-    notice: Option<String>,
-}
-
-/// Who sent a request.
-pub(super) struct Visitor {
-    /// Who signed in.
-    pub(super) principal: Option<Principal>,
-    /// The token of this visitor's forms.
-    pub(super) csrf: String,
-    /// The cookie of a session that is new.
-    pub(super) set_cookie: Option<HeaderValue>,
-}
-
 impl AuthorizationServer {
-    /// The visitor of a page; a new one gets a session, which is nobody's yet.
+    /// The visitor of a page; a new one gets a session without a principal.
     pub(super) fn visitor(&self, headers: &HeaderMap) -> Visitor {
         self.known_visitor(headers).unwrap_or_else(|| self.start_session(None))
     }
@@ -55,7 +40,7 @@ impl AuthorizationServer {
         Ok((visitor, form))
     }
 
-    /// The same, of somebody who signed in.
+    /// The same, from a visitor who has signed in.
     pub(super) async fn posted_by_principal(&self, request: Request) -> Result<(Visitor, Principal, Form), Response> {
         let path = request.uri().path().to_owned();
         let (visitor, form) = self.posted(request).await?;
@@ -67,7 +52,7 @@ impl AuthorizationServer {
         }
     }
 
-    /// The page of somebody who signed in; anybody else is asked to, and comes back here.
+    /// The visitor of a page for principals. Anyone else is asked to sign in and then sent back to `path`.
     pub(super) fn signed_in(&self, headers: &HeaderMap, path: &str) -> Result<(Visitor, Principal), Box<Response>> {
         let visitor = self.visitor(headers);
         match visitor.principal.clone() {
@@ -97,7 +82,7 @@ impl AuthorizationServer {
         page(StatusCode::OK, Some(visitor), "", "Sign in", &body)
     }
 
-    /// What to tell this visitor on the next page.
+    /// Leaves a notice for this visitor's next page.
     pub(super) fn leave_notice(&self, headers: &HeaderMap, text: String) {
         if let Some(token) = self.cookie(headers)
             && let Some(session) = self.state().portal_sessions.get_mut(self.clock.now(), &secret_hash(token))
@@ -106,7 +91,7 @@ impl AuthorizationServer {
         }
     }
 
-    /// What was left to be told.
+    /// Takes the notice that was left for this visitor.
     pub(super) fn take_notice(&self, headers: &HeaderMap) -> Option<String> {
         let token = self.cookie(headers)?;
         self.state().portal_sessions.get_mut(self.clock.now(), &secret_hash(token))?.notice.take()
@@ -164,7 +149,7 @@ pub(super) async fn sign_in(Extract(server): Extract<Arc<AuthorizationServer>>, 
     let Some(principal) = form.get("principal").and_then(|id| server.principal(id)).cloned() else {
         return refused(Some(&visitor), &Refusal::invalid_request("there is no such account"));
     };
-    // A session that was somebody else's, or nobody's, is not carried on: its cookie may be known elsewhere.
+    // Signing in never continues an earlier session: its cookie may be known elsewhere.
     server.end_session(&headers);
     let visitor = server.start_session(Some(principal));
     let next = form.get("next").filter(|next| is_portal_path(next)).unwrap_or(PORTAL_PATH);

@@ -1,4 +1,4 @@
-//! One lie, what is attempted in the face of it, and proof that the same attempt succeeds where nobody lies.
+//! One lie, what is attempted in the face of it, and proof that the same attempt succeeds with honest servers.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use oid4ac_client::{
 };
 use sandbox::{Sandbox, SandboxConfig};
 
-use crate::check::{Outcome, Stop, broken, expect};
 use crate::lie::Lie;
+use crate::outcome::{Outcome, Stop, broken, expect};
 
 /// Whether the servers lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub(crate) enum Peer {
 /// A lie and what is attempted in the face of it.
 #[derive(Clone)]
 pub(crate) struct Deception {
-    /// Made anew for each sandbox, whose addresses and keys it may depend on.
+    /// Made for each sandbox, because it may depend on its addresses and keys.
     lie: Arc<dyn Fn() -> Lie + Send + Sync>,
     attempt: Attempt,
     charged: Charged,
@@ -38,7 +38,7 @@ pub(crate) enum Charged {
     Once,
 }
 
-/// What the client says of what it was told: nothing where it found no fault.
+/// The client's verdict on what the servers said: its error, if it found a fault.
 pub(crate) type Verdict = Result<(), String>;
 type Attempt = fn(Kit) -> Pin<Box<dyn Future<Output = Result<Verdict, Stop>> + Send>>;
 
@@ -54,12 +54,12 @@ impl Deception {
     }
 
     /// Passes where the client says exactly `expected`, no more was charged than may have been, and the same attempt
-    /// succeeds where nobody lies.
+    /// succeeds with honest servers.
     pub(crate) async fn run(&self, peer: Peer, expected: &str) -> Outcome {
         if peer == Peer::Lying {
             let control = (self.attempt)(Kit::new(None).await?).await?;
             if let Err(said) = control {
-                return broken("the control, where nobody lies", said);
+                return broken("the control, with honest servers", said);
             }
         }
         let lie = match peer {
