@@ -7,7 +7,7 @@ use jose::Clock as _;
 use oid4ac_client::SystemClock;
 use spend_guard::{
     Approval, ApprovalTerms, Budget, Claim, Consent, Currency, Filter, Intent, IntentId, Ledger, LedgerError, Policy,
-    State, TimeReset, Verdict,
+    ResolutionVerdict, ResolvedBy, State, TimeReset, Verdict,
 };
 
 use crate::human::Human;
@@ -84,6 +84,12 @@ pub(crate) fn unasked(intent: &Intent) -> Vec<(String, String)> {
     lines
 }
 
+/// The most that the merchant can charge, where that is more than the amount.
+pub(crate) fn cap_line(intent: &Intent) -> Option<(String, String)> {
+    let cap = intent.at_stake_minor();
+    (cap > intent.amount_minor).then(|| ("At most, by its mandate".to_owned(), amount(cap, intent.currency)))
+}
+
 /// Records the human's yes to exactly `terms`, the ones they were shown.
 ///
 /// # Errors
@@ -100,6 +106,21 @@ pub(crate) fn approve(_: &Human, ledger: &Ledger, id: &IntentId, terms: &Approva
 /// - As [`Ledger::reject`].
 pub(crate) fn reject(_: &Human, ledger: &Ledger, id: &IntentId) -> Result<Intent, LedgerError> {
     ledger.reject(id)
+}
+
+/// Records the human's word about what became of a purchase that may have been paid.
+///
+/// # Errors
+///
+/// - As [`Ledger::resolve`].
+pub(crate) fn resolve(
+    _: &Human,
+    ledger: &Ledger,
+    id: &IntentId,
+    verdict: &ResolutionVerdict,
+    by: ResolvedBy,
+) -> Result<Intent, LedgerError> {
+    ledger.resolve(id, verdict, by)
 }
 
 /// Ends a freeze. To begin one wants no proof: it only makes things safer.
@@ -178,7 +199,7 @@ fn left_of_budgets(budgets: &[Budget], currency: Currency) -> String {
 }
 
 /// `75.50 EUR (seventy-five EUR and 50/100; 7550 in the smallest unit)`. In words too, since a digit more is easily missed.
-fn amount(minor: u64, currency: Currency) -> String {
+pub(crate) fn amount(minor: u64, currency: Currency) -> String {
     let scale = 10u64.pow(u32::from(currency.exponent()));
     let mut words = format!("{} {currency}", in_words(minor / scale));
     if scale > 1 {

@@ -10,7 +10,7 @@ use crate::config::{LogFormat, Options, Settings};
 use crate::guard_cmd::{self, About, Output};
 use crate::ledger_cmd::{self, LedgerCommand};
 use crate::policy_cmd::{self, PolicyCommand};
-use crate::{client_config, dashboard, doctor, keys, records, server, session_cmd};
+use crate::{client_config, dashboard, doctor, keys, records, resolve_cmd, server, session_cmd};
 #[cfg(feature = "sandbox")]
 use crate::{demo, sandbox_cmd};
 
@@ -70,6 +70,8 @@ enum Command {
     Policy(PolicyCommand),
     /// Refuse a payment; asks for your passphrase
     Reject(About),
+    /// Say what became of a payment that may have been made, or ask your audit chain; alone, list them
+    Resolve(resolve_cmd::ResolveArgs),
     /// Let payments go on after a freeze; asks for your passphrase
     Unfreeze,
     /// Print a shell's completion script
@@ -109,6 +111,7 @@ impl Cli {
             Some(Command::Freeze) => guard_cmd::freeze(&Settings::resolve(self.options)?).map(done),
             Some(Command::Policy(command)) => policy_cmd::run(&Settings::resolve(self.options)?, command).map(done),
             Some(Command::Reject(about)) => guard_cmd::reject(&Settings::resolve(self.options)?, &about).map(done),
+            Some(Command::Resolve(args)) => block_on(resolve_cmd::run(Settings::resolve(self.options)?, args)),
             Some(Command::Unfreeze) => guard_cmd::unfreeze(&Settings::resolve(self.options)?).map(done),
             Some(Command::Dashboard(args)) => {
                 let settings = Settings::resolve(self.options)?;

@@ -159,7 +159,7 @@ fn question(ledger: &Ledger, id: &IntentId) -> Result<(Intent, ApprovalTerms), L
     Ok((intent, terms))
 }
 
-fn in_lines(intent: &Intent, lines: &[(String, String)]) -> String {
+pub(crate) fn in_lines(intent: &Intent, lines: &[(String, String)]) -> String {
     let widest = lines.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0);
     let lines = lines.iter().map(|(label, value)| format!("\n  {label:widest$}  {value}"));
     format!("{}{}", intent.id, lines.collect::<String>())

@@ -27,6 +27,8 @@ mod prompts;
 mod provided;
 mod purchase;
 mod records;
+mod resolve;
+mod resolve_cmd;
 mod resources;
 #[cfg(feature = "sandbox")]
 mod sandbox_cmd;

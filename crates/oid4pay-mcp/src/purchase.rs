@@ -30,9 +30,9 @@ pub(crate) use self::signatures::Signatures;
 use crate::agent::Agent;
 use crate::approval;
 use crate::errors::{Code, Refusal};
-use crate::shown;
 use crate::tools::Name;
 use crate::waiting::{Stopped, Waiting};
+use crate::{resolve, shown};
 
 /// How a purchase stands when the call is answered.
 pub(crate) enum Answer {
@@ -213,7 +213,16 @@ async fn attempt(call: &Call<'_>, policy: &Policy, reply: &mut Option<Reply>) ->
             journal.close(refusal.code().as_str(), "nobody decided in time");
             Err(with_intent(refusal, &journal))
         }
-        Ok(Driven::To(Outcome::Unknown(in_flight))) => unknown(call, &journal, in_flight).map(Attempt::from),
+        Ok(Driven::To(Outcome::Unknown(in_flight))) => match unknown(call, &journal, in_flight)? {
+            Answer::Unresolved { intent, replayed } => {
+                drop(journal);
+                match resolve::by_chain_if_allowed(call.agent, call.client, intent).await {
+                    intent if intent.resolution.is_some() => Err(resolved(call, &intent)),
+                    intent => Ok(Answer::Unresolved { intent, replayed }.into()),
+                }
+            }
+            answer => Ok(answer.into()),
+        },
         // Either the person has to agree first, or the cap of the mandate is not allowed.
         Ok(Driven::To(Outcome::Stopped)) => match journal.into_claim() {
             Some(claim) if !claim.intent().state.is_final() => put_question(claim, call, policy),
@@ -424,37 +433,34 @@ fn unknown(call: &Call<'_>, journal: &IntentJournal<'_>, in_flight: Box<InFlight
 
 /// What is recorded of a purchase that is over: a mandate was presented for it, and no second one is.
 async fn recorded(call: &Call<'_>, intent: Intent) -> Result<Answer, Refusal> {
-    let intent = end_grant(call, intent).await;
+    let intent = match intent.revocation {
+        None => resolve::end_grant(call.agent.ledger(), call.client, intent).await,
+        Some(_) => intent,
+    };
+    let intent = resolve::by_chain_if_allowed(call.agent, call.client, intent).await;
     if intent.state == State::Unresolved {
         return Ok(Answer::Unresolved { intent, replayed: true });
     }
+    Err(resolved(call, &intent))
+}
+
+/// What is recorded of a purchase that is over, however that is known.
+fn resolved(call: &Call<'_>, intent: &Intent) -> Refusal {
     let refusal = match (&intent.resolution, &intent.failure) {
         (Some(resolution), _) if resolution.paid => about(
             Refusal::new(Code::ResolvedAsPaid, "it was recorded that this purchase was paid; it is not made again"),
-            &intent,
+            intent,
         ),
         (Some(_), _) => {
-            about(Refusal::new(Code::ResolvedAsNotPaid, "it was recorded that this purchase was not paid"), &intent)
+            about(Refusal::new(Code::ResolvedAsNotPaid, "it was recorded that this purchase was not paid"), intent)
         }
         (None, Some(Failure { status: Some(status), code, .. })) => {
             let error = Error::from(ServerError::recorded_refusal(*status, code));
-            about(Refusal::from_client(call.tool, &error).retryable(false), &intent)
+            about(Refusal::from_client(call.tool, &error).retryable(false), intent)
         }
-        _ => failed(&intent),
+        _ => failed(intent),
     };
-    Err(refusal.with("replayed", true))
-}
-
-/// Ends the grant of a purchase that is over, where an earlier call did not get to it.
-async fn end_grant(call: &Call<'_>, intent: Intent) -> Intent {
-    if intent.revocation.is_some() {
-        return intent;
-    }
-    let Some(key) = IdempotencyKey::parse(&intent.idempotency_key) else { return intent };
-    match call.client.revoke_grant(&key).await {
-        Ok(Some(confirmed)) => call.agent.ledger().grant_revoked(&intent.id, confirmed).unwrap_or(intent),
-        _ => intent,
-    }
+    refusal.with("replayed", true)
 }
 
 /// An intent that failed, in the words that were recorded.

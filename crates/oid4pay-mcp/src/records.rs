@@ -12,15 +12,15 @@ use oid4ac_client::{
     AuditQuery, Check, EvidenceVerdict, Findings, Granted, Origin, PrincipalToken, SystemClock, TrustedKeys, clean,
 };
 use serde_json::{Map, Value, json};
-use spend_guard::{Currency, Filter, Head, Intent, IntentId, Ledger, ReceiptVerdict, State};
+use spend_guard::{Currency, Filter, Head, Intent, IntentId, Ledger, ReceiptVerdict, ResolvedBy, State};
 
 use crate::agent::Agent;
 use crate::approval::time;
 use crate::config::{PinnedKeys, Settings};
 use crate::evidence::{EvidenceFile, keys_in, pinned_keys};
-use crate::guard_cmd;
 use crate::shown::{self, failure_code, identifier};
 use crate::tools::Name;
+use crate::{guard_cmd, resolve};
 
 #[derive(Debug, Args)]
 pub(crate) struct HistoryArgs {
@@ -212,7 +212,7 @@ pub(crate) fn receipt(settings: &Settings, args: &ReceiptArgs) -> anyhow::Result
 }
 
 /// The intent that `id` names; by another name than its own it is looked for, newest first.
-fn find(ledger: &Ledger, id: &str) -> anyhow::Result<IntentId> {
+pub(crate) fn find(ledger: &Ledger, id: &str) -> anyhow::Result<IntentId> {
     if let Ok(id) = IntentId::parse(id) {
         return Ok(id);
     }
@@ -446,6 +446,21 @@ pub(crate) fn row(intent: &Intent) -> Value {
         "purchase_ref": intent.purchase_ref.as_ref().map(shown),
         "agent": intent.agent,
         "idempotency_key": intent.idempotency_key,
+        "may_have_been_paid": resolve::is_open(intent),
+        "unresolved_minor": intent.unresolved_minor,
+        "presented_at": intent.presented_at.map(time),
+        "mandate_cap_minor": intent.mandate.as_ref().map(|mandate| mandate.cap_minor),
+        "grant_revoked": resolve::grant_revoked(intent),
+        "resolution": intent.resolution.as_ref().map(|resolution| json!({
+            "paid": resolution.paid,
+            "by": match &resolution.by {
+                ResolvedBy::Person { .. } => "person",
+                ResolvedBy::AuditChain { .. } => "audit_chain",
+                _ => "other",
+            },
+            "at": time(resolution.at),
+            "payment_intent_id": resolution.payment_intent_id.as_deref().and_then(identifier),
+        })),
         "mandate_id": intent.mandate.as_ref().and_then(|mandate| identifier(&mandate.mandate_id)),
         "payment_intent_id": settlement.and_then(|settlement| identifier(&settlement.payment_intent_id)),
         "payment_provider_ref": settlement.and_then(|settlement| identifier(settlement.payment_provider_ref.as_deref()?)),
