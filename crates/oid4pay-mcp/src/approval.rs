@@ -80,6 +80,7 @@ pub(crate) fn unasked(intent: &Intent) -> Vec<(String, String)> {
         line("Amount", amount(intent.amount_minor, intent.currency)),
         line("State", intent.state.to_string()),
     ];
+    lines.extend(cap_line(intent));
     lines.extend(intent.line_items.iter().map(|item| line("Item", format!("{} × {}", item.qty, plain(&item.sku)))));
     lines
 }
@@ -167,6 +168,12 @@ pub(crate) fn reset_time(_: &Human, ledger: &Ledger) -> Result<Option<TimeReset>
 pub(crate) fn shown(claim: &Claim, ledger: &Ledger, policy: &Policy) -> Result<Vec<(String, String)>, LedgerError> {
     let intent = claim.intent();
     let mut shown = Vec::new();
+    // What is asked about is the most that can be charged.
+    if intent.at_stake_minor() > intent.amount_minor {
+        let order = intent.currency.format(intent.amount_minor);
+        let order = format!("{order}; the amount above is the most that the mandate lets the merchant charge");
+        shown.push(("Order".to_owned(), order));
+    }
     for line in &intent.line_items {
         let price = line.unit_price_minor.map(|price| format!(", {} each", intent.currency.format(price)));
         shown.push(("Item".to_owned(), format!("{} × {}{}", line.qty, plain(&line.sku), price.unwrap_or_default())));

@@ -110,7 +110,9 @@ impl Cli {
             Some(Command::Budget(output)) => guard_cmd::budget(&Settings::resolve(self.options)?, output).map(done),
             Some(Command::Freeze) => guard_cmd::freeze(&Settings::resolve(self.options)?).map(done),
             Some(Command::Policy(command)) => policy_cmd::run(&Settings::resolve(self.options)?, command).map(done),
-            Some(Command::Reject(about)) => guard_cmd::reject(&Settings::resolve(self.options)?, &about).map(done),
+            Some(Command::Reject(about)) => {
+                block_on(guard_cmd::reject(Settings::resolve(self.options)?, &about)).map(done)
+            }
             Some(Command::Resolve(args)) => block_on(resolve_cmd::run(Settings::resolve(self.options)?, args)),
             Some(Command::Unfreeze) => guard_cmd::unfreeze(&Settings::resolve(self.options)?).map(done),
             Some(Command::Dashboard(args)) => {

@@ -32,11 +32,11 @@ use tokio::net::TcpListener;
 
 use self::gate::Gate;
 use self::html::{Layout, Problem, page};
-use crate::approval;
 use crate::config::Settings;
 use crate::human::{self, Passphrase};
 use crate::policy::PolicySource;
 use crate::stop::StopSignal;
+use crate::{approval, guard_cmd};
 
 /// What `dashboard` takes.
 #[derive(Debug, clap::Args)]
@@ -61,7 +61,7 @@ pub(crate) async fn run(settings: Settings, args: DashboardArgs) -> anyhow::Resu
     let (gate, token) = Gate::new(authority.clone(), &SystemRng, SystemClock.now());
     let dashboard = Arc::new(Dashboard {
         gate,
-        ledger: crate::guard_cmd::ledger(&settings),
+        ledger: guard_cmd::ledger(&settings),
         policy: PolicySource::new(&settings),
         settings,
     });
@@ -209,11 +209,22 @@ async fn decide(
     Path(id): Path<String>,
     form: Result<Form<Posted>, FormRejection>,
 ) -> Response {
-    off_thread(move || {
+    let decided = Arc::clone(&dashboard);
+    let about = id.clone();
+    let response = off_thread(move || {
         let posted = Posted::of(&visitor, form)?;
-        intent::decide(&dashboard, &visitor.0, &parse(&id)?, posted)
+        intent::decide(&decided, &visitor.0, &parse(&about)?, posted)
     })
-    .await
+    .await;
+    // The mandate of what was rejected is no use to anybody.
+    if let Ok(id) = IntentId::parse(&id)
+        && let Ok(intent) = dashboard.ledger.intent(&id)
+        && intent.state == spend_guard::State::Rejected
+        && intent.revocation.is_none()
+    {
+        guard_cmd::end_grant(&dashboard.settings, &dashboard.ledger, intent).await;
+    }
+    response
 }
 
 async fn freeze(

@@ -20,10 +20,10 @@ use crate::cli::in_words;
 use crate::config::{Options, Settings, project_dirs};
 use crate::errors::Code;
 use crate::guard_cmd::{self, Output};
-use crate::human;
 use crate::policy::PolicySource;
 use crate::provided::{ASSERTION_JWK, DPOP_JWK, Provided};
 use crate::tools::Name;
+use crate::{human, resolve};
 
 /// What came of one check.
 #[derive(Serialize)]
@@ -317,6 +317,16 @@ fn check_ledger(settings: &Settings, findings: &mut Findings) {
         );
         let reset = settings.command("ledger reset-time");
         findings.problem(CHECK, detail, format!("Once the clock is right, run: {reset}"));
+    }
+    if let Ok(open) = resolve::open(&ledger)
+        && !open.is_empty()
+    {
+        let (count, verb) = if open.len() == 1 { ("1 payment", "counts") } else { ("payments", "count") };
+        let count = if open.len() == 1 { count.to_owned() } else { format!("{} {count}", open.len()) };
+        let detail = format!(
+            "{count} may have been made and {verb} as spent: the merchant's answer is missing or only its word"
+        );
+        findings.warn("payments", detail, format!("Run: {}", settings.command("resolve")));
     }
     if let Ok(true) = ledger.is_frozen() {
         findings.warn(CHECK, "payments are frozen", format!("Run: {}", settings.command("unfreeze")));

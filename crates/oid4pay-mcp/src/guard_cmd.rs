@@ -6,11 +6,13 @@ use std::sync::Arc;
 use jose::Clock as _;
 use oid4ac_client::SystemClock;
 use serde_json::json;
-use spend_guard::{Approval, ApprovalTerms, Intent, IntentId, Ledger, LedgerError, State, Step};
+use spend_guard::{Approval, ApprovalTerms, Filter, Intent, IntentId, Ledger, LedgerError, State, Step};
 
+use crate::agent::Agent;
 use crate::config::Settings;
 use crate::policy::PolicySource;
-use crate::{approval, human};
+use crate::tools::Name;
+use crate::{approval, human, resolve};
 
 /// Whether output is for people or for programs.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -81,7 +83,8 @@ pub(crate) fn approve(settings: &Settings, about: &About) -> anyhow::Result<()> 
 }
 
 /// Shows what is asked, or was begun unasked, asks for the passphrase, and records the human's no.
-pub(crate) fn reject(settings: &Settings, about: &About) -> anyhow::Result<()> {
+pub(crate) async fn reject(settings: Settings, about: &About) -> anyhow::Result<()> {
+    let settings = &settings;
     human::require_terminal("rejecting a payment")?;
     let ledger = ledger(settings);
     let intent = ledger.intent(&about.id)?;
@@ -92,8 +95,24 @@ pub(crate) fn reject(settings: &Settings, about: &About) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}", in_lines(&intent, &lines))?;
     let human = human::require(settings, "Rejecting this payment")?;
-    approval::reject(&human, &ledger, &about.id)?;
-    Ok(writeln!(out, "Rejected. Nothing was paid.")?)
+    let intent = approval::reject(&human, &ledger, &about.id)?;
+    writeln!(out, "Rejected. Nothing was paid.")?;
+    let intent = end_grant(settings, &ledger, intent).await;
+    if let Some(told) = resolve::grant_in_words(&intent) {
+        writeln!(out, "{told}")?;
+    }
+    Ok(())
+}
+
+/// Ends the grant behind the mandate of a purchase that the person rejected.
+pub(crate) async fn end_grant(settings: &Settings, ledger: &Ledger, intent: Intent) -> Intent {
+    if intent.mandate.is_none() {
+        return intent;
+    }
+    match Agent::for_person(settings.clone()).registered_client(Name::PaymentInitiate, &intent.issuer) {
+        Ok(client) => resolve::end_grant(ledger, &client, intent).await,
+        Err(_) => intent,
+    }
 }
 
 /// Stops all payments. Anybody may: it only makes things safer.
@@ -135,14 +154,46 @@ pub(crate) fn budget(settings: &Settings, output: Output) -> anyhow::Result<()> 
         writeln!(out, "This policy is NOT in force, and payments are stopped, until you run: {confirm}\n")?;
     }
     let widest = budgets.iter().map(|budget| budget.rule.chars().count()).max().unwrap_or(0).max("limit".len());
-    writeln!(out, "{:widest$}  {:>16}  {:>16}  {:>16}  {:>16}", "limit", "of", "spent", "held back", "left")?;
+    let row = |name: &str, [of, spent, unclear, held, left]: [&str; 5]| {
+        format!("{name:widest$}  {of:>16}  {spent:>16}  {unclear:>18}  {held:>16}  {left:>16}")
+    };
+    writeln!(out, "{}", row("limit", ["of", "spent", "may have been paid", "held back", "left"]))?;
     for budget in &budgets {
         let money = |minor| budget.currency.format(minor);
         let (limit, spent) = (money(budget.limit_minor), money(budget.settled_minor));
         let (held, left) = (money(budget.reserved_minor), money(budget.left_minor));
-        writeln!(out, "{:widest$}  {limit:>16}  {spent:>16}  {held:>16}  {left:>16}", budget.rule)?;
+        let unclear = money(budget.unresolved_minor);
+        writeln!(out, "{}", row(&budget.rule, [&limit, &spent, &unclear, &held, &left]))?;
+    }
+    let now = ledger.now()?;
+    for intent in capped(&ledger, now)? {
+        let (cap, amount) =
+            (intent.currency.format(intent.at_stake_minor()), intent.currency.format(intent.amount_minor));
+        writeln!(
+            out,
+            "\n{} to {}: the mandate allows up to {cap}, and that counts.\n  {}",
+            amount, intent.merchant, intent.id
+        )?;
+    }
+    if !resolve::open(&ledger)?.is_empty() {
+        writeln!(out, "\nWhat may have been paid counts until it is known: {}", settings.command("resolve"))?;
     }
     Ok(())
+}
+
+/// What counts with the cap of its mandate, where that is above its amount.
+fn capped(ledger: &Ledger, now: jose::UnixSeconds) -> Result<Vec<Intent>, LedgerError> {
+    let mut filter = Filter { open: Some(true), limit: Filter::MOST, ..Filter::default() };
+    let mut capped = Vec::new();
+    loop {
+        let page = ledger.list(&filter)?;
+        let counts = |intent: &Intent| intent.at_stake_minor() > intent.amount_minor && intent.mandate_lives(now);
+        capped.extend(page.intents.into_iter().filter(counts));
+        match page.next {
+            Some(next) => filter.before = Some(next),
+            None => return Ok(capped),
+        }
+    }
 }
 
 /// What an intent waits to be told, or by name why nothing can be said about it any more.

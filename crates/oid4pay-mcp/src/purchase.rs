@@ -107,6 +107,7 @@ pub(crate) async fn run(mut call: Call<'_>) -> Result<Ran, Refusal> {
             // The purchase goes on where it stood.
             Decision::Yes => {}
             Decision::No(intent) => {
+                let intent = end_unused(&call, intent).await;
                 // Who is told now is not told again; a caller that has gone is told nothing. One too many is better than none.
                 if call.waiting.stop().now() != Some(Stopped::Cancelled)
                     && let Err(error) = call.agent.ledger().rejection_told(&intent.id)
@@ -182,8 +183,11 @@ async fn attempt(call: &Call<'_>, policy: &Policy, reply: &mut Option<Reply>) ->
         Begun::Recorded(intent) => return recorded(call, intent).await.map(Attempt::from),
         Begun::InProgress(intent) => return Err(in_progress(&intent)),
         Begun::AwaitingApproval(intent) => return Ok(Attempt::AskHuman(Box::new(intent), Question::AskedBefore)),
-        Begun::Rejected(intent) => return Err(rejected(&intent)),
-        Begun::Denied(denial) => return Err(denied(&denial)),
+        Begun::Rejected(intent) => return Err(rejected(&end_unused(call, intent).await)),
+        Begun::Denied(mut denial) => {
+            denial.intent = end_unused(call, denial.intent).await;
+            return Err(denied(&denial));
+        }
     };
     let Some(key) = journal.idempotency_key() else {
         return Err(with_intent(Refusal::new(Code::LedgerFailed, "the intent's idempotency key is damaged"), &journal));
@@ -198,7 +202,7 @@ async fn attempt(call: &Call<'_>, policy: &Policy, reply: &mut Option<Reply>) ->
         }
         Ok(Driven::Refused) => {
             journal.close("declined", "the person did not want to decide about it");
-            Err(with_intent(Refusal::declined(Some(NotIssued::ByPerson)), &journal))
+            Err(given_up(call, &journal, Refusal::declined(Some(NotIssued::ByPerson))).await)
         }
         Ok(Driven::To(Outcome::Settled(payment))) => {
             Ok(Answer::Settled { intent: journal.intent(), payment, replayed }.into())
@@ -207,11 +211,13 @@ async fn attempt(call: &Call<'_>, policy: &Policy, reply: &mut Option<Reply>) ->
             let place = Place::AuthorizationServer(consent);
             Ok(Answer::ApprovalRequired { intent: journal.intent(), place }.into())
         }
-        Ok(Driven::To(Outcome::Declined)) => Err(with_intent(Refusal::declined(journal.not_issued()), &journal)),
+        Ok(Driven::To(Outcome::Declined)) => {
+            Err(given_up(call, &journal, Refusal::declined(journal.not_issued())).await)
+        }
         Ok(Driven::To(Outcome::ConsentExpired)) => {
             let refusal = Refusal::new(Code::ConsentExpired, "nobody decided in time; no money moved");
             journal.close(refusal.code().as_str(), "nobody decided in time");
-            Err(with_intent(refusal, &journal))
+            Err(given_up(call, &journal, refusal).await)
         }
         Ok(Driven::To(Outcome::Unknown(in_flight))) => match unknown(call, &journal, in_flight)? {
             Answer::Unresolved { intent, replayed } => {
@@ -241,8 +247,23 @@ async fn attempt(call: &Call<'_>, policy: &Policy, reply: &mut Option<Reply>) ->
                 Some(error) => ledger_failed(error),
                 None => Refusal::from_client(call.tool, &error),
             };
-            Err(with_intent(refusal.signatures(journal.signatures(Some(&error))), &journal))
+            let refusal = refusal.signatures(journal.signatures(Some(&error)));
+            Err(given_up(call, &journal, refusal).await)
         }
+    }
+}
+
+/// What is answered of a purchase that may be over. A mandate that it held and never presented is no use to anybody then, and
+/// is ended.
+async fn given_up(call: &Call<'_>, journal: &IntentJournal<'_>, refusal: Refusal) -> Refusal {
+    about(refusal, &end_unused(call, journal.intent()).await)
+}
+
+/// Ends the grant of a purchase that is over and was never presented.
+async fn end_unused(call: &Call<'_>, intent: Intent) -> Intent {
+    match intent.state.is_final() && !intent.was_presented() {
+        true => resolve::end_grant(call.agent.ledger(), call.client, intent).await,
+        false => intent,
     }
 }
 

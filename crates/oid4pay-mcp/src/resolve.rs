@@ -206,6 +206,22 @@ pub(crate) fn grant_revoked(intent: &Intent) -> Option<bool> {
     intent.revocation.as_ref().map(|revocation| matches!(revocation, Revocation::Confirmed { .. }))
 }
 
+/// What became of the mandate of a purchase that was given up unpaid, for a person; nothing where it held none.
+pub(crate) fn grant_in_words(intent: &Intent) -> Option<String> {
+    let mandate = intent.mandate.as_ref()?;
+    Some(match grant_revoked(intent) {
+        Some(true) => "Its mandate was revoked at the authorization server.".to_owned(),
+        Some(false) => format!(
+            "The authorization server did not confirm that its mandate was revoked. It was presented to no merchant, and ends \
+             by itself at {}.",
+            time(mandate.expires_at)
+        ),
+        None => {
+            format!("Its mandate was presented to no merchant, and ends by itself at {}.", time(mandate.expires_at))
+        }
+    })
+}
+
 /// The longest reason that is kept.
 pub(crate) const MAX_REASON: usize = 500;
 /// How far the authorization server's clock may be from ours.

@@ -15,9 +15,7 @@ use spend_guard::{Filter, Intent, IntentId, ReceiptVerdict};
 use crate::agent::Agent;
 use crate::errors::Refusal;
 use crate::purchase::ledger_failed;
-use crate::records;
-use crate::shown;
-use crate::tools;
+use crate::{records, resolve, shown, tools};
 
 /// The forms of URIs that can be read.
 pub(crate) fn templates() -> Vec<ResourceTemplate> {
@@ -143,6 +141,10 @@ fn about(intent: &Intent) -> Value {
         "line_items": intent.line_items,
         "mandate_id": intent.mandate.as_ref().and_then(|mandate| shown::identifier(&mandate.mandate_id)),
         "idempotency_key": intent.idempotency_key,
+        "may_have_been_paid": resolve::is_open(intent),
+        "unresolved_minor": intent.unresolved_minor,
+        "grant_revoked": resolve::grant_revoked(intent),
+        "resolution": records::resolution(intent),
     })
 }
 

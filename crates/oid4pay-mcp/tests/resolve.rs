@@ -8,10 +8,10 @@ use std::process::Command;
 
 use sandbox::{LoggedRequest, SandboxConfig};
 use serde_json::{Value, json};
-use spend_guard::{Intent, ResolvedBy, Revocation, State};
+use spend_guard::{Begun, Currency, Intent, LineItem, Mandate, Purchase, ResolvedBy, Revocation, State};
 use support::liar::{ALWAYS, JSON, lying, plain};
 use support::person::{Typed, at_a_terminal, at_a_terminal_typing};
-use support::{BINARY, Server, World, with};
+use support::{BINARY, Lifecycle, Server, World, with};
 
 const PAY: &str = "agent_payment_initiate";
 const PASSPHRASE: &str = "correct horse battery";
@@ -31,6 +31,16 @@ async fn silent_world(settles: bool, config: SandboxConfig) -> World {
         false => answer,
     }))
     .await
+}
+
+/// A server with all tools, whose agent is registered.
+async fn with_all_tools(world: &World) -> Server {
+    let arguments = [own(world), vec!["--toolset".to_owned(), "all".to_owned()]].concat();
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    let lifecycle = Lifecycle::Handshake("2025-11-25");
+    let mut server = Server::start_with(&arguments, world.home.path(), &[], lifecycle).await;
+    world.register(&mut server).await;
+    server
 }
 
 fn own(world: &World) -> Vec<String> {
@@ -264,4 +274,124 @@ async fn a_mandate_that_ends_without_an_answer_is_resolved_by_the_chain_in_the_c
     // The head was signed before the payment, so the chain cannot be taken at its word yet.
     assert_eq!((only(&world).state, told.output()["status"].as_str()), (State::Unresolved, Some("unknown")));
     assert_eq!(counts(&world).await, (0, 1299, 0));
+}
+
+#[tokio::test]
+async fn whoever_looks_is_told_that_it_may_have_been_paid_and_what_to_run() {
+    let world = lying_world().await;
+    let mut server = with_all_tools(&world).await;
+    choose_passphrase(&world);
+    server.call(PAY, world.socks()).await;
+    let intent = only(&world);
+    let id = intent.id.as_str();
+    let command = format!("resolve {id}");
+
+    let (_, told, _) = without_a_terminal(&world, &["doctor", "--json"]).await;
+    let told: Value = serde_json::from_str(&told).unwrap();
+    let finding = told["findings"].as_array().unwrap().iter().find(|finding| finding["check"] == "payments").unwrap();
+    assert_eq!(finding["verdict"], "warning");
+    assert!(finding["detail"].as_str().unwrap().starts_with("1 payment may have been made"), "{finding}");
+    assert!(finding["mend"].as_str().unwrap().ends_with(" resolve"), "{finding}");
+
+    let (_, told, _) = without_a_terminal(&world, &["history"]).await;
+    assert!(told.contains("failed (?)") && told.contains("(?) may have been paid, and counts as spent"), "{told}");
+    let (success, told, _) = without_a_terminal(&world, &["history", "--state", "unresolved"]).await;
+    assert!(success && told.contains("nothing"), "{told}");
+    let (_, told, _) = without_a_terminal(&world, &["history", "--json"]).await;
+    let told: Value = serde_json::from_str(&told).unwrap();
+    let row = &told["intents"][0];
+    assert_eq!((&row["may_have_been_paid"], &row["unresolved_minor"]), (&json!(true), &json!(1299)));
+    assert_eq!(
+        (&row["grant_revoked"], &row["resolution"], &row["mandate_cap_minor"]),
+        (&json!(true), &Value::Null, &json!(1299))
+    );
+
+    let (_, told, _) = without_a_terminal(&world, &["budget"]).await;
+    assert!(told.contains("may have been paid") && told.contains("12.99 EUR") && told.contains(" resolve"), "{told}");
+    let (_, told, _) = without_a_terminal(&world, &["receipt", id]).await;
+    assert!(told.contains("it may have been paid, and 12.99 EUR count as spent"), "{told}");
+    assert!(told.contains("recorded: its mandate was revoked") && !told.contains("\npaid"), "{told}");
+
+    let status = server.call("spend_status", json!({})).await;
+    let unclear = &status.output()["may_have_been_paid"][0];
+    assert_eq!((&unclear["intent_id"], &unclear["counts_minor"]), (&json!(id), &json!(1299)));
+    assert!(unclear["resolve_command"].as_str().unwrap().ends_with(&command));
+    assert!(status.text(1).contains("1 purchase may have been paid"), "{}", status.text(1));
+    let balance = server.call("spend_balance", json!({})).await;
+    assert!(balance.text(1).contains("12.99 EUR may have been paid"), "{}", balance.text(1));
+    let history = server.call("spend_history", json!({})).await;
+    assert_eq!(history.output()["payments"][0]["may_have_been_paid"], true);
+    assert!(history.text(1).contains("0 of them paid, 1 may have been paid"), "{}", history.text(1));
+    let next = server.call("spend_intent_status", json!({"intent_id": id})).await;
+    let next = next.output()["next_step"].as_str().unwrap();
+    for part in ["may have been paid", "only its word", "counts as spent", &command, "needs a new purchase_ref"] {
+        assert!(next.contains(part), "{part}: {next}");
+    }
+    assert!(!next.contains("nothing was paid"), "{next}");
+    let read = server.request("resources/read", json!({"uri": format!("mandate://{id}")})).await.unwrap();
+    let read: Value = serde_json::from_str(read["contents"][0]["text"].as_str().unwrap()).unwrap();
+    assert_eq!((&read["may_have_been_paid"], &read["grant_revoked"]), (&json!(true), &json!(true)));
+    assert!(!server.call("spend_history", json!({"state": "unresolved"})).await.is_error());
+
+    // Once it is resolved, so is what they are told.
+    let (success, shown) =
+        terminal(&world, &["resolve", id, "--not-paid", "--reason", "they sent an apology"], &[UNSEEN]).await;
+    assert!(success, "{shown}");
+    let (_, told, _) = without_a_terminal(&world, &["history", "--json"]).await;
+    let told: Value = serde_json::from_str(&told).unwrap();
+    let row = &told["intents"][0];
+    assert_eq!((&row["resolution"]["paid"], &row["resolution"]["by"]), (&json!(false), &json!("person")));
+    assert_eq!((&row["may_have_been_paid"], &row["unresolved_minor"]), (&json!(false), &json!(0)));
+    let next = server.call("spend_intent_status", json!({"intent_id": id})).await;
+    assert!(next.output()["next_step"].as_str().unwrap().contains("found not to have been paid"));
+    let (_, told, _) = without_a_terminal(&world, &["receipt", id]).await;
+    assert!(told.contains("not paid, by ") && told.contains("they sent an apology"), "{told}");
+}
+
+/// An intent that holds a mandate which was not presented, and the grant behind it: the one of another purchase, whose
+/// answer was lost.
+fn hold(world: &World, reference: &str) -> Intent {
+    let eur = Currency::parse("EUR").unwrap();
+    let line = LineItem { sku: "alpaca-sock-blue-43".to_owned(), qty: 1, unit_price_minor: None };
+    let key = oid4ac_client::IdempotencyKey::generate(&oid4ac_client::SystemRng);
+    let (issuer, merchant) = (world.sandbox.as_origin(), &world.alpacanica().origin);
+    let purchase =
+        Purchase::payment(issuer, merchant, vec![line], 1299, eur, Some(reference.to_owned()), key.as_str().to_owned());
+    let Begun::New(mut claim) = world.ledger().begin(&purchase.unwrap(), None).unwrap() else { panic!("it is new") };
+    let intents = support::books::intents(&world.ledger());
+    let lost = intents.iter().find(|intent| intent.state == State::Unknown).unwrap();
+    let mandate = lost.mandate.clone().unwrap();
+    claim
+        .mandate_held(Mandate { mandate_id: format!("{}_unused", mandate.mandate_id), ..mandate }, "jwt~", None)
+        .unwrap();
+    let path = world.data_dir().join("session.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains(&lost.idempotency_key), "{text}");
+    std::fs::write(&path, text.replace(&lost.idempotency_key, key.as_str())).unwrap();
+    claim.intent().clone()
+}
+
+#[tokio::test]
+async fn a_purchase_that_is_given_up_takes_its_unused_mandate_along() {
+    for rejects in [false, true] {
+        let world = silent_world(true, SandboxConfig::new()).await;
+        let mut server = with_all_tools(&world).await;
+        choose_passphrase(&world);
+        server.call(PAY, world.socks()).await;
+        let held = hold(&world, "another");
+        let id = held.id.as_str();
+        if rejects {
+            let (success, shown) = terminal(&world, &["reject", id], &[UNSEEN]).await;
+            assert!(success && shown.contains("Its mandate was revoked at the authorization server."), "{shown}");
+        } else {
+            let told = server.call("spend_intent_cancel", json!({"intent_id": id})).await;
+            assert!(told.text(1).contains("its mandate was revoked"), "{}", told.text(1));
+            assert_eq!(told.output()["grant_revoked"], true);
+        }
+        let intent = world.ledger().intent(&held.id).unwrap();
+        assert_eq!(intent.state, if rejects { State::Rejected } else { State::Canceled });
+        assert!(matches!(intent.revocation, Some(Revocation::Confirmed { .. })), "{:?}", intent.revocation);
+        let (chain, _) = world.sandbox.audit_chain();
+        assert_eq!(chain.iter().filter(|entry| entry["event"] == "oid4ac.token.revoked").count(), 1);
+    }
 }

@@ -12,10 +12,10 @@ use crate::agent::Agent;
 use crate::approval::{self, time};
 use crate::errors::Refusal;
 use crate::purchase::{ledger_failed, rejected, stopped, with_agent};
-use crate::records;
 use crate::tools::args::{self, Integer, LineItem, MAX_MINOR, PurchaseRef, Uri};
 use crate::tools::{Name, payment, success};
 use crate::waiting::Waiting;
+use crate::{records, resolve};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -126,7 +126,18 @@ pub(in crate::tools) async fn cancel(agent: &Agent, about: About, _: Waiting) ->
         }
         _ => ledger_failed(&error),
     })?;
-    Ok(told(agent, &intent, "canceled", "Canceled, and nothing was paid"))
+    let intent = match agent.client(Name::SpendIntentCancel, &intent.issuer) {
+        Ok(client) => resolve::end_grant(ledger, &client, intent).await,
+        Err(_) => intent,
+    };
+    let words = match resolve::grant_revoked(&intent) {
+        None => "Canceled, and nothing was paid",
+        Some(true) => "Canceled, and nothing was paid; its mandate was revoked",
+        Some(false) => {
+            "Canceled, and nothing was paid; that its mandate was revoked is not confirmed, but it was presented to no merchant"
+        }
+    };
+    Ok(told(agent, &intent, "canceled", words))
 }
 
 /// `spend_intent_request_approval`.

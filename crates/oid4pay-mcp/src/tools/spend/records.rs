@@ -13,10 +13,10 @@ use crate::approval::time;
 use crate::errors::{Code, Refusal};
 use crate::evidence::{EvidenceFile, NoEvidence, pinned_keys};
 use crate::purchase::ledger_failed;
-use crate::records;
 use crate::tools::args::{self, CurrencyCode, Integer, Uri};
 use crate::tools::{Name, success};
 use crate::waiting::Waiting;
+use crate::{records, resolve};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -72,7 +72,11 @@ pub(in crate::tools) async fn history(
     let payments: Vec<_> = page.intents.iter().map(records::row).collect();
     let settled = page.intents.iter().filter(|intent| intent.state == State::Settled).count();
     let more = if page.next.is_some() { " There are older ones." } else { "" };
-    let sentence = format!("{} purchases, newest first, {settled} of them paid.{more}", payments.len());
+    let unclear = match page.intents.iter().filter(|intent| resolve::is_open(intent)).count() {
+        0 => String::new(),
+        count => format!(", {count} may have been paid"),
+    };
+    let sentence = format!("{} purchases, newest first, {settled} of them paid{unclear}.{more}", payments.len());
     Ok(success(json!({"payments": payments, "next": page.next}), sentence, None))
 }
 
@@ -107,6 +111,13 @@ pub(in crate::tools) async fn receipt_get(agent: &Agent, about: About, _: Waitin
         ([], Some(_)) => format!(
             "{} at {} is recorded as {}: the merchant's receipt and everything it rests on hold, by the keys that were \
              recorded with them.",
+            amount_of(intent),
+            intent.merchant,
+            intent.state
+        ),
+        ([], _) if resolve::is_open(intent) => format!(
+            "{} at {} may have been paid: it is recorded as {}, and there is no receipt. Only the person, or their audit \
+             chain, can resolve it.",
             amount_of(intent),
             intent.merchant,
             intent.state

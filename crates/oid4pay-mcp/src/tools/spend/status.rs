@@ -7,11 +7,11 @@ use spend_guard::Filter;
 
 use super::policy::Nothing;
 use crate::agent::Agent;
-use crate::approval;
 use crate::errors::Refusal;
 use crate::purchase::ledger_failed;
-use crate::tools::{Name, success};
+use crate::tools::{Name, counted, success};
 use crate::waiting::Waiting;
+use crate::{approval, resolve};
 
 /// Registered, frozen, open, waiting, and which tools there are: one look before anything is done.
 pub(in crate::tools) async fn get(agent: &Agent, _: Nothing, _: Waiting) -> Result<CallToolResult, Refusal> {
@@ -35,6 +35,7 @@ pub(in crate::tools) async fn get(agent: &Agent, _: Nothing, _: Waiting) -> Resu
     let open = Filter { open: Some(true), limit: Filter::MOST, ..Filter::default() };
     let open = ledger.list(&open).map_err(failed)?.intents;
     let waiting: Vec<_> = open.iter().filter(|intent| approval::waits(intent)).collect();
+    let unclear = resolve::open(ledger).map_err(failed)?;
     let policy = agent.policy();
     let (policy_problem, confirmed) = match &policy {
         Err(refusal) => (Some(refusal.code().as_str()), false),
@@ -63,6 +64,14 @@ pub(in crate::tools) async fn get(agent: &Agent, _: Nothing, _: Waiting) -> Resu
             waiting.len()
         ),
     };
+    let sentence = match unclear.len() {
+        0 => sentence,
+        count => format!(
+            "{sentence} {}, and until the person resolves that with `{}`, counts as spent.",
+            counted(count, "purchase may have been paid", "purchases may have been paid"),
+            settings.command("resolve")
+        ),
+    };
     let output = json!({
         "can_pay": can_pay,
         "registered": registration.is_some(),
@@ -79,8 +88,21 @@ pub(in crate::tools) async fn get(agent: &Agent, _: Nothing, _: Waiting) -> Resu
             "waits": approval::where_it_waits(intent),
             "consent_url": approval::at_wallet(intent).map(|consent| &consent.url),
         })).collect::<Vec<_>>(),
+        "may_have_been_paid": unclear.iter().take(LISTED).map(|intent| json!({
+            "intent_id": intent.id,
+            "state": intent.state,
+            "merchant": intent.merchant,
+            "amount_minor": intent.amount_minor,
+            "currency": intent.currency,
+            "counts_minor": resolve::counts_minor(intent),
+            "presented_at": intent.presented_at.map(approval::time),
+            "resolve_command": resolve::command(settings, intent),
+        })).collect::<Vec<_>>(),
         "read_only": settings.offered.read_only,
         "tools": tools,
     });
     Ok(success(output, sentence, None))
 }
+
+/// How many purchases that may have been paid are listed.
+const LISTED: usize = 20;
