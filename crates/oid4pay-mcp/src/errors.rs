@@ -123,6 +123,13 @@ impl Refusal {
         self
     }
 
+    /// With this hint instead of the code's.
+    #[must_use]
+    pub(crate) fn hint(mut self, hint: &'static str) -> Self {
+        self.hint = Some(hint);
+        self
+    }
+
     #[must_use]
     pub(crate) fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
         self.context.insert(member.to_owned(), value.into());
@@ -336,6 +343,9 @@ fn hint(code: Code) -> Option<&'static str> {
             "Tell the person: wait until the window has passed, or they change policy.toml. No tool can."
         }
         Code::OfferMissing => "Without a signed offer every line needs unit_price_minor, and a human has to approve.",
+        Code::ResolvedAsPaid | Code::ResolvedAsNotPaid => {
+            "This call charged nothing. A deliberate new attempt needs a new purchase_ref: ask the person first."
+        }
         Code::Declined | Code::ApprovalRejected => "The person said no. Do not repeat the call unless they ask for it.",
         Code::LoginRequired | Code::ConsentRequired | Code::InteractionRequired | Code::AccountSelectionRequired => {
             "The authorization server wanted the person to sign in or to decide, and gave no page for it. The person did not \

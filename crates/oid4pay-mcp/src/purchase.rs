@@ -567,6 +567,9 @@ pub(crate) fn about(refusal: Refusal, intent: &Intent) -> Refusal {
     } else if intent.state.is_final() && intent.was_presented() {
         refusal =
             refusal.with("next_step", NEXT_AFTER_PRESENTED).with("may_have_been_paid", intent.may_have_been_paid());
+        if intent.may_have_been_paid() {
+            refusal = refusal.hint(HINT_MAY_HAVE_BEEN_PAID);
+        }
     }
     refusal
 }
@@ -600,6 +603,10 @@ presented under the same idempotency_key, which the merchant settles at most onc
 /// After a presentation there is no second mandate for the same purchase.
 pub(crate) const NEXT_AFTER_PRESENTED: &str = "A mandate was presented for this purchase, so the same call only repeats what \
 is recorded. Ask the person; a deliberate new attempt needs a new purchase_ref.";
+
+/// The hint of the code would be about a purchase that was refused and not paid.
+const HINT_MAY_HAVE_BEEN_PAID: &str = "The refusal is only the merchant's word: it may have been paid, and counts as spent. \
+Tell the person, who can find out and say so with `oid4pay-mcp resolve`.";
 
 const OTHERS: Duration = Duration::from_secs(15);
 const OTHERS_POLL: Duration = Duration::from_millis(100);

@@ -144,10 +144,8 @@ pub(crate) async fn ask_chain(
     };
     let token = PrincipalToken::KeptSession;
     let asked = tokio::time::timeout(time_limit, client.mandate_outcome(&terms, &token)).await;
-    let outcome = match asked.map_err(|_| NotResolved::TooSlow(time_limit))?.map_err(NotResolved::Unread)? {
-        Granted::Done(outcome) => outcome,
-        _ => return Err(NotResolved::NoSession),
-    };
+    let granted = asked.map_err(|_| NotResolved::TooSlow(time_limit))?.map_err(NotResolved::Unread)?;
+    let Granted::Done(outcome) = granted else { return Err(NotResolved::NoSession) };
     match outcome {
         MandateOutcome::Paid { amount_minor, payment_intent_id, seq, entry_hash } => {
             let payment_intent_id = Some(payment_intent_id);

@@ -101,6 +101,7 @@ async fn a_person_says_that_it_was_paid_and_the_journal_has_who_and_why() {
     let mut server = world.registered().await;
     let refused = server.call(PAY, world.socks()).await;
     assert_eq!(refused.code(), "offer_out_of_stock");
+    assert!(refused.error()["hint"].as_str().unwrap().contains("may have been paid"), "{}", refused.error());
     let id = only(&world).id.to_string();
     assert_eq!(counts(&world).await, (0, 1299, 0));
 
