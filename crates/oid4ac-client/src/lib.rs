@@ -122,8 +122,9 @@ pub use system::{SystemClock, SystemRng};
 pub use untrusted::{clean, is_identifier, is_time, is_url_at};
 pub use wallet::{
     AgentRevocation, AuditCursor, AuditEntry, AuditPage, AuditQuery, Cascade, ChainReport, Disputes, DsarAnswer,
-    DsarRight, GivenToken, Granted, HeadVerdict, LeftOut, LoggedOut, PaymentRow, PaymentStatus, Payments,
-    PaymentsQuery, PrincipalToken, PrincipalTokenError, QueuedDsar, WalletAgent, WalletAgents, WalletScope,
+    DsarRight, GivenToken, Granted, HeadVerdict, LeftOut, LoggedOut, MandateOutcome, PaymentRow, PaymentStatus,
+    Payments, PaymentsQuery, PresentedTerms, PrincipalToken, PrincipalTokenError, QueuedDsar, Undecided, WalletAgent,
+    WalletAgents, WalletScope,
 };
 
 #[cfg(doctest)]

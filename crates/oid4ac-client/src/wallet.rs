@@ -2,6 +2,7 @@
 
 mod audit;
 mod canonical;
+mod outcome;
 mod privacy;
 mod session;
 
@@ -22,6 +23,7 @@ pub use audit::{
     AuditCursor, AuditEntry, AuditPage, AuditQuery, ChainReport, Disputes, HeadVerdict, LeftOut, PaymentRow,
     PaymentStatus, Payments, PaymentsQuery,
 };
+pub use outcome::{MandateOutcome, PresentedTerms, Undecided};
 pub use privacy::{DsarAnswer, DsarRight, PrincipalTokenError, QueuedDsar};
 pub use session::LoggedOut;
 
@@ -110,6 +112,9 @@ pub enum PrincipalToken {
         /// The redirect URI.
         redirect_uri: String,
     },
+    /// The client's own, if it is kept and still good or can be refreshed. Nobody is asked for another:
+    /// [`Granted::InsufficientScope`] is the answer then.
+    KeptSession,
 }
 
 impl PrincipalToken {
@@ -200,7 +205,7 @@ impl Client {
         let scope = WalletScope::WalletRead;
         let metadata = self.metadata().await?;
         let call = || Call::get(Stage::WalletList, &metadata.wallet_agents_endpoint);
-        let answer = self.with_session(scope, redirect_uri, &metadata, call).await?;
+        let answer = self.with_session(scope, Some(redirect_uri), &metadata, call).await?;
         answer.try_map(|answer| {
             let mut list: WalletAgents = answer.json(Artefact::WalletAnswer)?;
             let count = list.agents.len();
@@ -232,7 +237,7 @@ impl Client {
         url.path_segments_mut().map_err(|()| Misuse::AgentClientId)?.pop_if_empty().extend([agent_client_id, "revoke"]);
         let endpoint = Endpoint::parse(url.as_str()).map_err(|_| Misuse::AgentClientId)?;
         let call = || Call::post(Stage::WalletRevoke, &endpoint, Role::ResourceServer);
-        let answer = self.with_session(scope, redirect_uri, &metadata, call).await?;
+        let answer = self.with_session(scope, Some(redirect_uri), &metadata, call).await?;
         answer.try_map(|answer| {
             let mut revocation: AgentRevocation = answer.json(Artefact::WalletAnswer)?;
             if revocation.agent_client_id != agent_client_id {
@@ -261,12 +266,12 @@ impl Client {
         Ok(store.save_registration(&registration, None)?)
     }
 
-    /// Makes a call with a wallet-session token, asking for one first where there is none. A kept token that the server no
-    /// longer takes is dropped, and another asked for, once.
+    /// Makes a call with a wallet-session token, asking for one first where there is none, if there is a redirect URI for
+    /// that. A kept token that the server no longer takes is dropped, and another asked for, once.
     async fn with_session<'c>(
         &self,
         scope: WalletScope,
-        redirect_uri: &str,
+        redirect_uri: Option<&str>,
         metadata: &Metadata,
         call: impl Fn() -> Call<'c> + Send + Sync,
     ) -> Result<Granted<Answer>, Error> {

@@ -10,8 +10,9 @@ use jose::Alg;
 use kit::{Act, CALLBACK, Forger, Kit};
 use oid4ac_client::{
     AuditQuery, Client, Disputes, DsarAnswer, DsarRight, Error, FileStore, Granted, HeadVerdict, HttpClient,
-    MemoryJournal, MemoryStore, Misuse, Origin, Outcome, PaymentStatus, PaymentsQuery, PrincipalToken,
-    PrincipalTokenError, RegisterRequest, SetupToken, Stage, Store, WalletScope,
+    Journal as _, MandateOutcome, MemoryJournal, MemoryStore, Misuse, Origin, Outcome, PaymentStatus, PaymentsQuery,
+    PresentedTerms, PrincipalToken, PrincipalTokenError, RegisterRequest, SetupToken, Stage, Store, Undecided,
+    WalletScope,
 };
 use sandbox::{DisputeStatus, SandboxConfig};
 use serde_json::{Value, json};
@@ -350,6 +351,49 @@ async fn the_audit_chain_is_proved_and_gaps_are_called_gaps() {
     let page = done(world.client.audit_entries(&AuditQuery::default(), &session()).await.unwrap());
     let head = HeadVerdict::Verified { head_seq: 8, signed_at: NOW + 3600, compared: true };
     assert_eq!((page.chain.head.clone(), page.chain.is_intact()), (head, true));
+}
+
+#[tokio::test]
+async fn the_chain_tells_what_became_of_a_mandate_once_it_can() {
+    let world = World::new().await;
+    // The merchant never sees the presentation.
+    world.kit.net.lie(|endpoint, _| match endpoint.url().path() == "/verify-mandate" {
+        true => Act::Answer(http::Response::builder().status(502).body(bytes::Bytes::new()).unwrap()),
+        false => Act::Pass,
+    });
+    let journal = MemoryJournal::default();
+    let outcome = world.client.pay(&world.kit.socks(), &journal).await.unwrap();
+    assert!(matches!(outcome, Outcome::Unknown(_)), "{outcome:?}");
+    let mandate = journal.progress().unwrap().mandate.unwrap();
+    let terms = PresentedTerms {
+        mandate_id: mandate.mandate_id,
+        merchant: world.kit.sandbox.merchants()[0].origin.clone(),
+        currency: "EUR".to_owned(),
+        cap_minor: mandate.cap_minor,
+        expires_at: mandate.expires_at,
+        issued_after: NOW - 60,
+    };
+    let kept = PrincipalToken::KeptSession;
+    // Nobody is asked for a session that is not there.
+    let asked = world.client.mandate_outcome(&terms, &kept).await.unwrap();
+    assert_eq!(asked, Granted::InsufficientScope(WalletScope::AuditRead));
+    drop(done(world.client.audit_entries(&AuditQuery::default(), &session()).await.unwrap()));
+    let outcome = async || done(world.client.mandate_outcome(&terms, &kept).await.unwrap());
+    let decided_at = mandate.expires_at + 24 * 3600;
+    let not_yet = MandateOutcome::Undecided(Undecided::NotUntil(decided_at));
+    assert_eq!(outcome().await, not_yet);
+    world.advance(mandate.expires_at - NOW);
+    assert_eq!(outcome().await, not_yet, "it has ended, and may still be reported");
+    world.advance(24 * 3600);
+    // A session that nobody used for a day has ended.
+    drop(done(world.client.audit_entries(&AuditQuery::default(), &session()).await.unwrap()));
+    let MandateOutcome::NotPaid { seq, entry_hash } = outcome().await else { panic!("it is not paid") };
+    let (chain, _) = world.kit.sandbox.audit_chain();
+    assert!(chain.iter().any(|entry| entry["seq"] == seq && entry["entry_hash"] == entry_hash.as_str()));
+    // A mandate that the chain does not know is none that it can tell about.
+    let other = PresentedTerms { mandate_id: "mandate_of_another".to_owned(), ..terms.clone() };
+    let asked = done(world.client.mandate_outcome(&other, &kept).await.unwrap());
+    assert_eq!(asked, MandateOutcome::Undecided(Undecided::IssueMissing));
 }
 
 #[tokio::test]

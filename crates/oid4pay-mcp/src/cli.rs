@@ -9,7 +9,7 @@ use clap_complete::Shell;
 use crate::commands::args::{About, Output};
 use crate::commands::ledger::{self, LedgerCommand};
 use crate::commands::policy::{self, PolicyCommand};
-use crate::commands::{approvals, client_config, doctor, keys, login, quietly, records};
+use crate::commands::{approvals, client_config, doctor, keys, login, quietly, records, resolve};
 #[cfg(feature = "sandbox")]
 use crate::commands::{demo, sandbox};
 use crate::config::{LogFormat, Options, Settings};
@@ -71,6 +71,8 @@ enum Command {
     Policy(PolicyCommand),
     /// Refuse a payment; asks for your passphrase
     Reject(About),
+    /// Say what became of a payment that may have been made, or ask your audit chain; alone, list them
+    Resolve(resolve::ResolveArgs),
     /// Let payments go on after a freeze; asks for your passphrase
     Unfreeze,
     /// Print a shell's completion script
@@ -109,7 +111,10 @@ impl Cli {
             Some(Command::Budget(output)) => approvals::budget(&Settings::resolve(self.options)?, output).map(done),
             Some(Command::Freeze) => approvals::freeze(&Settings::resolve(self.options)?).map(done),
             Some(Command::Policy(command)) => policy::run(&Settings::resolve(self.options)?, command).map(done),
-            Some(Command::Reject(about)) => approvals::reject(&Settings::resolve(self.options)?, &about).map(done),
+            Some(Command::Reject(about)) => {
+                block_on(approvals::reject(&Settings::resolve(self.options)?, &about)).map(done)
+            }
+            Some(Command::Resolve(args)) => block_on(resolve::run(Settings::resolve(self.options)?, args)),
             Some(Command::Unfreeze) => approvals::unfreeze(&Settings::resolve(self.options)?).map(done),
             Some(Command::Dashboard(args)) => {
                 let settings = Settings::resolve(self.options)?;

@@ -11,6 +11,7 @@ pub(crate) mod ledger;
 pub(crate) mod login;
 pub(crate) mod policy;
 pub(crate) mod records;
+pub(crate) mod resolve;
 #[cfg(feature = "sandbox")]
 pub(crate) mod sandbox;
 mod terminal;

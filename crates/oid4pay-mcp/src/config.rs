@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 use oid4ac_client::{Endpoint, Origin};
 use serde::Deserialize;
-use spend_guard::Tightening;
+use spend_guard::{Intent, Tightening};
 
 pub(crate) use self::credentials::{ASSERTION_JWK, DPOP_JWK};
 use self::file::File;
@@ -206,6 +206,11 @@ impl Settings {
             return format!("oid4pay-mcp {arguments}");
         }
         format!("oid4pay-mcp --data-dir '{}' {arguments}", self.core.data_dir.display())
+    }
+
+    /// The command that says what the audit chain, or the person, knows of a purchase.
+    pub(crate) fn resolve_command(&self, intent: &Intent) -> String {
+        self.command(&format!("resolve {}", intent.id))
     }
 }
 

@@ -38,6 +38,7 @@ use self::gate::Gate;
 use self::html::{Layout, Problem, page};
 use crate::config::Settings;
 
+use crate::commands::approvals::end_grant;
 use crate::stop::StopSignal;
 
 /// What `dashboard` takes.
@@ -211,11 +212,22 @@ async fn decide(
     Path(id): Path<String>,
     form: Result<Form<Posted>, FormRejection>,
 ) -> Response {
-    off_thread(move || {
+    let decided = Arc::clone(&dashboard);
+    let about = id.clone();
+    let response = off_thread(move || {
         let posted = Posted::of(&visitor, form)?;
-        intent::decide(&dashboard, &visitor.0, &parse(&id)?, posted)
+        intent::decide(&decided, &visitor.0, &parse(&about)?, posted)
     })
-    .await
+    .await;
+    // The mandate of what was rejected is no use to anybody.
+    if let Ok(id) = IntentId::parse(&id)
+        && let Ok(intent) = dashboard.ledger.intent(&id)
+        && intent.state == spend_guard::State::Rejected
+        && intent.revocation.is_none()
+    {
+        end_grant(&dashboard.settings, &dashboard.ledger, intent).await;
+    }
+    response
 }
 
 async fn freeze(

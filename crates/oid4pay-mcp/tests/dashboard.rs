@@ -88,6 +88,17 @@ impl Bench {
         claim.intent().id.clone()
     }
 
+    /// A purchase that the merchant refused after its mandate, whose cap is above the amount, had been presented.
+    fn refused(&self) -> IntentId {
+        let mut claim = self.begin(12_99, "scarf");
+        let mandate = Mandate { mandate_id: "mandate_2".into(), cap_minor: 20_00, expires_at: self.clock + 900 };
+        claim.mandate_held(mandate, "jwt~", None).unwrap();
+        claim.presenting("jwt~kb").unwrap();
+        claim.refused_by_merchant(422, "offer_out_of_stock", "the merchant answered 422 offer_out_of_stock").unwrap();
+        claim.grant_revoked(false).unwrap();
+        claim.intent().id.clone()
+    }
+
     fn choose_passphrase(&self) {
         let weak = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8, 1, 1, None).unwrap());
         let hash: PasswordHash = weak.hash_password_with_salt(PASSPHRASE.as_bytes(), b"sixteen octets..").unwrap();
@@ -308,6 +319,32 @@ async fn another_name_for_this_address_and_other_sites_are_turned_away() {
         assert!([400, 403].contains(&dashboard.post("/freeze", fields).await.status), "{fields:?}");
     }
     assert!(!bench.ledger().is_frozen().unwrap());
+}
+
+#[tokio::test]
+async fn shows_what_may_have_been_paid_and_the_command_that_says_what_became_of_it() {
+    let bench = Bench::new();
+    let id = bench.refused();
+    let dashboard = bench.opened().await;
+    let page = dashboard.get("/").await;
+    let command = format!("resolve {id}</code>");
+    page.shows(&[
+        "<h2>May have been paid</h2>",
+        "12.99 EUR</a>",
+        ", at most 20.00 EUR by its mandate",
+        "Presented <time",
+        &command,
+        "0.00 EUR spent, 20.00 EUR may have been paid, of 200.00 EUR within any hour",
+    ]);
+    let story = dashboard.get(&format!("/intents/{id}")).await;
+    story.shows(&[
+        "20.00 EUR count as spent.",
+        &command,
+        "Not confirmed to be revoked",
+        "Revoking the mandate was not confirmed",
+    ]);
+    // Nothing is to be said where nothing is unclear.
+    assert!(!Bench::new().opened().await.get("/").await.body.contains("May have been paid"));
 }
 
 #[tokio::test]

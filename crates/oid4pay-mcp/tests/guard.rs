@@ -167,7 +167,7 @@ async fn a_budget_holds_over_restarts_and_in_every_process() {
     let row = table.lines().find(|line| line.starts_with("currency.EUR.day")).unwrap();
     assert_eq!(
         row.split("  ").filter(|cell| !cell.is_empty()).map(str::trim).collect::<Vec<_>>(),
-        ["currency.EUR.day", "27.00 EUR", "25.98 EUR", "0.00 EUR", "1.02 EUR"]
+        ["currency.EUR.day", "27.00 EUR", "25.98 EUR", "0.00 EUR", "0.00 EUR", "1.02 EUR"]
     );
     assert_eq!(world.settlements(world.alpacanica()).await.len(), 3);
 }

@@ -9,7 +9,7 @@ use jose::Clock as _;
 use oid4ac_client::SystemClock;
 use spend_guard::{
     Approval, ApprovalTerms, Budget, Claim, Consent, Currency, Filter, Intent, IntentId, Ledger, LedgerError, Policy,
-    State, TimeReset, Verdict,
+    ResolutionVerdict, ResolvedBy, State, TimeReset, Verdict,
 };
 
 pub use self::human::{Human, NotHuman, Passphrase, check, choose, is_chosen, verify};
@@ -82,8 +82,15 @@ pub fn unasked(intent: &Intent) -> Vec<(String, String)> {
         line("Amount", amount(intent.amount_minor, intent.currency)),
         line("State", intent.state.to_string()),
     ];
+    lines.extend(cap_line(intent));
     lines.extend(intent.line_items.iter().map(|item| line("Item", format!("{} × {}", item.qty, plain(&item.sku)))));
     lines
+}
+
+/// The most that the merchant can charge, where that is more than the amount.
+pub fn cap_line(intent: &Intent) -> Option<(String, String)> {
+    let cap = intent.at_stake_minor();
+    (cap > intent.amount_minor).then(|| ("At most, by its mandate".to_owned(), amount(cap, intent.currency)))
 }
 
 /// Records the human's yes to exactly `terms`, the ones they were shown.
@@ -102,6 +109,21 @@ pub fn approve(_: &Human, ledger: &Ledger, id: &IntentId, terms: &ApprovalTerms)
 /// - As [`Ledger::reject`].
 pub fn reject(_: &Human, ledger: &Ledger, id: &IntentId) -> Result<Intent, LedgerError> {
     ledger.reject(id)
+}
+
+/// Records the human's word about what became of a purchase that may have been paid.
+///
+/// # Errors
+///
+/// - As [`Ledger::resolve`].
+pub fn resolve(
+    _: &Human,
+    ledger: &Ledger,
+    id: &IntentId,
+    verdict: &ResolutionVerdict,
+    by: ResolvedBy,
+) -> Result<Intent, LedgerError> {
+    ledger.resolve(id, verdict, by)
 }
 
 /// Ends a freeze. To begin one wants no proof: it only makes things safer.
@@ -148,6 +170,12 @@ pub fn reset_time(_: &Human, ledger: &Ledger) -> Result<Option<TimeReset>, Ledge
 pub fn shown(claim: &Claim, ledger: &Ledger, policy: &Policy) -> Result<Vec<(String, String)>, LedgerError> {
     let intent = claim.intent();
     let mut shown = Vec::new();
+    // What is asked about is the most that can be charged.
+    if intent.at_stake_minor() > intent.amount_minor {
+        let order = intent.currency.format(intent.amount_minor);
+        let order = format!("{order}; the amount above is the most that the mandate lets the merchant charge");
+        shown.push(("Order".to_owned(), order));
+    }
     for line in &intent.line_items {
         let price = line.unit_price_minor.map(|price| format!(", {} each", intent.currency.format(price)));
         shown.push(("Item".to_owned(), format!("{} × {}{}", line.qty, plain(&line.sku), price.unwrap_or_default())));
@@ -180,7 +208,7 @@ fn left_of_budgets(budgets: &[Budget], currency: Currency) -> String {
 }
 
 /// `75.50 EUR (seventy-five EUR and 50/100; 7550 in the smallest unit)`. In words too, since a digit more is easily missed.
-fn amount(minor: u64, currency: Currency) -> String {
+pub fn amount(minor: u64, currency: Currency) -> String {
     let scale = 10u64.pow(u32::from(currency.exponent()));
     let mut words = format!("{} {currency}", in_words(minor / scale));
     if scale > 1 {

@@ -13,6 +13,7 @@
 //! | [`policy`] | where the policy comes from, and whether it is in force |
 //! | [`records`] | finding and showing purchases, and the evidence of one |
 //! | [`refusal`] | why a call's answer is no: a closed list of codes, and data |
+//! | [`resolve`] | what may have been paid, and what the principal's audit chain says of it |
 //! | [`settings`] | plain values; the caller has read flags, files and environment |
 //! | [`wallet`] | calls that the person has to allow in their wallet |
 //!
@@ -30,6 +31,7 @@ pub mod person;
 pub mod policy;
 pub mod records;
 pub mod refusal;
+pub mod resolve;
 pub mod settings;
 pub mod shown;
 pub mod wallet;

@@ -31,7 +31,7 @@ use crate::approvals;
 use crate::person::ToAsk;
 use crate::person::{Stopped, Waiting};
 use crate::refusal::{Code, Refusal, ledger_failed, stopped};
-use crate::shown;
+use crate::{resolve, shown};
 
 /// How a purchase stands when the call is answered.
 pub enum Answer {
@@ -145,6 +145,7 @@ pub async fn run(mut call: Call<'_>) -> Result<Ran, Refusal> {
             // The purchase goes on where it stood.
             Decision::Yes => {}
             Decision::No(intent) => {
+                let intent = end_unused(&call, intent).await;
                 // Who is told now is not told again; a caller that has gone is told nothing. One too many is better than none.
                 if call.waiting.stop().now() != Some(Stopped::Cancelled)
                     && let Err(error) = call.agent.ledger().rejection_told(&intent.id)
@@ -223,8 +224,11 @@ async fn attempt(call: &Call<'_>, policy: &Policy, reply: &mut Option<Reply>) ->
         Begun::Recorded(intent) => return recorded(call, intent).await.map(Attempt::from),
         Begun::InProgress(intent) => return Err(in_progress(&intent)),
         Begun::AwaitingApproval(intent) => return Ok(Attempt::AskHuman(Box::new(intent), Asked::Before)),
-        Begun::Rejected(intent) => return Err(rejected(&intent)),
-        Begun::Denied(denial) => return Err(denied(&denial)),
+        Begun::Rejected(intent) => return Err(rejected(&end_unused(call, intent).await)),
+        Begun::Denied(mut denial) => {
+            denial.intent = end_unused(call, denial.intent).await;
+            return Err(denied(&denial));
+        }
     };
     let Some(key) = journal.idempotency_key() else {
         return Err(with_intent(Refusal::new(Code::LedgerFailed, "the intent's idempotency key is damaged"), &journal));
@@ -239,7 +243,7 @@ async fn attempt(call: &Call<'_>, policy: &Policy, reply: &mut Option<Reply>) ->
         }
         Ok(Driven::Refused) => {
             journal.close("declined", "the person did not want to decide about it");
-            Err(with_intent(Refusal::declined(Some(NotIssued::ByPerson)), &journal))
+            Err(given_up(call, &journal, Refusal::declined(Some(NotIssued::ByPerson))).await)
         }
         Ok(Driven::To(Outcome::Settled(payment))) => {
             Ok(Answer::Settled { intent: journal.intent(), payment, replayed }.into())
@@ -248,13 +252,24 @@ async fn attempt(call: &Call<'_>, policy: &Policy, reply: &mut Option<Reply>) ->
             let place = Place::AuthorizationServer(consent);
             Ok(Answer::ApprovalRequired { intent: journal.intent(), place }.into())
         }
-        Ok(Driven::To(Outcome::Declined)) => Err(with_intent(Refusal::declined(journal.not_issued()), &journal)),
+        Ok(Driven::To(Outcome::Declined)) => {
+            Err(given_up(call, &journal, Refusal::declined(journal.not_issued())).await)
+        }
         Ok(Driven::To(Outcome::ConsentExpired)) => {
             let refusal = Refusal::new(Code::ConsentExpired, "nobody decided in time; no money moved");
             journal.close(refusal.code().as_str(), "nobody decided in time");
-            Err(with_intent(refusal, &journal))
+            Err(given_up(call, &journal, refusal).await)
         }
-        Ok(Driven::To(Outcome::Unknown(in_flight))) => unknown(call, &journal, in_flight).map(Attempt::from),
+        Ok(Driven::To(Outcome::Unknown(in_flight))) => match unknown(call, &journal, in_flight)? {
+            Answer::Unresolved { intent, replayed } => {
+                drop(journal);
+                match resolve::by_chain_if_allowed(call.agent, call.client, intent).await {
+                    intent if intent.resolution.is_some() => Err(resolved(&intent)),
+                    intent => Ok(Answer::Unresolved { intent, replayed }.into()),
+                }
+            }
+            answer => Ok(answer.into()),
+        },
         // Either the person has to agree first, or the cap of the mandate is not allowed.
         Ok(Driven::To(Outcome::Stopped)) => match journal.into_claim() {
             Some(claim) if !claim.intent().state.is_final() => put_question(claim, call, policy),
@@ -274,8 +289,22 @@ async fn attempt(call: &Call<'_>, policy: &Policy, reply: &mut Option<Reply>) ->
                 Some(error) => ledger_failed(error),
                 None => Refusal::from(error),
             };
-            Err(with_intent(refusal.signatures(signatures), &journal))
+            Err(given_up(call, &journal, refusal.signatures(signatures)).await)
         }
+    }
+}
+
+/// What is answered of a purchase that may be over. A mandate that it held and never presented is no use to anybody then, and
+/// is ended.
+async fn given_up(call: &Call<'_>, journal: &IntentJournal<'_>, refusal: Refusal) -> Refusal {
+    refusal.about(&end_unused(call, journal.intent()).await)
+}
+
+/// Ends the grant of a purchase that is over and was never presented.
+async fn end_unused(call: &Call<'_>, intent: Intent) -> Intent {
+    match intent.state.is_final() && !intent.was_presented() {
+        true => resolve::end_grant(call.agent.ledger(), call.client, intent).await,
+        false => intent,
     }
 }
 
@@ -465,10 +494,19 @@ fn unknown(call: &Call<'_>, journal: &IntentJournal<'_>, in_flight: Box<InFlight
 
 /// What is recorded of a purchase that is over: a mandate was presented for it, and no second one is.
 async fn recorded(call: &Call<'_>, intent: Intent) -> Result<Answer, Refusal> {
-    let intent = end_grant(call, intent).await;
+    let intent = match intent.revocation {
+        None => resolve::end_grant(call.agent.ledger(), call.client, intent).await,
+        Some(_) => intent,
+    };
+    let intent = resolve::by_chain_if_allowed(call.agent, call.client, intent).await;
     if intent.state == State::Unresolved {
         return Ok(Answer::Unresolved { intent, replayed: true });
     }
+    Err(resolved(&intent))
+}
+
+/// What is recorded of a purchase that is over, however that is known.
+fn resolved(intent: &Intent) -> Refusal {
     let refusal = match (&intent.resolution, &intent.failure) {
         (Some(resolution), _) if resolution.paid => {
             Refusal::new(Code::ResolvedAsPaid, "it was recorded that this purchase was paid; it is not made again")
@@ -477,21 +515,9 @@ async fn recorded(call: &Call<'_>, intent: Intent) -> Result<Answer, Refusal> {
         (None, Some(Failure { status: Some(status), code, .. })) => {
             Refusal::from(Error::from(ServerError::recorded_refusal(*status, code))).retryable(false)
         }
-        _ => failed(&intent),
+        _ => failed(intent),
     };
-    Err(refusal.with("replayed", true).about(&intent))
-}
-
-/// Ends the grant of a purchase that is over, where an earlier call did not get to it.
-async fn end_grant(call: &Call<'_>, intent: Intent) -> Intent {
-    if intent.revocation.is_some() {
-        return intent;
-    }
-    let Some(key) = IdempotencyKey::parse(&intent.idempotency_key) else { return intent };
-    match call.client.revoke_grant(&key).await {
-        Ok(Some(confirmed)) => call.agent.ledger().grant_revoked(&intent.id, confirmed).unwrap_or(intent),
-        _ => intent,
-    }
+    refusal.with("replayed", true).about(intent)
 }
 
 /// An intent that failed, in the words that were recorded.

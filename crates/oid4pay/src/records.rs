@@ -4,10 +4,11 @@ pub mod evidence;
 
 use oid4ac_client::clean;
 use serde_json::{Value, json};
-use spend_guard::{Filter, Intent, IntentId, Ledger, LedgerError, ReceiptVerdict};
+use spend_guard::{Filter, Intent, IntentId, Ledger, LedgerError, ReceiptVerdict, ResolvedBy};
 
 use crate::approvals::time;
 use crate::refusal::{Code, Refusal};
+use crate::resolve;
 use crate::shown::{failure_code, identifier};
 
 /// Why an id names no purchase.
@@ -104,12 +105,35 @@ pub fn row(intent: &Intent) -> Value {
         "purchase_ref": intent.purchase_ref.as_ref().map(shown),
         "agent": intent.agent,
         "idempotency_key": intent.idempotency_key,
+        "may_have_been_paid": resolve::is_open(intent),
+        "unresolved_minor": intent.unresolved_minor,
+        "presented_at": intent.presented_at.map(time),
+        "mandate_cap_minor": intent.mandate.as_ref().map(|mandate| mandate.cap_minor),
+        "grant_revoked": resolve::grant_revoked(intent),
+        "resolution": resolution(intent),
         "mandate_id": intent.mandate.as_ref().and_then(|mandate| identifier(&mandate.mandate_id)),
         "payment_intent_id": settlement.and_then(|settlement| identifier(&settlement.payment_intent_id)),
         "payment_provider_ref": settlement.and_then(|settlement| identifier(settlement.payment_provider_ref.as_deref()?)),
         "receipt_status": settlement.map(|settlement| receipt_status(&settlement.receipt)),
         "failure_code": intent.failure.as_ref().map(|failure| failure_code(failure).as_str()),
     })
+}
+
+/// Who said what became of it, as data. A person's name and reason are theirs: the dashboard and the evidence have them.
+#[must_use]
+pub fn resolution(intent: &Intent) -> Option<Value> {
+    let resolution = intent.resolution.as_ref()?;
+    let by = match &resolution.by {
+        ResolvedBy::Person { .. } => "person",
+        ResolvedBy::AuditChain { .. } => "audit_chain",
+        _ => "other",
+    };
+    Some(json!({
+        "paid": resolution.paid,
+        "by": by,
+        "at": time(resolution.at),
+        "payment_intent_id": resolution.payment_intent_id.as_deref().and_then(identifier),
+    }))
 }
 
 /// What checking the receipt gave, in one word.

@@ -165,7 +165,11 @@ impl Client {
             }
             PrincipalToken::WalletSession { redirect_uri } => {
                 let call = || principal_call(stage, endpoint, body.clone());
-                self.with_session(scope, redirect_uri, metadata, call).await
+                self.with_session(scope, Some(redirect_uri), metadata, call).await
+            }
+            PrincipalToken::KeptSession => {
+                let call = || principal_call(stage, endpoint, body.clone());
+                self.with_session(scope, None, metadata, call).await
             }
         }
     }

@@ -32,7 +32,7 @@ impl Client {
     /// - otherwise as for [`Client::pay`] up to the token.
     pub async fn login(&self, scope: WalletScope, redirect_uri: &str) -> Result<Granted<()>, Error> {
         let (agent, metadata) = (self.agent()?, self.metadata().await?);
-        self.session_token(&agent, &metadata, scope, redirect_uri).await?.try_map(|_| Ok(()))
+        self.session_token(&agent, &metadata, scope, Some(redirect_uri)).await?.try_map(|_| Ok(()))
     }
 
     /// Revokes and forgets every wallet session, and what a person was asked for and has not decided.
@@ -83,14 +83,17 @@ impl Client {
         agent: &Agent,
         metadata: &Metadata,
         scope: WalletScope,
-        redirect_uri: &str,
+        redirect_uri: Option<&str>,
     ) -> Result<Granted<WalletSession>, Error> {
         if scope.is_kept()
             && let Some(session) = self.kept_session(agent, metadata, scope).await?
         {
             return Ok(Granted::Done(session));
         }
-        self.ask_for_token(agent, metadata, scope, redirect_uri).await
+        match redirect_uri {
+            Some(redirect_uri) => self.ask_for_token(agent, metadata, scope, redirect_uri).await,
+            None => Ok(Granted::InsufficientScope(scope)),
+        }
     }
 
     /// The kept token while it is fresh, else a refreshed one. One process refreshes; the others adopt what it got.

@@ -1,14 +1,15 @@
 //! The human's side of the guard: pending approvals, freeze, what is left.
 
-use oid4pay::agents::ledger;
+use oid4pay::agents::{Agent, ledger};
 use oid4pay::approvals;
 use oid4pay::policy::PolicySource;
+use oid4pay::resolve;
 use std::io::Write as _;
 
 use jose::Clock as _;
 use oid4ac_client::SystemClock;
 use serde_json::json;
-use spend_guard::{Approval, ApprovalTerms, Intent, IntentId, Ledger, LedgerError, State, Step};
+use spend_guard::{Approval, ApprovalTerms, Filter, Intent, IntentId, Ledger, LedgerError, State, Step};
 
 use super::args::{About, Output};
 use super::terminal;
@@ -60,7 +61,7 @@ pub(crate) fn approve(settings: &Settings, about: &About) -> anyhow::Result<()> 
 }
 
 /// Shows what is asked, or was begun unasked, asks for the passphrase, and records the human's no.
-pub(crate) fn reject(settings: &Settings, about: &About) -> anyhow::Result<()> {
+pub(crate) async fn reject(settings: &Settings, about: &About) -> anyhow::Result<()> {
     terminal::require_terminal("rejecting a payment")?;
     let ledger = ledger(&settings.core);
     let intent = ledger.intent(&about.id)?;
@@ -71,8 +72,24 @@ pub(crate) fn reject(settings: &Settings, about: &About) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}", in_lines(&intent, &lines))?;
     let human = terminal::require(&settings.core.data_dir, "Rejecting this payment")?;
-    approvals::reject(&human, &ledger, &about.id)?;
-    Ok(writeln!(out, "Rejected. Nothing was paid.")?)
+    let intent = approvals::reject(&human, &ledger, &about.id)?;
+    writeln!(out, "Rejected. Nothing was paid.")?;
+    let intent = end_grant(settings, &ledger, intent).await;
+    if let Some(told) = resolve::grant_in_words(&intent) {
+        writeln!(out, "{told}")?;
+    }
+    Ok(())
+}
+
+/// Ends the grant behind the mandate of a purchase that the person rejected.
+pub(crate) async fn end_grant(settings: &Settings, ledger: &Ledger, intent: Intent) -> Intent {
+    if intent.mandate.is_none() {
+        return intent;
+    }
+    match Agent::for_person(settings.core.clone()).registered_client(&intent.issuer) {
+        Ok(client) => resolve::end_grant(ledger, &client, intent).await,
+        Err(_) => intent,
+    }
 }
 
 /// Stops all payments. Anybody may: it only makes things safer.
@@ -114,14 +131,46 @@ pub(crate) fn budget(settings: &Settings, output: Output) -> anyhow::Result<()> 
         writeln!(out, "This policy is NOT in force, and payments are stopped, until you run: {confirm}\n")?;
     }
     let widest = budgets.iter().map(|budget| budget.rule.chars().count()).max().unwrap_or(0).max("limit".len());
-    writeln!(out, "{:widest$}  {:>16}  {:>16}  {:>16}  {:>16}", "limit", "of", "spent", "held back", "left")?;
+    let row = |name: &str, [of, spent, unclear, held, left]: [&str; 5]| {
+        format!("{name:widest$}  {of:>16}  {spent:>16}  {unclear:>18}  {held:>16}  {left:>16}")
+    };
+    writeln!(out, "{}", row("limit", ["of", "spent", "may have been paid", "held back", "left"]))?;
     for budget in &budgets {
         let money = |minor| budget.currency.format(minor);
         let (limit, spent) = (money(budget.limit_minor), money(budget.settled_minor));
         let (held, left) = (money(budget.reserved_minor), money(budget.left_minor));
-        writeln!(out, "{:widest$}  {limit:>16}  {spent:>16}  {held:>16}  {left:>16}", budget.rule)?;
+        let unclear = money(budget.unresolved_minor);
+        writeln!(out, "{}", row(&budget.rule, [&limit, &spent, &unclear, &held, &left]))?;
+    }
+    let now = ledger.now()?;
+    for intent in capped(&ledger, now)? {
+        let (cap, amount) =
+            (intent.currency.format(intent.at_stake_minor()), intent.currency.format(intent.amount_minor));
+        writeln!(
+            out,
+            "\n{} to {}: the mandate allows up to {cap}, and that counts.\n  {}",
+            amount, intent.merchant, intent.id
+        )?;
+    }
+    if !resolve::open(&ledger)?.is_empty() {
+        writeln!(out, "\nWhat may have been paid counts until it is known: {}", settings.command("resolve"))?;
     }
     Ok(())
+}
+
+/// What counts with the cap of its mandate, where that is above its amount.
+fn capped(ledger: &Ledger, now: jose::UnixSeconds) -> Result<Vec<Intent>, LedgerError> {
+    let mut filter = Filter { open: Some(true), limit: Filter::MOST, ..Filter::default() };
+    let mut capped = Vec::new();
+    loop {
+        let page = ledger.list(&filter)?;
+        let counts = |intent: &Intent| intent.at_stake_minor() > intent.amount_minor && intent.mandate_lives(now);
+        capped.extend(page.intents.into_iter().filter(counts));
+        match page.next {
+            Some(next) => filter.before = Some(next),
+            None => return Ok(capped),
+        }
+    }
 }
 
 /// What an intent waits to be told, or by name why nothing can be said about it any more.
@@ -138,7 +187,7 @@ fn question(ledger: &Ledger, id: &IntentId) -> Result<(Intent, ApprovalTerms), L
     Ok((intent, terms))
 }
 
-fn in_lines(intent: &Intent, lines: &[(String, String)]) -> String {
+pub(crate) fn in_lines(intent: &Intent, lines: &[(String, String)]) -> String {
     let widest = lines.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0);
     let lines = lines.iter().map(|(label, value)| format!("\n  {label:widest$}  {value}"));
     format!("{}{}", intent.id, lines.collect::<String>())

@@ -5,6 +5,7 @@ use oid4pay::agents::ledger;
 use oid4pay::approvals;
 use oid4pay::policy::PolicySource;
 use oid4pay::refusal::Code;
+use oid4pay::resolve;
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;
@@ -316,6 +317,16 @@ fn check_ledger(settings: &Settings, findings: &mut Findings) {
         );
         let reset = settings.command("ledger reset-time");
         findings.problem(CHECK, detail, format!("Once the clock is right, run: {reset}"));
+    }
+    if let Ok(open) = resolve::open(&ledger)
+        && !open.is_empty()
+    {
+        let (count, verb) = if open.len() == 1 { ("1 payment", "counts") } else { ("payments", "count") };
+        let count = if open.len() == 1 { count.to_owned() } else { format!("{} {count}", open.len()) };
+        let detail = format!(
+            "{count} may have been made and {verb} as spent: the merchant's answer is missing or only its word"
+        );
+        findings.warn("payments", detail, format!("Run: {}", settings.command("resolve")));
     }
     if let Ok(true) = ledger.is_frozen() {
         findings.warn(CHECK, "payments are frozen", format!("Run: {}", settings.command("unfreeze")));

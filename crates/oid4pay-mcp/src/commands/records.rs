@@ -5,6 +5,7 @@ use oid4pay::records::evidence::read_capped;
 use oid4pay::records::evidence::{EvidenceFile, keys_in, pinned_keys};
 use oid4pay::records::{find, is_named};
 use oid4pay::records::{items, row};
+use oid4pay::resolve;
 use oid4pay::shown;
 use oid4pay::shown::{failure_code, identifier};
 use std::collections::BTreeMap;
@@ -144,11 +145,12 @@ pub(crate) fn history(settings: &Settings, args: HistoryArgs) -> anyhow::Result<
         writeln!(out, "{}", line(["begun", "state", "amount", "intent", "payment or failure", "merchant", "items"]))?;
     }
     for intent in &page.intents {
-        let payment = intent.settlement.as_ref().and_then(|settlement| identifier(&settlement.payment_intent_id));
+        let payment = payment_name(intent);
         let failure = || intent.failure.as_ref().map(|failure| failure_code(failure).as_str());
+        let mark = if resolve::is_open(intent) { " (?)" } else { "" };
         let told = line([
             &time(intent.created_at),
-            intent.state.as_str(),
+            &format!("{}{mark}", intent.state),
             &intent.currency.format(intent.amount_minor),
             intent.id.as_str(),
             payment.or_else(failure).unwrap_or("-"),
@@ -157,10 +159,20 @@ pub(crate) fn history(settings: &Settings, args: HistoryArgs) -> anyhow::Result<
         ]);
         writeln!(out, "{told}")?;
     }
+    if page.intents.iter().any(resolve::is_open) {
+        writeln!(out, "(?) may have been paid, and counts as spent: {}", settings.command("resolve"))?;
+    }
     if let Some(next) = page.next {
         writeln!(out, "older ones: --before {next}")?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the merchant calls the payment, by its own word or by the audit chain.
+fn payment_name(intent: &Intent) -> Option<&str> {
+    let settled = intent.settlement.as_ref().map(|settlement| &settlement.payment_intent_id);
+    let resolved = || intent.resolution.as_ref().and_then(|resolution| resolution.payment_intent_id.as_ref());
+    identifier(settled.or_else(resolved)?)
 }
 
 /// One line of `history`.
@@ -334,7 +346,13 @@ fn tell(intent: &Intent, findings: &Findings, as_json: bool) -> anyhow::Result<(
             "holds": fails == 0,
             "proven": {"paid_minor": proven(paid), "mandate_cap_minor": proven(cap)},
             "signed": {"paid_minor": paid, "mandate_cap_minor": cap, "keys_are_trusted": findings.keys_are_trusted},
-            "recorded": {"state": intent.state, "agent": intent.agent, "approval": intent.approval},
+            "recorded": {
+                "state": intent.state,
+                "agent": intent.agent,
+                "approval": intent.approval,
+                "revocation": intent.revocation,
+                "resolution": intent.resolution,
+            },
             "payment": row(intent),
             "checks": checks,
         });
@@ -352,6 +370,16 @@ fn tell(intent: &Intent, findings: &Findings, as_json: bool) -> anyhow::Result<(
         (.., None) => writeln!(out, "{claimed}; there is no receipt that shows it")?,
     }
     writeln!(out, "recorded as {}", intent.state)?;
+    if resolve::is_open(intent) {
+        let counts = format(resolve::counts_minor(intent));
+        writeln!(out, "it may have been paid, and {counts} count as spent: `resolve` says what became of it")?;
+    }
+    if let Some(revoked) = resolve::grant_revoked(intent) {
+        writeln!(out, "recorded: its mandate was {}", if revoked { "revoked" } else { "not confirmed to be revoked" })?;
+    }
+    if let Some(resolution) = &intent.resolution {
+        writeln!(out, "recorded: {}", resolve::resolution(resolution))?;
+    }
     if let Some(settlement) = &intent.settlement {
         let (id, at) = (identifier(&settlement.payment_intent_id), shown::time(&settlement.settled_at));
         let (id, at) = (id.unwrap_or("without a name"), at.unwrap_or("at an unknown time"));

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use spend_guard::{Approval, Intent, PurchaseKind, State};
 
 use oid4pay::approvals;
+use oid4pay::resolve;
 
 use super::name::{Name, Offered};
 use crate::config::Settings;
@@ -47,8 +48,30 @@ impl Advice {
                  merchant settles at most once.",
                 capitalized(&words)
             ),
+            (State::Settled, _) if intent.resolution.is_some() => {
+                "It was recorded as paid, by the person or their audit chain, and there is no receipt. The same call only \
+                 repeats that; a deliberate new attempt needs a new purchase_ref."
+                    .to_owned()
+            }
             (State::Settled, _) => "It is paid: spend_receipt_get has what proves it.".to_owned(),
             (State::Rejected, _) => "Do not ask again unless the person wants it.".to_owned(),
+            (State::Unresolved | State::Failed, _) if resolve::is_open(intent) => {
+                let how = match intent.state {
+                    State::Failed => "the merchant refused it after its mandate had been presented, which is only its word",
+                    _ => "its mandate was presented, and ended without an answer",
+                };
+                let command = settings.resolve_command(intent);
+                format!(
+                    "It may have been paid: {how}. It counts as spent, and the same call only repeats this. Only the person, \
+                     or their audit chain, can resolve it: ask them to run `{command}`. A deliberate new attempt needs a new \
+                     purchase_ref."
+                )
+            }
+            (State::Failed, _) if intent.was_presented() => {
+                "It was found not to have been paid. The same call only repeats that; a deliberate new attempt needs a new \
+                 purchase_ref."
+                    .to_owned()
+            }
             (State::Failed | State::Expired | State::Canceled, _) => {
                 "It is over and nothing was paid; the same purchase can be made again.".to_owned()
             }

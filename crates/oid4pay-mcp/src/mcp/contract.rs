@@ -167,6 +167,9 @@ impl Told {
             _ if intent.state.is_final() && intent.was_presented() => {
                 put("next_step", json!(NEXT_AFTER_PRESENTED));
                 put("may_have_been_paid", json!(intent.may_have_been_paid()));
+                if intent.may_have_been_paid() {
+                    self.hint = Some(HINT_MAY_HAVE_BEEN_PAID);
+                }
             }
             _ => {}
         }
@@ -337,6 +340,9 @@ fn hint(code: Code) -> Option<&'static str> {
             "Tell the person: wait until the window has passed, or they change policy.toml. No tool can."
         }
         Code::OfferMissing => "Without a signed offer every line needs unit_price_minor, and a human has to approve.",
+        Code::ResolvedAsPaid | Code::ResolvedAsNotPaid => {
+            "This call charged nothing. A deliberate new attempt needs a new purchase_ref: ask the person first."
+        }
         Code::Declined | Code::ApprovalRejected => "The person said no. Do not repeat the call unless they ask for it.",
         Code::LoginRequired | Code::ConsentRequired | Code::InteractionRequired | Code::AccountSelectionRequired => {
             "The authorization server wanted the person to sign in or to decide, and gave no page for it. The person did not \
@@ -462,6 +468,10 @@ pub(crate) const NEXT_IN_FLIGHT: &str = "Call again with the same arguments, and
 presented under the same idempotency_key, which the merchant settles at most once.";
 
 /// After a presentation there is no second mandate for the same purchase.
+/// The hint of the code would be about a purchase that was refused and not paid.
+const HINT_MAY_HAVE_BEEN_PAID: &str = "The refusal is only the merchant's word: it may have been paid, and counts as spent. \
+Tell the person, who can find out and say so with `oid4pay-mcp resolve`.";
+
 pub(crate) const NEXT_AFTER_PRESENTED: &str = "A mandate was presented for this purchase, so the same call only repeats what \
 is recorded. Ask the person; a deliberate new attempt needs a new purchase_ref.";
 

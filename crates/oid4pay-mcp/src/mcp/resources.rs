@@ -9,6 +9,7 @@
 
 use oid4pay::agents::Agent;
 use oid4pay::refusal::{Refusal, ledger_failed};
+use oid4pay::resolve;
 use oid4pay::{policy, records, shown};
 use rmcp::ErrorData;
 use rmcp::model::{Resource, ResourceContents, ResourceTemplate};
@@ -141,6 +142,10 @@ fn about(intent: &Intent) -> Value {
         "line_items": intent.line_items,
         "mandate_id": intent.mandate.as_ref().and_then(|mandate| shown::identifier(&mandate.mandate_id)),
         "idempotency_key": intent.idempotency_key,
+        "may_have_been_paid": resolve::is_open(intent),
+        "unresolved_minor": intent.unresolved_minor,
+        "grant_revoked": resolve::grant_revoked(intent),
+        "resolution": records::resolution(intent),
     })
 }
 

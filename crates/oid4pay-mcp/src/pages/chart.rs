@@ -9,9 +9,9 @@ use super::html::escape;
 
 /// What is spent, held back and left of a budget.
 pub(super) fn budget(budget: &Budget) -> String {
-    let Budget { currency, limit_minor, settled_minor, reserved_minor, left_minor, .. } = budget;
+    let Budget { currency, limit_minor, settled_minor, unresolved_minor, reserved_minor, left_minor, .. } = budget;
     let spent = hundredths(*settled_minor, *limit_minor);
-    let held = hundredths(*reserved_minor, *limit_minor).min(100 - spent);
+    let held = hundredths(reserved_minor.saturating_add(*unresolved_minor), *limit_minor).min(100 - spent);
     let tone = match spent + held {
         0..80 => "",
         80..100 => " warn",
@@ -21,11 +21,15 @@ pub(super) fn budget(budget: &Budget) -> String {
         0 => String::new(),
         held => format!(", {} held back", currency.format(*held)),
     };
+    let unclear = match unresolved_minor {
+        0 => String::new(),
+        minor => format!(", {} may have been paid", currency.format(*minor)),
+    };
     format!(
         "<li><div class=\"row\"><strong>{}</strong><span><strong>{}</strong> left</span></div>\
          <svg class=\"bar{tone}\" viewBox=\"0 0 100 4\" preserveAspectRatio=\"none\" aria-hidden=\"true\">\
          <rect class=\"spent\" width=\"{spent}\" height=\"4\"/><rect class=\"held\" x=\"{spent}\" width=\"{held}\" height=\"4\"/></svg>\
-         <p class=\"soft\">{} spent{reserved}, of {} within any {}</p></li>",
+         <p class=\"soft\">{} spent{unclear}{reserved}, of {} within any {}</p></li>",
         name(budget),
         currency.format(*left_minor),
         currency.format(*settled_minor),

@@ -60,6 +60,7 @@ pub(super) fn badge(state: State) -> String {
         State::Settled => ("good", "Paid"),
         State::Failed => ("bad", "Failed"),
         State::Unknown => ("warn", "Outcome unknown"),
+        State::Unresolved => ("warn", "May have been paid"),
         State::Expired => ("", "Expired"),
         State::Canceled => ("", "Canceled"),
         other => ("", other.as_str()),

@@ -5,6 +5,7 @@ use axum::response::Response;
 use jose::{base64url, sha256};
 use oid4pay::approvals;
 use oid4pay::approvals::NotHuman;
+use oid4pay::resolve;
 use oid4pay::shown;
 use serde_json::Value;
 use spend_guard::{
@@ -116,12 +117,29 @@ fn story(dashboard: &Dashboard, intent: &Intent) -> Result<String, LedgerError> 
             None => "Not looked at",
         },
     );
+    if approvals::cap_line(intent).is_some() {
+        facts += &line("At most", &format!("{} by its mandate", intent.currency.format(intent.at_stake_minor())));
+    }
     if let Some(consent) = approvals::at_wallet(intent) {
         facts += &line("Waits for you", &in_wallet(consent));
     }
     facts += &line("Begun", &moment(intent.created_at));
     if let Some(at) = intent.settled_at {
         facts += &line("Paid", &moment(at));
+    }
+    if let Some(at) = intent.presented_at {
+        facts += &line("Presented", &moment(at));
+    }
+    if resolve::is_open(intent) {
+        let counts = intent.currency.format(resolve::counts_minor(intent));
+        let command = escape(&dashboard.settings.resolve_command(intent));
+        facts += &line("May have been paid", &format!("{counts} count as spent. <code>{command}</code>"));
+    }
+    if let Some(revoked) = resolve::grant_revoked(intent) {
+        facts += &line("Grant", if revoked { "Revoked" } else { "Not confirmed to be revoked" });
+    }
+    if let Some(resolution) = &intent.resolution {
+        facts += &line("Resolved", &escape(&resolve::resolution(resolution)));
     }
     if let Some(failure) = &intent.failure {
         facts += &line(
@@ -220,6 +238,15 @@ fn step(entry: &Entry) -> Option<String> {
         "presenting" => "Mandate presented to the merchant",
         "settle" => "Settled by the merchant",
         "refuse" => "Refused",
+        "give_up" => "The mandate ended without an answer",
+        "resolve_paid" => "Resolved: it was paid",
+        "resolve_not_paid" => "Resolved: it was not paid",
+        "grant_revoked" => match entry.detail["confirmed"].as_bool() {
+            Some(true) => "Mandate revoked at the authorization server",
+            _ => "Revoking the mandate was not confirmed",
+        },
+        "cap_released" => "What was left of the mandate is given back",
+        "resume" => "Gone on with",
         "lose_answer" => "No answer came: outcome unknown",
         "expire" => "Expired",
         "cancel" => "Canceled",

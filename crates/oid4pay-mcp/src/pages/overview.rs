@@ -3,6 +3,7 @@
 use jose::Clock as _;
 use oid4ac_client::SystemClock;
 use oid4pay::approvals;
+use oid4pay::resolve;
 use spend_guard::{Budget, Filter, Intent, IntentId, LedgerError, RaisedAlert, Severity, State};
 
 use super::Dashboard;
@@ -26,12 +27,13 @@ pub(super) fn overview(dashboard: &Dashboard, csrf: &str) -> Result<String, Ledg
     };
     let recent = ledger.list(&Filter { limit: RECENT, ..Filter::default() })?.intents;
     Ok(format!(
-        "{}{}<section class=\"card\"><h2>Budgets</h2>{}</section>\
+        "{}{}{}<section class=\"card\"><h2>Budgets</h2>{}</section>\
          <section class=\"card\"><h2>Spending</h2>{spending}</section>\
          <section class=\"card\"><h2>Alerts</h2>{alerts}</section>\
          <section><h2>Latest payments</h2>{}</section>{}",
         frozen(dashboard, csrf)?,
         pending(dashboard)?,
+        unclear(dashboard)?,
         budgets(dashboard)?,
         list(&recent),
         freeze(dashboard, csrf)?,
@@ -75,6 +77,43 @@ fn pending(dashboard: &Dashboard) -> Result<String, LedgerError> {
     Ok(format!("<section><h2>Waiting for you</h2><ul class=\"card ledger waiting\">{items}</ul></section>"))
 }
 
+/// What may have been paid, and the command that says what became of it.
+fn unclear(dashboard: &Dashboard) -> Result<String, LedgerError> {
+    let open = resolve::open(&dashboard.ledger)?;
+    if open.is_empty() {
+        return Ok(String::new());
+    }
+    let item = |intent: &Intent| {
+        let presented = intent.presented_at.map(|at| format!("Presented {}", moment(at)));
+        let cap = approvals::cap_line(intent)
+            .map(|_| format!(", at most {} by its mandate", intent.currency.format(intent.at_stake_minor())));
+        format!(
+            "<li><div><strong class=\"sum\"><a href=\"/intents/{}\">{}</a></strong><span>to {}{}</span>\
+             <span class=\"soft\">{}</span><code>{}</code></div><div class=\"end\">{}</div></li>",
+            intent.id,
+            intent.currency.format(intent.amount_minor),
+            escape(&intent.merchant),
+            cap.unwrap_or_default(),
+            presented.unwrap_or_default(),
+            escape(&dashboard.settings.resolve_command(intent)),
+            badge(intent.state),
+        )
+    };
+    let items: String = open.iter().take(UNCLEAR).map(item).collect();
+    let more = match open.len().saturating_sub(UNCLEAR) {
+        0 => String::new(),
+        more => format!(
+            "<p class=\"soft\">And {more} more: <code>{}</code></p>",
+            escape(&dashboard.settings.command("resolve"))
+        ),
+    };
+    Ok(format!(
+        "<section><h2>May have been paid</h2><p class=\"soft\">The mandate was presented, and the merchant's answer is missing or \
+         only its word. It counts as spent until you, or your audit chain, say what became of it.</p>\
+         <ul class=\"card ledger\">{items}</ul>{more}</section>"
+    ))
+}
+
 fn budgets(dashboard: &Dashboard) -> Result<String, LedgerError> {
     let policy = match dashboard.policy.read() {
         Ok(policy) => policy,
@@ -83,7 +122,8 @@ fn budgets(dashboard: &Dashboard) -> Result<String, LedgerError> {
         }
     };
     let budgets = dashboard.ledger.budgets(&policy)?;
-    let is_used = |budget: &&Budget| budget.settled_minor > 0 || budget.reserved_minor > 0;
+    let is_used =
+        |budget: &&Budget| budget.settled_minor > 0 || budget.reserved_minor > 0 || budget.unresolved_minor > 0;
     let (used, untouched): (Vec<_>, Vec<_>) = budgets.iter().partition(is_used);
     let bars = |budgets: Vec<&Budget>| {
         let bars: String = budgets.into_iter().map(chart::budget).collect();
@@ -183,5 +223,6 @@ fn settled_since(dashboard: &Dashboard, since: i64) -> Result<Vec<Intent>, Ledge
 }
 
 const ALERTS: usize = 10;
+const UNCLEAR: usize = 20;
 const RECENT: usize = 8;
 const PER_PAGE: usize = 50;

@@ -41,9 +41,24 @@ impl Person {
     }
 }
 
+/// What is typed at a prompt.
+#[derive(Clone, Copy)]
+pub enum Typed<'a> {
+    /// As a passphrase is.
+    Unseen(&'a str),
+    /// As anything else is.
+    Seen(&'a str),
+}
+
 /// Runs a command at a terminal of its own, and types an answer, unseen, at each prompt. Gives whether it succeeded, and
 /// what the terminal showed.
 pub fn at_a_terminal(arguments: &[&str], home: &Path, answers: &[&str]) -> (bool, String) {
+    let answers: Vec<_> = answers.iter().map(|answer| Typed::Unseen(answer)).collect();
+    at_a_terminal_typing(arguments, home, &answers)
+}
+
+/// The same, where some prompts show what is typed.
+pub fn at_a_terminal_typing(arguments: &[&str], home: &Path, answers: &[Typed<'_>]) -> (bool, String) {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&master).unwrap();
     unlockpt(&master).unwrap();
@@ -74,13 +89,17 @@ pub fn at_a_terminal(arguments: &[&str], home: &Path, answers: &[&str]) -> (bool
     };
     let mut seen = 0;
     for answer in answers {
-        // A prompt is there, and what is typed is not shown.
+        let (answer, is_shown) = match answer {
+            Typed::Unseen(answer) => (answer, false),
+            Typed::Seen(answer) => (answer, true),
+        };
+        // A prompt is there, and a passphrase is not shown.
         for waited in 0.. {
             let is_asked = {
                 let shown = shown.lock().unwrap();
                 shown.len() > seen && shown.ends_with(b": ")
             };
-            if is_asked && !tcgetattr(&master).unwrap().local_modes.contains(LocalModes::ECHO) {
+            if is_asked && tcgetattr(&master).unwrap().local_modes.contains(LocalModes::ECHO) == is_shown {
                 break;
             }
             assert!(child.try_wait().unwrap().is_none(), "it ended: {}", text(&shown));

@@ -11,6 +11,7 @@ use oid4pay::pay::{rejected, with_agent};
 use oid4pay::person::Waiting;
 use oid4pay::records;
 use oid4pay::refusal::{Refusal, ledger_failed, stopped};
+use oid4pay::resolve;
 use rmcp::model::CallToolResult;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -136,7 +137,18 @@ pub(in crate::mcp::tools) async fn cancel(
         }
         _ => ledger_failed(&error),
     })?;
-    Ok(told(settings, &intent, "canceled", "Canceled, and nothing was paid"))
+    let intent = match agent.client(&intent.issuer) {
+        Ok(client) => resolve::end_grant(ledger, &client, intent).await,
+        Err(_) => intent,
+    };
+    let words = match resolve::grant_revoked(&intent) {
+        None => "Canceled, and nothing was paid",
+        Some(true) => "Canceled, and nothing was paid; its mandate was revoked",
+        Some(false) => {
+            "Canceled, and nothing was paid; that its mandate was revoked is not confirmed, but it was presented to no merchant"
+        }
+    };
+    Ok(told(settings, &intent, "canceled", words))
 }
 
 /// `spend_intent_request_approval`.

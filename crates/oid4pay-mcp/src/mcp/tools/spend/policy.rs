@@ -204,7 +204,11 @@ pub(in crate::mcp::tools) async fn balance(
         .collect();
     let left = budgets.iter().map(|budget| {
         let (rule, left) = (&budget.rule, budget.currency.format(budget.left_minor));
-        format!("{rule}: {left} of {} left", budget.currency.format(budget.limit_minor))
+        let unclear = match budget.unresolved_minor {
+            0 => String::new(),
+            minor => format!(", {} may have been paid", budget.currency.format(minor)),
+        };
+        format!("{rule}: {left} of {} left{unclear}", budget.currency.format(budget.limit_minor))
     });
     let mut sentence = left.collect::<Vec<_>>().join("; ");
     if limits.is_empty() {

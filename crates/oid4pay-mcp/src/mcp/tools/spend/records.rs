@@ -10,6 +10,7 @@ use oid4pay::person::Waiting;
 use oid4pay::records;
 use oid4pay::records::evidence::{EvidenceFile, NoEvidence, pinned_keys};
 use oid4pay::refusal::{Code, Refusal, ledger_failed};
+use oid4pay::resolve;
 use rmcp::model::CallToolResult;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -72,7 +73,11 @@ pub(in crate::mcp::tools) async fn history(
     let payments: Vec<_> = page.intents.iter().map(records::row).collect();
     let settled = page.intents.iter().filter(|intent| intent.state == State::Settled).count();
     let more = if page.next.is_some() { " There are older ones." } else { "" };
-    let sentence = format!("{} purchases, newest first, {settled} of them paid.{more}", payments.len());
+    let unclear = match page.intents.iter().filter(|intent| resolve::is_open(intent)).count() {
+        0 => String::new(),
+        count => format!(", {count} may have been paid"),
+    };
+    let sentence = format!("{} purchases, newest first, {settled} of them paid{unclear}.{more}", payments.len());
     Ok(success(json!({"payments": payments, "next": page.next}), sentence, None))
 }
 
@@ -111,6 +116,13 @@ pub(in crate::mcp::tools) async fn receipt_get(
         ([], Some(_)) => format!(
             "{} at {} is recorded as {}: the merchant's receipt and everything it rests on hold, by the keys that were \
              recorded with them.",
+            amount_of(intent),
+            intent.merchant,
+            intent.state
+        ),
+        ([], _) if resolve::is_open(intent) => format!(
+            "{} at {} may have been paid: it is recorded as {}, and there is no receipt. Only the person, or their audit \
+             chain, can resolve it.",
             amount_of(intent),
             intent.merchant,
             intent.state

@@ -1,12 +1,13 @@
 //! `spend_status`.
 
-use crate::mcp::answer::success;
+use crate::mcp::answer::{counted, success};
 use crate::mcp::host::Host;
 use crate::mcp::name::{Name, Offered};
 use oid4ac_client::{FileStore, Misuse, Store as _};
 use oid4pay::approvals;
 use oid4pay::person::Waiting;
 use oid4pay::refusal::{Refusal, ledger_failed};
+use oid4pay::resolve;
 use rmcp::model::CallToolResult;
 use serde_json::json;
 use spend_guard::Filter;
@@ -40,6 +41,7 @@ pub(in crate::mcp::tools) async fn get(
     let open = Filter { open: Some(true), limit: Filter::MOST, ..Filter::default() };
     let open = ledger.list(&open).map_err(failed)?.intents;
     let waiting: Vec<_> = open.iter().filter(|intent| approvals::waits(intent)).collect();
+    let unclear = resolve::open(ledger).map_err(failed)?;
     let policy = agent.policy();
     let (policy_problem, confirmed) = match &policy {
         Err(refusal) => (Some(refusal.code().as_str()), false),
@@ -68,6 +70,14 @@ pub(in crate::mcp::tools) async fn get(
             waiting.len()
         ),
     };
+    let sentence = match unclear.len() {
+        0 => sentence,
+        count => format!(
+            "{sentence} {}, and until the person resolves that with `{}`, counts as spent.",
+            counted(count, "purchase may have been paid", "purchases may have been paid"),
+            host_settings.command("resolve")
+        ),
+    };
     let output = json!({
         "can_pay": can_pay,
         "registered": registration.is_some(),
@@ -84,8 +94,21 @@ pub(in crate::mcp::tools) async fn get(
             "waits": approvals::where_it_waits(intent),
             "consent_url": approvals::at_wallet(intent).map(|consent| &consent.url),
         })).collect::<Vec<_>>(),
+        "may_have_been_paid": unclear.iter().take(LISTED).map(|intent| json!({
+            "intent_id": intent.id,
+            "state": intent.state,
+            "merchant": intent.merchant,
+            "amount_minor": intent.amount_minor,
+            "currency": intent.currency,
+            "counts_minor": resolve::counts_minor(intent),
+            "presented_at": intent.presented_at.map(approvals::time),
+            "resolve_command": host_settings.resolve_command(intent),
+        })).collect::<Vec<_>>(),
         "read_only": host_settings.read_only,
         "tools": tools,
     });
     Ok(success(output, sentence, None))
 }
+
+/// How many purchases that may have been paid are listed.
+const LISTED: usize = 20;
