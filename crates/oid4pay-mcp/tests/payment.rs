@@ -329,7 +329,11 @@ async fn tells_servers_refusals_in_the_contracts_words() {
              clock that is wrong does it too, and so does assertion_audience in the settings where it is not the one that this \
              server wants: the operator can try the other.",
         ),
-        ("offer_out_of_stock", "The merchant says that it has none left. Ask the person what to buy instead."),
+        (
+            "offer_out_of_stock",
+            "The refusal is only the merchant's word: it may have been paid, and counts as spent. Tell the person, who can find \
+             out and say so with `oid4pay-mcp resolve`.",
+        ),
     ];
     for (config, words, code) in rows {
         let world = World::with(config).await;

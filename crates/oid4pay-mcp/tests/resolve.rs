@@ -159,6 +159,9 @@ async fn a_person_says_that_it_was_paid_and_the_journal_has_who_and_why() {
     assert!(!success && stderr.contains(&id), "{stderr}");
     assert!(without_a_terminal(&world, &["resolve"]).await.1.contains("What became of every payment is known."));
     assert!(without_a_terminal(&world, &["history", "--verify"]).await.0);
+    // What is recorded is no receipt, and nothing about it fails.
+    let (success, told, _) = without_a_terminal(&world, &["receipt", &id]).await;
+    assert!(success && told.contains("not proven to be paid") && told.contains("recorded: paid, by "), "{told}");
 }
 
 #[tokio::test]
@@ -309,7 +312,8 @@ async fn whoever_looks_is_told_that_it_may_have_been_paid_and_what_to_run() {
 
     let (_, told, _) = without_a_terminal(&world, &["budget"]).await;
     assert!(told.contains("may have been paid") && told.contains("12.99 EUR") && told.contains(" resolve"), "{told}");
-    let (_, told, _) = without_a_terminal(&world, &["receipt", id]).await;
+    let (success, told, _) = without_a_terminal(&world, &["receipt", id]).await;
+    assert!(success, "{told}");
     assert!(told.contains("it may have been paid, and 12.99 EUR count as spent"), "{told}");
     assert!(told.contains("recorded: its mandate was revoked") && !told.contains("\npaid"), "{told}");
 
@@ -345,8 +349,8 @@ async fn whoever_looks_is_told_that_it_may_have_been_paid_and_what_to_run() {
     assert_eq!((&row["may_have_been_paid"], &row["unresolved_minor"]), (&json!(false), &json!(0)));
     let next = server.call("spend_intent_status", json!({"intent_id": id})).await;
     assert!(next.output()["next_step"].as_str().unwrap().contains("found not to have been paid"));
-    let (_, told, _) = without_a_terminal(&world, &["receipt", id]).await;
-    assert!(told.contains("not paid, by ") && told.contains("they sent an apology"), "{told}");
+    let (success, told, _) = without_a_terminal(&world, &["receipt", id]).await;
+    assert!(success && told.contains("not paid, by ") && told.contains("they sent an apology"), "{told}");
 }
 
 /// An intent that holds a mandate which was not presented, and the grant behind it: the one of another purchase, whose

@@ -110,6 +110,9 @@ pub enum NotResolved {
     /// It took too long.
     #[error("your audit chain cannot be read: it took more than {} seconds", .0.as_secs())]
     TooSlow(Duration),
+    /// It would give back what the merchant can still take.
+    #[error("it was paid, but its mandate allows more and can still be charged; run this again once that has ended")]
+    MandateLives,
     /// The ledger has no mandate for it.
     #[error("the ledger has no mandate for it")]
     NoMandate,
@@ -154,17 +157,45 @@ pub async fn ask_chain(
     }
 }
 
+/// Resolves a purchase by the audit chain.
+///
+/// # Errors
+///
+/// - [`NotResolved`] where the chain decides nothing, or the purchase cannot be resolved yet; it is as it was.
+pub async fn by_chain(
+    ledger: &Ledger,
+    client: &Client,
+    intent: &Intent,
+    time_limit: Duration,
+) -> Result<Intent, NotResolved> {
+    let (verdict, by) = ask_chain(client, intent, time_limit).await?;
+    let now = ledger.now()?;
+    // Of what it says was not paid, the chain has the end too.
+    if matches!(verdict, ResolutionVerdict::Paid { .. }) && intent.mandate_lives(now) {
+        let intent = end_grant(ledger, client, intent.clone()).await;
+        if gives_back_what_can_be_charged(&intent, &verdict, now) {
+            return Err(NotResolved::MandateLives);
+        }
+    }
+    Ok(ledger.resolve(&intent.id, &verdict, by)?)
+}
+
+/// Whether the budgets would get back, by this verdict, what the merchant can still take with the mandate.
+pub fn gives_back_what_can_be_charged(intent: &Intent, verdict: &ResolutionVerdict, now: UnixSeconds) -> bool {
+    let counts = match verdict {
+        ResolutionVerdict::Paid { amount_minor, .. } => amount_minor.unwrap_or(intent.amount_minor),
+        ResolutionVerdict::NotPaid => 0,
+    };
+    intent.mandate_lives(now) && counts < intent.at_stake_minor()
+}
+
 /// Resolves a purchase by the audit chain, where the person has allowed this agent to read it and it decides; else the
 /// purchase stays as it is.
 pub async fn by_chain_if_allowed(agent: &Agent, client: &Client, intent: Intent) -> Intent {
     if !is_open(&intent) || !may_read_chain(agent.settings(), &intent.issuer) || client.issuer() != intent.issuer {
         return intent;
     }
-    let resolved = match ask_chain(client, &intent, IN_A_CALL).await {
-        Ok((verdict, by)) => agent.ledger().resolve(&intent.id, &verdict, by).map_err(NotResolved::from),
-        Err(why) => Err(why),
-    };
-    resolved.unwrap_or_else(|why| {
+    by_chain(agent.ledger(), client, &intent, IN_A_CALL).await.unwrap_or_else(|why| {
         tracing::info!(intent = %intent.id, %why, "the audit chain did not resolve the purchase");
         intent
     })
@@ -223,3 +254,43 @@ const CLOCKS_APART_SECONDS: UnixSeconds = 300;
 const IN_A_CALL: Duration = Duration::from_secs(5);
 /// How long a command or call waits for a revocation.
 const REVOKING: Duration = Duration::from_secs(15);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use spend_guard::{Begun, Currency, LineItem, Mandate, Purchase};
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_given_back_that_can_still_be_charged() {
+        const NOW: UnixSeconds = 1_790_000_000;
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Ledger::new(dir.path().join("data"), Arc::new(|| NOW));
+        let line = LineItem { sku: "sock".to_owned(), qty: 1, unit_price_minor: None };
+        let (eur, key) = (Currency::parse("EUR").unwrap(), "k".repeat(32));
+        let purchase =
+            Purchase::payment("https://as.example", "https://shop.example", vec![line], 1299, eur, None, key);
+        let Begun::New(mut claim) = ledger.begin(&purchase.unwrap(), None).unwrap() else { panic!("it is new") };
+        let mandate = Mandate { mandate_id: "m".to_owned(), cap_minor: 6000, expires_at: NOW + 900 };
+        claim.mandate_held(mandate, "jwt~", None).unwrap();
+        claim.presenting("jwt~kb").unwrap();
+        let paid = |amount_minor| ResolutionVerdict::Paid { amount_minor, payment_intent_id: None };
+        let gives_back =
+            |verdict: &ResolutionVerdict, now| gives_back_what_can_be_charged(claim.intent(), verdict, now);
+        for (verdict, expected) in [
+            (ResolutionVerdict::NotPaid, true),
+            (paid(None), true),
+            (paid(Some(5999)), true),
+            (paid(Some(6000)), false),
+        ] {
+            assert_eq!(gives_back(&verdict, NOW), expected, "{verdict:?}");
+            assert!(!gives_back(&verdict, NOW + 900), "it has expired");
+        }
+        claim.grant_revoked(false).unwrap();
+        assert!(gives_back_what_can_be_charged(claim.intent(), &paid(None), NOW), "that is no end");
+        claim.grant_revoked(true).unwrap();
+        assert!(!gives_back_what_can_be_charged(claim.intent(), &ResolutionVerdict::NotPaid, NOW));
+    }
+}

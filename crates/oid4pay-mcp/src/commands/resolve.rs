@@ -85,11 +85,7 @@ fn list(settings: &Settings, ledger: &Ledger, as_json: bool) -> anyhow::Result<(
 async fn by_chain(settings: &Settings, ledger: &Ledger, intent: &Intent, as_json: bool) -> anyhow::Result<ExitCode> {
     let agent = Agent::for_person(settings.core.clone());
     let client = agent.registered_client(&intent.issuer)?;
-    let asked = resolve::ask_chain(&client, intent, FOR_A_PERSON).await;
-    let resolved = match asked {
-        Ok((verdict, by)) => Ok(ledger.resolve(&intent.id, &verdict, by)?),
-        Err(why) => Err(why),
-    };
+    let resolved = resolve::by_chain(ledger, &client, intent, FOR_A_PERSON).await;
     let now = ledger.now()?;
     let mut out = std::io::stdout().lock();
     if as_json {
@@ -150,15 +146,21 @@ async fn by_hand(settings: &Settings, ledger: &Ledger, intent: Intent, args: &Re
         bail!("a reason is needed, for whoever reads the journal later; nothing was changed");
     }
     let human = terminal::require(&agent.settings().data_dir, "Saying what became of this payment")?;
-    let intent = end_mandate(&agent, ledger, intent, args.paid, now).await?;
+    let intent = end_mandate(&agent, ledger, intent, &verdict, now).await?;
     let by = ResolvedBy::Person { name: account(), reason };
     let resolved = approvals::resolve(&human, ledger, &intent.id, &verdict, by)?;
     say(&told(&resolved))
 }
 
-/// Ends the mandate of a purchase that is resolved, so that nothing more is charged under it. What is said not to be paid
-/// gives its money back to the budgets, so there the end of the mandate must be certain.
-async fn end_mandate(agent: &Agent, ledger: &Ledger, intent: Intent, paid: bool, now: i64) -> anyhow::Result<Intent> {
+/// Ends the mandate of a purchase that is resolved, so that nothing more is charged under it. Where the budgets get money
+/// back, its end must be certain.
+async fn end_mandate(
+    agent: &Agent,
+    ledger: &Ledger,
+    intent: Intent,
+    verdict: &ResolutionVerdict,
+    now: i64,
+) -> anyhow::Result<Intent> {
     if !intent.mandate_lives(now) {
         return Ok(intent);
     }
@@ -171,7 +173,7 @@ async fn end_mandate(agent: &Agent, ledger: &Ledger, intent: Intent, paid: bool,
     };
     let until = intent.mandate.as_ref().map(|mandate| mandate.expires_at).filter(|_| intent.mandate_lives(now));
     let Some(until) = until else {
-        say("The authorization server confirmed that its mandate is revoked: nothing more can be charged.")?;
+        say("The authorization server confirmed that its mandate is revoked. Merchants notice within a few minutes.")?;
         return Ok(intent);
     };
     let most = intent.currency.format(intent.at_stake_minor());
@@ -180,12 +182,12 @@ async fn end_mandate(agent: &Agent, ledger: &Ledger, intent: Intent, paid: bool,
          until {}",
         time(until)
     );
-    match paid {
-        true => say(&format!("Warning: {warning}.")).map(|()| intent),
-        false => bail!(
+    match resolve::gives_back_what_can_be_charged(&intent, verdict, now) {
+        true => bail!(
             "{warning}. It stays as it is, and counts. Run this again after that, or once the authorization server can be \
              reached"
         ),
+        false => say(&format!("Warning: {warning}.")).map(|()| intent),
     }
 }
 

@@ -277,9 +277,6 @@ fn servers_hint(server: &ServerError, code: Code) -> Option<&'static str> {
         (Stage::Par, 400, Code::InvalidRequest | Code::InvalidRedirectUri | Code::ServerError) => {
             "Give a redirect_uri that this agent registered, letter for letter."
         }
-        (Stage::VerifyMandate, _, Code::OfferOutOfStock) => {
-            "The merchant says that it has none left. Ask the person what to buy instead."
-        }
         (Stage::Catalog, 404, _) => {
             "There is no catalog at store_url: take a merchant's origin from its audience in the directory."
         }
