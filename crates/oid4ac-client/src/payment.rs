@@ -235,17 +235,23 @@ enum Issued {
     Stopped,
 }
 
+impl Progress {
+    /// The payment, if the merchant settled it.
+    #[must_use]
+    pub fn payment(&self) -> Option<Payment> {
+        Some(Payment {
+            offers: self.offers.clone(),
+            mandate: self.mandate.clone()?,
+            presentation: self.presentation.clone()?,
+            settlement: self.settlement.as_deref()?.clone(),
+        })
+    }
+}
+
 /// The outcome that the journal already holds.
 pub(crate) fn finished(progress: &Progress) -> Option<Result<Outcome, Error>> {
-    if let (Some(mandate), Some(presentation), Some(settlement)) =
-        (&progress.mandate, &progress.presentation, &progress.settlement)
-    {
-        return Some(Ok(Outcome::Settled(Box::new(Payment {
-            offers: progress.offers.clone(),
-            mandate: mandate.clone(),
-            presentation: presentation.clone(),
-            settlement: settlement.as_ref().clone(),
-        }))));
+    if let Some(payment) = progress.payment() {
+        return Some(Ok(Outcome::Settled(Box::new(payment))));
     }
     if let Some((status, code)) = &progress.refused {
         return Some(Err(ServerError::recorded(Stage::VerifyMandate, *status, code).into()));

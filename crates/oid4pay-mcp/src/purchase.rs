@@ -192,6 +192,9 @@ async fn attempt(call: &Call<'_>, policy: &Policy, reply: &mut Option<Reply>) ->
         Ok(Driven::AskClient(question)) => Ok(Attempt::Ran(Ran::AskClient(question))),
         Ok(Driven::Stopped(why)) => Err(cut_off(call, journal, why)),
         Ok(Driven::NoTimeLeft) => {
+            if journal.intent().state.is_final() {
+                return over(call, &journal).map(Attempt::from);
+            }
             journal.lose("timed_out");
             let last = "the time of the call was over before the merchant answered".to_owned();
             Ok(Answer::Unknown { intent: journal.intent(), last }.into())
@@ -360,7 +363,8 @@ async fn unless_stopped(
     let done = tokio::select! {
         biased;
         done = &mut work => Some(done),
-        why = stop.wait() => match journal.intent().state.is_in_flight() {
+        // Also where the outcome is known, and only the grant is being ended.
+        why = stop.wait() => match journal.intent().was_presented() {
             true => None,
             false => return Ok(Driven::Stopped(why)),
         },
@@ -422,11 +426,26 @@ fn unknown(call: &Call<'_>, journal: &IntentJournal<'_>, in_flight: Box<InFlight
     Ok(Answer::Unknown { intent, last: in_flight.last.to_string() })
 }
 
+/// The outcome that was recorded before the time of the call was over. The next call ends the grant.
+fn over(call: &Call<'_>, journal: &IntentJournal<'_>) -> Result<Answer, Refusal> {
+    let intent = journal.intent();
+    match journal.recorded() {
+        Some(payment) if intent.state == State::Settled => {
+            Ok(Answer::Settled { intent, payment: Box::new(payment), replayed: false })
+        }
+        _ => as_recorded(call, intent, false),
+    }
+}
+
 /// What is recorded of a purchase that is over: a mandate was presented for it, and no second one is.
 async fn recorded(call: &Call<'_>, intent: Intent) -> Result<Answer, Refusal> {
     let intent = end_grant(call, intent).await;
+    as_recorded(call, intent, true)
+}
+
+fn as_recorded(call: &Call<'_>, intent: Intent, replayed: bool) -> Result<Answer, Refusal> {
     if intent.state == State::Unresolved {
-        return Ok(Answer::Unresolved { intent, replayed: true });
+        return Ok(Answer::Unresolved { intent, replayed });
     }
     let refusal = match (&intent.resolution, &intent.failure) {
         (Some(resolution), _) if resolution.paid => about(
@@ -442,12 +461,12 @@ async fn recorded(call: &Call<'_>, intent: Intent) -> Result<Answer, Refusal> {
         }
         _ => failed(&intent),
     };
-    Err(refusal.with("replayed", true))
+    Err(if replayed { refusal.with("replayed", true) } else { refusal })
 }
 
-/// Ends the grant of a purchase that is over, where an earlier call did not get to it.
+/// Ends the grant of a purchase that is over, where an earlier call did not get to it or got no confirmation.
 async fn end_grant(call: &Call<'_>, intent: Intent) -> Intent {
-    if intent.revocation.is_some() {
+    if matches!(intent.revocation, Some(Revocation::Confirmed { .. })) {
         return intent;
     }
     let Some(key) = IdempotencyKey::parse(&intent.idempotency_key) else { return intent };
