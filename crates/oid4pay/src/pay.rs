@@ -237,6 +237,9 @@ async fn attempt(call: &Call<'_>, policy: &Policy, reply: &mut Option<Reply>) ->
         Ok(Driven::AskClient(question)) => Ok(Attempt::Ran(Ran::AskClient(question))),
         Ok(Driven::Stopped(why)) => Err(cut_off(call, journal, why)),
         Ok(Driven::NoTimeLeft) => {
+            if journal.intent().state.is_final() {
+                return over(&journal).map(Attempt::from);
+            }
             journal.lose("timed_out");
             let last = "the time of the call was over before the merchant answered".to_owned();
             Ok(Answer::Unknown { intent: journal.intent(), last }.into())
@@ -431,7 +434,8 @@ async fn unless_stopped(
     let done = tokio::select! {
         biased;
         done = &mut work => Some(done),
-        why = stop.wait() => match journal.intent().state.is_in_flight() {
+        // Also where the outcome is known, and only the grant is being ended.
+        why = stop.wait() => match journal.intent().was_presented() {
             true => None,
             false => return Ok(Driven::Stopped(why)),
         },
@@ -492,17 +496,30 @@ fn unknown(call: &Call<'_>, journal: &IntentJournal<'_>, in_flight: Box<InFlight
     Ok(Answer::Unknown { intent, last: in_flight.last.to_string() })
 }
 
+/// The outcome that was recorded before the time of the call was over. The next call ends the grant.
+fn over(journal: &IntentJournal<'_>) -> Result<Answer, Refusal> {
+    let intent = journal.intent();
+    match journal.recorded() {
+        Some(payment) if intent.state == State::Settled => {
+            Ok(Answer::Settled { intent, payment: Box::new(payment), replayed: false })
+        }
+        _ => as_recorded(intent, false),
+    }
+}
+
 /// What is recorded of a purchase that is over: a mandate was presented for it, and no second one is.
 async fn recorded(call: &Call<'_>, intent: Intent) -> Result<Answer, Refusal> {
-    let intent = match intent.revocation {
-        None => resolve::end_grant(call.agent.ledger(), call.client, intent).await,
-        Some(_) => intent,
-    };
+    let intent = resolve::end_grant(call.agent.ledger(), call.client, intent).await;
     let intent = resolve::by_chain_if_allowed(call.agent, call.client, intent).await;
+    as_recorded(intent, true)
+}
+
+fn as_recorded(intent: Intent, replayed: bool) -> Result<Answer, Refusal> {
     if intent.state == State::Unresolved {
-        return Ok(Answer::Unresolved { intent, replayed: true });
+        return Ok(Answer::Unresolved { intent, replayed });
     }
-    Err(resolved(&intent))
+    let refusal = resolved(&intent);
+    Err(if replayed { refusal.with("replayed", true) } else { refusal })
 }
 
 /// What is recorded of a purchase that is over, however that is known.
@@ -517,7 +534,7 @@ fn resolved(intent: &Intent) -> Refusal {
         }
         _ => failed(intent),
     };
-    refusal.with("replayed", true).about(intent)
+    refusal.about(intent)
 }
 
 /// An intent that failed, in the words that were recorded.
