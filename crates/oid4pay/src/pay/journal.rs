@@ -9,7 +9,7 @@ use spend_guard::{
     Artefact, Claim, Intent, Ledger, LedgerError, Mandate, Next, Offers, Policy, ReceiptVerdict, Settlement,
 };
 
-use super::Signatures;
+use super::signatures::Signatures;
 use crate::person::{Stop, Stopped};
 use crate::shown::SAID_BY_MERCHANT;
 
