@@ -2,20 +2,24 @@
 
 mod credentials;
 mod file;
+mod folders;
+mod values;
 
 use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::ValueEnum;
 use oid4ac_client::{Endpoint, Origin};
-use serde::Deserialize;
 use spend_guard::{Intent, Tightening};
 
 pub(crate) use self::credentials::{ASSERTION_JWK, DPOP_JWK};
 use self::file::File;
+pub(crate) use self::folders::project_dirs;
+use self::folders::state_dir;
+use self::values::{CALL_DEADLINES, MAX_CONSENT_WAIT};
+pub(crate) use self::values::{LogFormat, Toolset};
 
 /// The options that every command takes.
 #[derive(Clone, Debug, clap::Args)]
@@ -93,36 +97,6 @@ impl Options {
     }
 }
 
-/// Which tools a server offers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Toolset {
-    /// Register, find merchants, pay, and what the person can see and do about it
-    #[default]
-    Oid4ac,
-    /// The spending guard: policy, budgets, intents, evidence
-    Spend,
-    /// Both
-    All,
-}
-
-impl Toolset {
-    pub(crate) fn includes(self, other: Self) -> bool {
-        self == Self::All || self == other
-    }
-}
-
-/// How log lines look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
 /// What a server or command works with. Of all files, only the settings file has been read.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -183,29 +157,13 @@ impl Settings {
     }
 }
 
-/// This program's folders, where there is a home to have them in.
-pub(crate) fn project_dirs() -> Option<directories::ProjectDirs> {
-    directories::ProjectDirs::from("", "", "oid4pay-mcp")
-}
-
-/// This program's folder for state, which is never inside the one for data.
-fn state_dir() -> Option<PathBuf> {
-    let usual = project_dirs().and_then(|directories| directories.state_dir().map(ToOwned::to_owned));
-    usual.or_else(|| Some(directories::BaseDirs::new()?.home_dir().join(".local/state/oid4pay-mcp")))
-}
-
-/// Seconds; clients give up long before.
-const MAX_CONSENT_WAIT: u64 = 300;
-/// Seconds.
-const CALL_DEADLINES: RangeInclusive<u64> = 1..=3600;
-
 impl Settings {
     /// What a person types for `arguments` to act on this very data directory.
     pub(crate) fn command(&self, arguments: &str) -> String {
         if project_dirs().is_some_and(|directories| directories.data_dir() == self.core.data_dir) {
             return format!("oid4pay-mcp {arguments}");
         }
-        format!("oid4pay-mcp --data-dir '{}' {arguments}", self.core.data_dir.display())
+        command_for(&self.core.data_dir.to_string_lossy(), arguments)
     }
 
     /// The command that says what the audit chain, or the person, knows of a purchase.
@@ -229,4 +187,24 @@ fn tightening() -> anyhow::Result<Tightening> {
         day: limit("OID4PAY_MAX_DAILY")?,
         approval_above: limit("OID4PAY_APPROVAL_ABOVE")?,
     })
+}
+
+/// A command on a data directory, as a shell takes it.
+fn command_for(data_dir: &str, arguments: &str) -> String {
+    // Only a NUL cannot be quoted, and no folder's name has one.
+    let data_dir = shlex::try_quote(data_dir).unwrap_or_default();
+    format!("oid4pay-mcp --data-dir {data_dir} {arguments}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_printed_command_names_its_folder_whatever_that_is_called() {
+        for folder in ["/home/a/data", "/home/it's mine/data", "/home/a b/$HOME", "/tmp/\"; rm -r x"] {
+            let words = shlex::split(&command_for(folder, "approve 1")).unwrap();
+            assert_eq!(words, ["oid4pay-mcp", "--data-dir", folder, "approve", "1"]);
+        }
+    }
 }

@@ -3,16 +3,19 @@
 //! It is served on 127.0.0.1 to the one browser that opens the link printed in the terminal. What it shows is the ledger's,
 //! built from verified data. To look takes the link; to approve, reject or end a freeze takes the passphrase as well.
 
+mod answer;
 mod chart;
+mod dashboard;
 mod gate;
 mod html;
 mod intent;
 mod overview;
+mod posted;
 
 use oid4pay::agents::ledger;
 use oid4pay::approvals;
-use oid4pay::approvals::Passphrase;
 use oid4pay::policy::PolicySource;
+use oid4pay::resolve;
 use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -22,23 +25,25 @@ use anyhow::Context as _;
 use axum::Router;
 use axum::extract::rejection::FormRejection;
 use axum::extract::{DefaultBodyLimit, Form, FromRequestParts, Path, Query, Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION, SET_COOKIE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, SET_COOKIE, X_CONTENT_TYPE_OPTIONS};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
-use jose::{Clock as _, constant_time_eq};
+use jose::Clock as _;
 use oid4ac_client::{SystemClock, SystemRng};
 use serde::Deserialize;
-use spend_guard::{IntentId, Ledger, LedgerError};
+use spend_guard::IntentId;
 use tokio::net::TcpListener;
 
+use self::answer::{problem_of, see_other};
+use self::dashboard::Dashboard;
 use self::gate::Gate;
 use self::html::{Layout, Problem, page};
+use self::posted::Posted;
 use crate::config::Settings;
 
-use crate::commands::approvals::end_grant;
 use crate::stop::StopSignal;
 
 /// What `dashboard` takes.
@@ -47,13 +52,6 @@ pub(crate) struct DashboardArgs {
     /// The port to listen on; 0 takes any free one
     #[arg(long, value_name = "N", default_value_t = 0)]
     port: u16,
-}
-
-struct Dashboard {
-    gate: Gate,
-    ledger: Ledger,
-    policy: PolicySource,
-    settings: Settings,
 }
 
 /// Serves the page until the process is asked to end.
@@ -121,45 +119,6 @@ impl FromRequestParts<Arc<Dashboard>> for Visitor {
     }
 }
 
-/// What a form of ours sends. No `Debug`: it holds the passphrase.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Posted {
-    csrf: String,
-    #[serde(default = "nothing_typed", deserialize_with = "passphrase")]
-    passphrase: Passphrase,
-    #[serde(default)]
-    decision: String,
-    #[serde(default)]
-    shown: String,
-}
-
-impl Posted {
-    /// The form, if a page of this visitor's sent it.
-    fn of(visitor: &Visitor, form: Result<Form<Self>, FormRejection>) -> Result<Self, Problem> {
-        let Ok(Form(posted)) = form else {
-            return Err(Problem::new(
-                StatusCode::BAD_REQUEST,
-                "This cannot be read",
-                "It is no form of this dashboard.",
-            ));
-        };
-        if !constant_time_eq(posted.csrf.as_bytes(), visitor.0.as_bytes()) {
-            let why = "The form is not from a page of yours that is still good. Reload the page and try again.";
-            return Err(Problem::new(StatusCode::FORBIDDEN, "Nothing was changed", why));
-        }
-        Ok(posted)
-    }
-}
-
-fn passphrase<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Passphrase, D::Error> {
-    String::deserialize(deserializer).map(Passphrase::new)
-}
-
-fn nothing_typed() -> Passphrase {
-    Passphrase::new(String::new())
-}
-
 async fn enter(
     State(dashboard): State<Arc<Dashboard>>,
     method: Method,
@@ -215,7 +174,7 @@ async fn decide(
     let decided = Arc::clone(&dashboard);
     let about = id.clone();
     let response = off_thread(move || {
-        let posted = Posted::of(&visitor, form)?;
+        let posted = Posted::of(&visitor.0, form)?;
         intent::decide(&decided, &visitor.0, &parse(&about)?, posted)
     })
     .await;
@@ -225,7 +184,7 @@ async fn decide(
         && intent.state == spend_guard::State::Rejected
         && intent.revocation.is_none()
     {
-        end_grant(&dashboard.settings, &dashboard.ledger, intent).await;
+        resolve::end_grant_for_person(&dashboard.settings.core, &dashboard.ledger, intent).await;
     }
     response
 }
@@ -236,7 +195,7 @@ async fn freeze(
     form: Result<Form<Posted>, FormRejection>,
 ) -> Response {
     off_thread(move || {
-        Posted::of(&visitor, form)?;
+        Posted::of(&visitor.0, form)?;
         dashboard.ledger.freeze().map_err(problem_of)?;
         Ok(see_other("/"))
     })
@@ -249,7 +208,7 @@ async fn unfreeze(
     form: Result<Form<Posted>, FormRejection>,
 ) -> Response {
     off_thread(move || {
-        let posted = Posted::of(&visitor, form)?;
+        let posted = Posted::of(&visitor.0, form)?;
         let human = approvals::verify(&dashboard.settings.core.data_dir, &posted.passphrase)
             .map_err(|error| intent::not_human(&error))?;
         approvals::unfreeze(&human, &dashboard.ledger).map_err(problem_of)?;
@@ -271,36 +230,10 @@ fn parse(id: &str) -> Result<IntentId, Problem> {
     IntentId::parse(id).map_err(|_| Problem::not_found())
 }
 
-/// What the ledger's refusal is on a page: its own sentence.
-fn problem_of(error: LedgerError) -> Problem {
-    let (status, title) = match error {
-        LedgerError::NoSuchIntent(_) => return Problem::not_found(),
-        LedgerError::AlreadyApproved(_) | LedgerError::IllegalStep { .. } => {
-            (StatusCode::CONFLICT, "That was decided before")
-        }
-        LedgerError::ApprovalExpired(_) => (StatusCode::CONFLICT, "Too late"),
-        LedgerError::ApprovalMismatch { .. } => (StatusCode::CONFLICT, "Something changed"),
-        LedgerError::Busy { .. } => (StatusCode::SERVICE_UNAVAILABLE, "Please try again"),
-        _ => (StatusCode::INTERNAL_SERVER_ERROR, "The ledger cannot be used"),
-    };
-    Problem::new(status, title, format!("The ledger says: {error}."))
-}
-
 fn no_session() -> Problem {
     let why = "This page opens with the link that oid4pay-mcp dashboard prints, which works once. Start the command again \
                for a new one.";
     Problem::new(StatusCode::UNAUTHORIZED, "Open it from the terminal", why)
-}
-
-/// 303: the browser gets the page there, and reloading it sends no form twice.
-fn see_other(path: &str) -> Response {
-    match HeaderValue::from_str(path) {
-        Ok(location) => {
-            let headers = [(LOCATION, location), (CACHE_CONTROL, HeaderValue::from_static("no-store"))];
-            (StatusCode::SEE_OTHER, headers).into_response()
-        }
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
 }
 
 async fn asset(media_type: &'static str, content: &'static str) -> Response {

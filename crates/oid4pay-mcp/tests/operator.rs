@@ -238,7 +238,7 @@ async fn keys_that_a_payment_needs_or_that_are_set_elsewhere_are_not_rotated() {
     let token = world.sandbox.setup_token().unwrap();
     let ended = about(&world, &["keys", "rotate"], &token).await;
     assert!(!ended.success && ended.stderr.contains("a payment is open"), "{}", ended.stderr);
-    let end = format!("oid4pay-mcp --data-dir '{}' reject {intent}", world.data_dir().display());
+    let end = format!("oid4pay-mcp --data-dir {} reject {intent}", world.data_dir().display());
     assert!(ended.stderr.contains(&end), "{}", ended.stderr);
     let registered = world.sandbox.request_count(&Party::AuthorizationServer, &Method::POST, "/oauth/register");
     assert_eq!(registered, 1, "the token was not spent");
@@ -365,7 +365,7 @@ async fn doctor_and_budget_tell_of_a_policy_that_waits_to_be_confirmed() {
     fs::write(folder.join("policy.toml"), "[currency.EUR]\nper_transaction = 900\n").unwrap();
     let again = with(world.socks(), "/purchase_ref", json!("2"));
     assert_eq!(server.call("agent_payment_initiate", again).await.code(), "policy_unconfirmed");
-    let confirm = format!("oid4pay-mcp --data-dir '{}' policy confirm", world.data_dir().display());
+    let confirm = format!("oid4pay-mcp --data-dir {} policy confirm", world.data_dir().display());
     let ended = about(&world, &["doctor"], "").await;
     assert!(!ended.success && ended.stdout.contains(&format!("Run: {confirm}")), "{}", ended.stdout);
     assert_eq!(verdicts(&about(&world, &["doctor", "--json"], "").await.json())["policy"], "problem");

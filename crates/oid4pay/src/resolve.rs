@@ -225,6 +225,17 @@ pub async fn end_grant(ledger: &Ledger, client: &Client, intent: Intent) -> Inte
     })
 }
 
+/// The same where the person gave it up, and no call is at it: without a registration that can revoke, the mandate ends by itself.
+pub async fn end_grant_for_person(settings: &Settings, ledger: &Ledger, intent: Intent) -> Intent {
+    if intent.mandate.is_none() {
+        return intent;
+    }
+    match Agent::for_person(settings.clone()).registered_client(&intent.issuer) {
+        Ok(client) => end_grant(ledger, &client, intent).await,
+        Err(_) => intent,
+    }
+}
+
 /// Whether the grant behind the mandate was revoked, as data: nothing where that was not tried.
 pub fn grant_revoked(intent: &Intent) -> Option<bool> {
     intent.revocation.as_ref().map(|revocation| matches!(revocation, Revocation::Confirmed { .. }))

@@ -1,6 +1,6 @@
 //! The human's side of the guard: pending approvals, freeze, what is left.
 
-use oid4pay::agents::{Agent, ledger};
+use oid4pay::agents::ledger;
 use oid4pay::approvals;
 use oid4pay::policy::PolicySource;
 use oid4pay::resolve;
@@ -74,22 +74,11 @@ pub(crate) async fn reject(settings: &Settings, about: &About) -> anyhow::Result
     let human = terminal::require(&settings.core.data_dir, "Rejecting this payment")?;
     let intent = approvals::reject(&human, &ledger, &about.id)?;
     writeln!(out, "Rejected. Nothing was paid.")?;
-    let intent = end_grant(settings, &ledger, intent).await;
+    let intent = resolve::end_grant_for_person(&settings.core, &ledger, intent).await;
     if let Some(told) = resolve::grant_in_words(&intent) {
         writeln!(out, "{told}")?;
     }
     Ok(())
-}
-
-/// Ends the grant behind the mandate of a purchase that the person rejected.
-pub(crate) async fn end_grant(settings: &Settings, ledger: &Ledger, intent: Intent) -> Intent {
-    if intent.mandate.is_none() {
-        return intent;
-    }
-    match Agent::for_person(settings.core.clone()).registered_client(&intent.issuer) {
-        Ok(client) => resolve::end_grant(ledger, &client, intent).await,
-        Err(_) => intent,
-    }
 }
 
 /// Stops all payments. Anybody may: it only makes things safer.

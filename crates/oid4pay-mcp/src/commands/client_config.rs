@@ -1,6 +1,7 @@
 //! `oid4pay-mcp config`: what starts this server, in the words of each MCP client.
 
 mod json;
+mod launch;
 mod toml;
 
 use std::fs;
@@ -11,6 +12,7 @@ use anyhow::{Context as _, anyhow, bail};
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
+use self::launch::{Launch, NAME};
 use super::told::in_words;
 use crate::config::{Options, Repeated, Settings};
 
@@ -36,13 +38,6 @@ enum McpClient {
     Cline,
     Continue,
     Codex,
-}
-
-/// How this server is started.
-struct Launch {
-    command: String,
-    args: Vec<String>,
-    env: Vec<(String, String)>,
 }
 
 pub(crate) fn run(options: &Options, args: &ConfigArgs) -> anyhow::Result<()> {
@@ -205,5 +200,3 @@ fn replace(path: &Path, content: &str) -> anyhow::Result<()> {
     };
     write().with_context(|| path.display().to_string())
 }
-
-const NAME: &str = "oid4pay";

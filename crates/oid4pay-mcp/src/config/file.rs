@@ -10,7 +10,7 @@ use oid4pay::settings::ServerSettings;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-use super::{CALL_DEADLINES, LogFormat, MAX_CONSENT_WAIT, Toolset};
+use super::values::{CALL_DEADLINES, LogFormat, MAX_CONSENT_WAIT, Toolset};
 
 /// What `config.toml` may say. Each value is checked as it is read, so that an error names its line.
 #[derive(Debug, Default, Deserialize)]
@@ -152,7 +152,7 @@ impl File {
     pub(super) fn read(named: Option<&Path>) -> anyhow::Result<Self> {
         let path = match named {
             Some(path) => path.to_owned(),
-            None => match super::project_dirs() {
+            None => match super::folders::project_dirs() {
                 Some(dirs) => dirs.config_dir().join(FILE_NAME),
                 None => return Ok(Self::default()),
             },

@@ -12,8 +12,10 @@ use spend_guard::{
     ApprovalTerms, Artefact, Consent, Entry, Intent, IntentId, LedgerError, ReceiptVerdict, Settlement, State,
 };
 
+use super::answer::{problem_of, see_other};
+use super::dashboard::Dashboard;
 use super::html::{LONGEST, Layout, Problem, badge, capitalized, escape, form, moment, page, passphrase_field};
-use super::{Dashboard, Posted, problem_of};
+use super::posted::Posted;
 
 /// `GET /intents/{id}`.
 pub(super) fn show(dashboard: &Dashboard, csrf: &str, id: &IntentId) -> Result<Response, LedgerError> {
@@ -51,7 +53,7 @@ pub(super) fn decide(dashboard: &Dashboard, csrf: &str, id: &IntentId, posted: P
         false => approvals::reject(&human, &dashboard.ledger, id),
     };
     answered.map_err(problem_of)?;
-    Ok(super::see_other(&format!("/intents/{id}")))
+    Ok(see_other(&format!("/intents/{id}")))
 }
 
 /// What a proof that failed is answered.

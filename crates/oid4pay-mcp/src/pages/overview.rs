@@ -6,8 +6,8 @@ use oid4pay::approvals;
 use oid4pay::resolve;
 use spend_guard::{Budget, Filter, Intent, IntentId, LedgerError, RaisedAlert, Severity, State};
 
-use super::Dashboard;
 use super::chart;
+use super::dashboard::Dashboard;
 use super::html::{badge, capitalized, escape, form, moment, passphrase_field};
 
 /// The body of `/`.

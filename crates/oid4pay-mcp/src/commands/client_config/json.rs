@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::NAME;
+use super::launch::NAME;
 
 /// `old` with `entry` under `member`. What is in the environment of one that was there stays, where `entry` does not set it.
 pub(super) fn merge(old: &str, member: &str, entry: &Value) -> anyhow::Result<String> {

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use serde_json::json;
 use toml::{Table, Value};
 
-use super::{Launch, NAME};
+use super::launch::{Launch, NAME};
 
 /// The table of this server. A JSON string is a TOML one too, as long as nothing but text is in it.
 pub(super) fn section(launch: &Launch) -> String {
