@@ -10,7 +10,7 @@ use crate::config::{LogFormat, Options, Settings};
 use crate::guard_cmd::{self, About, Output};
 use crate::ledger_cmd::{self, LedgerCommand};
 use crate::policy_cmd::{self, PolicyCommand};
-use crate::{client_config, dashboard, doctor, keys, records, resolve_cmd, server, session_cmd};
+use crate::{client_config, dashboard, doctor, keys, records, reject_cmd, resolve_cmd, server, session_cmd};
 #[cfg(feature = "sandbox")]
 use crate::{demo, sandbox_cmd};
 
@@ -111,7 +111,7 @@ impl Cli {
             Some(Command::Freeze) => guard_cmd::freeze(&Settings::resolve(self.options)?).map(done),
             Some(Command::Policy(command)) => policy_cmd::run(&Settings::resolve(self.options)?, command).map(done),
             Some(Command::Reject(about)) => {
-                block_on(guard_cmd::reject(Settings::resolve(self.options)?, &about)).map(done)
+                block_on(reject_cmd::reject(Settings::resolve(self.options)?, &about)).map(done)
             }
             Some(Command::Resolve(args)) => block_on(resolve_cmd::run(Settings::resolve(self.options)?, args)),
             Some(Command::Unfreeze) => guard_cmd::unfreeze(&Settings::resolve(self.options)?).map(done),

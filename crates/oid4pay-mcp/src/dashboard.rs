@@ -36,7 +36,7 @@ use crate::config::Settings;
 use crate::human::{self, Passphrase};
 use crate::policy::PolicySource;
 use crate::stop::StopSignal;
-use crate::{approval, guard_cmd};
+use crate::{approval, guard_cmd, reject_cmd};
 
 /// What `dashboard` takes.
 #[derive(Debug, clap::Args)]
@@ -222,7 +222,7 @@ async fn decide(
         && intent.state == spend_guard::State::Rejected
         && intent.revocation.is_none()
     {
-        guard_cmd::end_grant(&dashboard.settings, &dashboard.ledger, intent).await;
+        reject_cmd::end_grant(&dashboard.settings, &dashboard.ledger, intent).await;
     }
     response
 }

@@ -8,10 +8,8 @@ use oid4ac_client::SystemClock;
 use serde_json::json;
 use spend_guard::{Approval, ApprovalTerms, Filter, Intent, IntentId, Ledger, LedgerError, State, Step};
 
-use crate::agent::Agent;
 use crate::config::Settings;
 use crate::policy::PolicySource;
-use crate::tools::Name;
 use crate::{approval, human, resolve};
 
 /// Whether output is for people or for programs.
@@ -26,7 +24,7 @@ pub(crate) struct Output {
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct About {
     /// The intent, as `approvals` lists it
-    id: IntentId,
+    pub(crate) id: IntentId,
 }
 
 pub(crate) fn ledger(settings: &Settings) -> Ledger {
@@ -80,39 +78,6 @@ pub(crate) fn approve(settings: &Settings, about: &About) -> anyhow::Result<()> 
     let human = human::require(settings, "Approving this payment")?;
     approval::approve(&human, &ledger, &about.id, &terms)?;
     Ok(writeln!(out, "Approved, for this payment alone. The agent's next call goes on with it.")?)
-}
-
-/// Shows what is asked, or was begun unasked, asks for the passphrase, and records the human's no.
-pub(crate) async fn reject(settings: Settings, about: &About) -> anyhow::Result<()> {
-    let settings = &settings;
-    human::require_terminal("rejecting a payment")?;
-    let ledger = ledger(settings);
-    let intent = ledger.intent(&about.id)?;
-    if intent.state.after(Step::Reject).is_none() {
-        return Err(LedgerError::IllegalStep { id: intent.id, from: intent.state, step: Step::Reject }.into());
-    }
-    let lines = approval::terms(&intent).map_or_else(|| approval::unasked(&intent), approval::lines);
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{}", in_lines(&intent, &lines))?;
-    let human = human::require(settings, "Rejecting this payment")?;
-    let intent = approval::reject(&human, &ledger, &about.id)?;
-    writeln!(out, "Rejected. Nothing was paid.")?;
-    let intent = end_grant(settings, &ledger, intent).await;
-    if let Some(told) = resolve::grant_in_words(&intent) {
-        writeln!(out, "{told}")?;
-    }
-    Ok(())
-}
-
-/// Ends the grant behind the mandate of a purchase that the person rejected.
-pub(crate) async fn end_grant(settings: &Settings, ledger: &Ledger, intent: Intent) -> Intent {
-    if intent.mandate.is_none() {
-        return intent;
-    }
-    match Agent::for_person(settings.clone()).registered_client(Name::PaymentInitiate, &intent.issuer) {
-        Ok(client) => resolve::end_grant(ledger, &client, intent).await,
-        Err(_) => intent,
-    }
 }
 
 /// Stops all payments. Anybody may: it only makes things safer.

@@ -27,6 +27,7 @@ mod prompts;
 mod provided;
 mod purchase;
 mod records;
+mod reject_cmd;
 mod resolve;
 mod resolve_cmd;
 mod resources;

@@ -222,7 +222,7 @@ async fn attempt(call: &Call<'_>, policy: &Policy, reply: &mut Option<Reply>) ->
         Ok(Driven::To(Outcome::Unknown(in_flight))) => match unknown(call, &journal, in_flight)? {
             Answer::Unresolved { intent, replayed } => {
                 drop(journal);
-                match resolve::by_chain_if_allowed(call.agent, call.client, intent).await {
+                match by_chain(call, intent).await {
                     intent if intent.resolution.is_some() => Err(resolved(call, &intent)),
                     intent => Ok(Answer::Unresolved { intent, replayed }.into()),
                 }
@@ -458,11 +458,17 @@ async fn recorded(call: &Call<'_>, intent: Intent) -> Result<Answer, Refusal> {
         None => resolve::end_grant(call.agent.ledger(), call.client, intent).await,
         Some(_) => intent,
     };
-    let intent = resolve::by_chain_if_allowed(call.agent, call.client, intent).await;
+    let intent = by_chain(call, intent).await;
     if intent.state == State::Unresolved {
         return Ok(Answer::Unresolved { intent, replayed: true });
     }
     Err(resolved(call, &intent))
+}
+
+/// Asks the audit chain what became of it, where the person allows that.
+async fn by_chain(call: &Call<'_>, intent: Intent) -> Intent {
+    let (settings, ledger) = (call.agent.settings(), call.agent.ledger());
+    resolve::by_chain_if_allowed(settings, ledger, call.client, intent).await
 }
 
 /// What is recorded of a purchase that is over, however that is known.

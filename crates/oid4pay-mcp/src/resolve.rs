@@ -9,7 +9,6 @@ use oid4ac_client::{
 };
 use spend_guard::{Filter, Intent, Ledger, LedgerError, Resolution, ResolutionVerdict, ResolvedBy, Revocation, State};
 
-use crate::agent::Agent;
 use crate::approval::{self, time};
 use crate::config::Settings;
 use crate::shown;
@@ -196,11 +195,16 @@ pub(crate) fn gives_back_what_can_be_charged(intent: &Intent, verdict: &Resoluti
 
 /// Resolves a purchase by the audit chain, where the person has allowed this agent to read it and it decides; else the
 /// purchase stays as it is.
-pub(crate) async fn by_chain_if_allowed(agent: &Agent, client: &Client, intent: Intent) -> Intent {
-    if !is_open(&intent) || !may_read_chain(agent.settings(), &intent.issuer) || client.issuer() != intent.issuer {
+pub(crate) async fn by_chain_if_allowed(
+    settings: &Settings,
+    ledger: &Ledger,
+    client: &Client,
+    intent: Intent,
+) -> Intent {
+    if !is_open(&intent) || !may_read_chain(settings, &intent.issuer) || client.issuer() != intent.issuer {
         return intent;
     }
-    by_chain(agent.ledger(), client, &intent, IN_A_CALL).await.unwrap_or_else(|why| {
+    by_chain(ledger, client, &intent, IN_A_CALL).await.unwrap_or_else(|why| {
         tracing::info!(intent = %intent.id, %why, "the audit chain did not resolve the purchase");
         intent
     })
