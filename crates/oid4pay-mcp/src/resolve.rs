@@ -35,7 +35,7 @@ pub(crate) fn open(ledger: &Ledger) -> Result<Vec<Intent>, LedgerError> {
     Ok(open)
 }
 
-/// Whether somebody has to say what became of it.
+/// Whether it has to be said what became of it.
 pub(crate) fn is_open(intent: &Intent) -> bool {
     intent.was_presented() && intent.may_have_been_paid()
 }
@@ -217,7 +217,7 @@ pub(crate) fn may_read_chain(settings: &Settings, issuer: &str) -> bool {
 }
 
 /// Ends the grant behind the mandate of a purchase that is given up, and records what came of it. The mandate could be
-/// charged otherwise, although nobody wants the purchase any more.
+/// charged otherwise, although the purchase is not wanted any more.
 pub(crate) async fn end_grant(ledger: &Ledger, client: &Client, intent: Intent) -> Intent {
     if intent.mandate.is_none() || matches!(intent.revocation, Some(Revocation::Confirmed { .. })) {
         return intent;

@@ -142,7 +142,7 @@ async fn by_hand(settings: Settings, ledger: &Ledger, intent: Intent, args: &Res
     };
     let reason = oid4ac_client::clean(reason.trim(), MAX_REASON);
     if reason.is_empty() {
-        bail!("a reason is needed, for whoever reads the journal later; nothing was changed");
+        bail!("a reason is needed, for those who read the journal later; nothing was changed");
     }
     let human = human::require(agent.settings(), "Saying what became of this payment")?;
     let intent = end_mandate(&agent, ledger, intent, &verdict, now).await?;
