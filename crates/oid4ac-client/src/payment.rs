@@ -135,7 +135,7 @@ impl Client {
             Ok((held, proceed))
         });
         match recorded {
-            Ok((held, Proceed::On)) => Ok(Issued::Mandate(held, (tokens.access_token, tokens.expires_at))),
+            Ok((held, Proceed::On)) => Ok(Issued::Mandate(Box::new(held), (tokens.access_token, tokens.expires_at))),
             Ok((_, Proceed::Wait)) => Ok(Issued::Stopped),
             Ok((_, Proceed::Stop)) => {
                 self.end_grant(order.idempotency_key(), journal).await?;
@@ -222,7 +222,7 @@ enum Issued {
     /// No mandate.
     Nothing,
     /// A mandate that may be presented, and the access token that came with it and when that ends.
-    Mandate(HeldMandate, (AccessToken, i64)),
+    Mandate(Box<HeldMandate>, (AccessToken, i64)),
     /// A mandate that the journal does not let us present.
     Stopped,
 }

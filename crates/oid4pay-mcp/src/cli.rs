@@ -6,13 +6,14 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::config::{LogFormat, Options, Settings};
-use crate::guard_cmd::{self, About, Output};
-use crate::ledger_cmd::{self, LedgerCommand};
-use crate::policy_cmd::{self, PolicyCommand};
-use crate::{client_config, dashboard, doctor, keys, records, reject_cmd, resolve_cmd, server, session_cmd};
+use crate::commands::args::{About, Output};
+use crate::commands::ledger::{self, LedgerCommand};
+use crate::commands::policy::{self, PolicyCommand};
+use crate::commands::{approvals, client_config, doctor, keys, login, quietly, records, resolve};
 #[cfg(feature = "sandbox")]
-use crate::{demo, sandbox_cmd};
+use crate::commands::{demo, sandbox};
+use crate::config::{LogFormat, Options, Settings};
+use crate::{mcp, pages};
 
 /// Lets an agent pay merchants for its human, within what the human approved. Without a command it is an MCP server on
 /// standard input and output.
@@ -32,7 +33,7 @@ enum Command {
     Demo(demo::DemoArgs),
     #[cfg(feature = "sandbox")]
     /// Run an authorization server, a directory and two merchants on this machine until interrupted
-    Sandbox(sandbox_cmd::SandboxArgs),
+    Sandbox(sandbox::SandboxArgs),
     /// List the payments that wait for you
     Approvals(Output),
     /// Approve a payment; asks for your passphrase
@@ -40,7 +41,7 @@ enum Command {
     /// Show what is spent, held back and left
     Budget(Output),
     /// Serve a page on this machine: what agents spend, and the payments that wait for your approval
-    Dashboard(dashboard::DashboardArgs),
+    Dashboard(pages::DashboardArgs),
     /// Stop all payments
     Freeze,
     /// What was spent, newest first; or, with --verify, a proof that the ledger is whole
@@ -62,7 +63,7 @@ enum Command {
     #[command(subcommand)]
     Ledger(LedgerCommand),
     /// Allow this agent to read your wallet; asks for your passphrase
-    Login(session_cmd::LoginArgs),
+    Login(login::LoginArgs),
     /// End what you allowed with login
     Logout,
     /// The spending policy
@@ -71,7 +72,7 @@ enum Command {
     /// Refuse a payment; asks for your passphrase
     Reject(About),
     /// Say what became of a payment that may have been made, or ask your audit chain; alone, list them
-    Resolve(resolve_cmd::ResolveArgs),
+    Resolve(resolve::ResolveArgs),
     /// Let payments go on after a freeze; asks for your passphrase
     Unfreeze,
     /// Print a shell's completion script
@@ -102,40 +103,34 @@ impl Cli {
             #[cfg(feature = "sandbox")]
             Some(Command::Demo(args)) => block_on(demo::run(args)),
             #[cfg(feature = "sandbox")]
-            Some(Command::Sandbox(args)) => block_on(sandbox_cmd::run(args)).map(done),
+            Some(Command::Sandbox(args)) => block_on(sandbox::run(args)).map(done),
             Some(Command::Approvals(output)) => {
-                guard_cmd::approvals(&Settings::resolve(self.options)?, output).map(done)
+                approvals::approvals(&Settings::resolve(self.options)?, output).map(done)
             }
-            Some(Command::Approve(about)) => guard_cmd::approve(&Settings::resolve(self.options)?, &about).map(done),
-            Some(Command::Budget(output)) => guard_cmd::budget(&Settings::resolve(self.options)?, output).map(done),
-            Some(Command::Freeze) => guard_cmd::freeze(&Settings::resolve(self.options)?).map(done),
-            Some(Command::Policy(command)) => policy_cmd::run(&Settings::resolve(self.options)?, command).map(done),
+            Some(Command::Approve(about)) => approvals::approve(&Settings::resolve(self.options)?, &about).map(done),
+            Some(Command::Budget(output)) => approvals::budget(&Settings::resolve(self.options)?, output).map(done),
+            Some(Command::Freeze) => approvals::freeze(&Settings::resolve(self.options)?).map(done),
+            Some(Command::Policy(command)) => policy::run(&Settings::resolve(self.options)?, command).map(done),
             Some(Command::Reject(about)) => {
-                block_on(reject_cmd::reject(Settings::resolve(self.options)?, &about)).map(done)
+                block_on(approvals::reject(&Settings::resolve(self.options)?, &about)).map(done)
             }
-            Some(Command::Resolve(args)) => block_on(resolve_cmd::run(Settings::resolve(self.options)?, args)),
-            Some(Command::Unfreeze) => guard_cmd::unfreeze(&Settings::resolve(self.options)?).map(done),
+            Some(Command::Resolve(args)) => block_on(resolve::run(Settings::resolve(self.options)?, args)),
+            Some(Command::Unfreeze) => approvals::unfreeze(&Settings::resolve(self.options)?).map(done),
             Some(Command::Dashboard(args)) => {
                 let settings = Settings::resolve(self.options)?;
-                block_on(dashboard::run(settings, args)).map(done)
+                block_on(pages::run(settings, args)).map(done)
             }
-            Some(Command::History(args)) => records::quietly(records::history(&Settings::resolve(self.options)?, args)),
-            Some(Command::Receipt(args)) => {
-                records::quietly(records::receipt(&Settings::resolve(self.options)?, &args))
+            Some(Command::History(args)) => quietly(records::history(&Settings::resolve(self.options)?, args)),
+            Some(Command::Receipt(args)) => quietly(records::receipt(&Settings::resolve(self.options)?, &args)),
+            Some(Command::Export(args)) => quietly(block_on(records::export(Settings::resolve(self.options)?, args))),
+            Some(Command::VerifyEvidence(args)) => {
+                quietly(self.options.trusted_keys().and_then(|pinned| records::verify_evidence(&args, &pinned)))
             }
-            Some(Command::Export(args)) => {
-                records::quietly(block_on(records::export(Settings::resolve(self.options)?, args)))
-            }
-            Some(Command::VerifyEvidence(args)) => records::quietly(
-                self.options.trusted_keys().and_then(|pinned| records::verify_evidence(&args, &pinned)),
-            ),
             Some(Command::Config(args)) => client_config::run(&self.options, &args).map(done),
             Some(Command::Doctor(output)) => block_on(doctor::run(self.options, output)),
-            Some(Command::Ledger(command)) => ledger_cmd::run(&Settings::resolve(self.options)?, command).map(done),
-            Some(Command::Login(args)) => {
-                block_on(session_cmd::login(Settings::resolve(self.options)?, args)).map(done)
-            }
-            Some(Command::Logout) => block_on(session_cmd::logout(Settings::resolve(self.options)?)).map(done),
+            Some(Command::Ledger(command)) => ledger::run(&Settings::resolve(self.options)?, command).map(done),
+            Some(Command::Login(args)) => block_on(login::login(Settings::resolve(self.options)?, args)).map(done),
+            Some(Command::Logout) => block_on(login::logout(Settings::resolve(self.options)?)).map(done),
             Some(Command::Keys(KeysCommand::Rotate)) => {
                 block_on(keys::rotate(Settings::resolve(self.options)?)).map(done)
             }
@@ -145,24 +140,10 @@ impl Cli {
     }
 }
 
-/// An error and its causes, without those that the error in front of them tells already.
-#[must_use]
-pub fn in_words(error: &anyhow::Error) -> String {
-    let mut told = String::new();
-    for cause in error.chain().map(ToString::to_string) {
-        match told.is_empty() {
-            true => told = cause,
-            false if told.ends_with(&cause) => {}
-            false => told.extend([": ", &cause]),
-        }
-    }
-    told
-}
-
 fn serve(options: Options) -> anyhow::Result<()> {
     let settings = Settings::resolve(options)?;
     log_to_stderr(settings.log);
-    block_on(server::serve(settings))
+    block_on(mcp::serve(settings))
 }
 
 fn completions(shell: Shell) -> anyhow::Result<()> {
@@ -182,7 +163,7 @@ fn log_to_stderr(format: LogFormat) {
     use tracing_subscriber::layer::SubscriberExt as _;
     use tracing_subscriber::util::SubscriberInitExt as _;
 
-    let ours = ["oid4pay_mcp", "oid4ac_client", "spend_guard"].map(|target| (target, LevelFilter::INFO));
+    let ours = ["oid4pay_mcp", "oid4pay", "oid4ac_client", "spend_guard"].map(|target| (target, LevelFilter::INFO));
     let registry = tracing_subscriber::registry().with(Targets::new().with_targets(ours));
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
     match format {

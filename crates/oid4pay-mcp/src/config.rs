@@ -1,20 +1,21 @@
 //! Settings: a flag beats the environment, the environment beats the settings file, the file beats the default.
 
+mod credentials;
 mod file;
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::ValueEnum;
-use oid4ac_client::Endpoint;
+use oid4ac_client::{Endpoint, Origin};
 use serde::Deserialize;
-use spend_guard::Tightening;
+use spend_guard::{Intent, Tightening};
 
+pub(crate) use self::credentials::{ASSERTION_JWK, DPOP_JWK};
 use self::file::File;
-pub(crate) use self::file::{AuthorizationServer, Disclosures, PinnedKeys};
-use crate::tools::Offered;
 
 /// The options that every command takes.
 #[derive(Clone, Debug, clap::Args)]
@@ -57,8 +58,8 @@ pub(crate) struct Repeated {
 
 impl Options {
     /// The pinned keys alone, on a machine that may have nothing else of this program.
-    pub(crate) fn trusted_keys(&self) -> anyhow::Result<PinnedKeys> {
-        Ok(File::read(self.config.as_deref())?.trusted_keys)
+    pub(crate) fn trusted_keys(&self) -> anyhow::Result<BTreeMap<Origin, PathBuf>> {
+        Ok(File::read(self.config.as_deref())?.trusted_keys.0)
     }
 
     /// The same settings for a server that somebody else starts: arguments and environment, without what a file says.
@@ -125,26 +126,16 @@ pub(crate) enum LogFormat {
 /// What a server or command works with. Of all files, only the settings file has been read.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    pub(crate) as_origin: Option<String>,
-    pub(crate) directory: Option<Endpoint>,
-    pub(crate) data_dir: PathBuf,
-    /// Where the newest head of each ledger is kept, apart from the ledgers; `None` without a home directory.
-    pub(crate) head_dir: Option<PathBuf>,
-    /// The human's policy, which need not exist; `None` without a home directory to look in.
-    pub(crate) policy_file: Option<PathBuf>,
-    /// Limits from the environment.
-    pub(crate) tightening: Tightening,
+    /// What the application core works with.
+    pub(crate) core: oid4pay::settings::Settings,
     pub(crate) consent_wait: Duration,
     /// How long a call may take in all.
     pub(crate) call_deadline: Duration,
-    pub(crate) offered: Offered,
+    /// Which tools a server offers.
+    pub(crate) toolset: Toolset,
+    /// Without those that change anything.
+    pub(crate) read_only: bool,
     pub(crate) log: LogFormat,
-    /// In what the authorization server differs from OID4AC.
-    pub(crate) authorization_server: AuthorizationServer,
-    /// Which claims of a mandate a merchant may be shown.
-    pub(crate) disclosures: Disclosures,
-    /// The key sets by which evidence is judged.
-    pub(crate) trusted_keys: PinnedKeys,
 }
 
 impl Settings {
@@ -169,23 +160,25 @@ impl Settings {
                 .to_owned(),
         };
         let policy_file = project_dirs().map(|directories| directories.config_dir().join("policy.toml"));
-        Ok(Self {
+        let core = oid4pay::settings::Settings {
             as_origin,
             directory,
             data_dir,
             head_dir: state_dir(),
             policy_file,
             tightening: tightening()?,
+            authorization_server: file.authorization_server.into_core(),
+            disclosures: file.disclose.0,
+            trusted_keys: file.trusted_keys.0,
+            provided: credentials::provided().map_err(|error| format!("{error:#}")),
+        };
+        Ok(Self {
+            core,
             consent_wait: Duration::from_secs(options.consent_wait.or(file.consent_wait).unwrap_or(20)),
             call_deadline: Duration::from_secs(options.call_deadline.or(file.call_deadline).unwrap_or(120)),
-            offered: Offered {
-                toolset: options.toolset.or(file.toolset).unwrap_or_default(),
-                read_only: options.read_only || file.read_only,
-            },
+            toolset: options.toolset.or(file.toolset).unwrap_or_default(),
+            read_only: options.read_only || file.read_only,
             log: options.log.or(file.log).unwrap_or_default(),
-            authorization_server: file.authorization_server,
-            disclosures: file.disclose,
-            trusted_keys: file.trusted_keys,
         })
     }
 }
@@ -209,10 +202,15 @@ const CALL_DEADLINES: RangeInclusive<u64> = 1..=3600;
 impl Settings {
     /// What a person types for `arguments` to act on this very data directory.
     pub(crate) fn command(&self, arguments: &str) -> String {
-        if project_dirs().is_some_and(|directories| directories.data_dir() == self.data_dir) {
+        if project_dirs().is_some_and(|directories| directories.data_dir() == self.core.data_dir) {
             return format!("oid4pay-mcp {arguments}");
         }
-        format!("oid4pay-mcp --data-dir '{}' {arguments}", self.data_dir.display())
+        format!("oid4pay-mcp --data-dir '{}' {arguments}", self.core.data_dir.display())
+    }
+
+    /// The command that says what the audit chain, or the person, knows of a purchase.
+    pub(crate) fn resolve_command(&self, intent: &Intent) -> String {
+        self.command(&format!("resolve {}", intent.id))
     }
 }
 

@@ -2,13 +2,10 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
+use oid4pay::person::Ending;
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::sync::watch;
-use tokio::time::Instant;
 
 /// The wish of a person or a supervisor that the process ends.
 pub(crate) struct StopSignal {
@@ -37,54 +34,6 @@ impl StopSignal {
     }
 }
 
-/// The end of the process. A clone is the same end.
-#[derive(Clone)]
-pub(crate) struct Ending(Arc<watch::Sender<Option<Instant>>>);
-
-/// What a call sees of it. The process waits until no call has one any more.
-#[derive(Clone)]
-pub(crate) struct EndWatch(watch::Receiver<Option<Instant>>);
-
-impl Ending {
-    pub(crate) fn new() -> Self {
-        Self(Arc::new(watch::Sender::new(None)))
-    }
-
-    /// Tells every call that the process is about to end.
-    pub(crate) fn begin(&self) {
-        self.0.send_if_modified(|since| {
-            let is_first = since.is_none();
-            since.get_or_insert_with(Instant::now);
-            is_first
-        });
-    }
-
-    pub(crate) fn watch(&self) -> EndWatch {
-        EndWatch(self.0.subscribe())
-    }
-
-    /// Waits until the calls that run have ended, for as long as one may take to finish a payment.
-    pub(crate) async fn calls_ended(&self) {
-        if tokio::time::timeout(GRACE + Duration::from_secs(1), self.0.closed()).await.is_err() {
-            tracing::warn!("the process ends while a call is still running");
-        }
-    }
-}
-
-impl EndWatch {
-    pub(crate) fn has_begun(&self) -> bool {
-        self.0.borrow().is_some()
-    }
-
-    /// Waits until the end begins, and gives when no more time is left to finish anything.
-    pub(crate) async fn begun(&self) -> Instant {
-        let mut watched = self.0.clone();
-        // Without a sender the process is past its end.
-        let since = watched.wait_for(Option::is_some).await.ok().and_then(|since| *since);
-        since.map_or_else(Instant::now, |since| since + GRACE)
-    }
-}
-
 /// An input whose end is the end of the process.
 pub(crate) struct EndingInput<R> {
     inner: R,
@@ -108,6 +57,3 @@ impl<R: AsyncRead + Unpin> AsyncRead for EndingInput<R> {
         Poll::Ready(read)
     }
 }
-
-/// How long a payment that was sent may take to be recorded once the process is to end. Supervisors kill soon after.
-const GRACE: Duration = Duration::from_secs(10);

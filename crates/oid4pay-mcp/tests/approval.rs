@@ -67,7 +67,7 @@ async fn a_payment_above_the_threshold_waits_for_the_terminal_and_then_goes_on_i
     // Nobody but the person decides: not without a terminal, not without a passphrase, not with a wrong one.
     for arguments in [["approve", id], ["reject", id]] {
         let (success, _, stderr) = without_a_terminal(&world, &arguments);
-        assert!(!success && stderr.contains("wants a person at an interactive terminal"), "{stderr}");
+        assert!(!success && stderr.contains("needs a person at an interactive terminal"), "{stderr}");
     }
     let (success, shown) = terminal(&world, &["approve", id], &[]);
     assert!(!success && shown.contains("policy init"), "{shown}");

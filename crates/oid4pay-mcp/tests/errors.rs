@@ -1,15 +1,13 @@
 //! `docs/errors.md` and the code say the same.
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
-#[path = "../src/errors/code.rs"]
-mod code;
 mod support;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use code::Code;
+use oid4pay::refusal::Code;
 use support::schema::documented_codes;
 
 /// The words in quotation marks that look like codes.
@@ -43,7 +41,7 @@ fn remote() -> BTreeSet<String> {
     text.split("#[cfg(test)]").next().unwrap().lines().flat_map(quoted).collect()
 }
 
-/// What this crate's sources make refusals with.
+/// What the sources in a folder make refusals with.
 fn used(folder: &Path) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -72,8 +70,12 @@ fn guards() -> BTreeSet<String> {
         let arguments = text.split(call).skip(1).map(str::trim_start).filter(|argument| argument.starts_with('"'));
         codes.extend(arguments.filter_map(|argument| quoted(argument).next()));
     }
-    let text = fs::read_to_string(source.join("ledger/guard.rs")).unwrap();
-    for name in ["FROZEN", "POLICY_UNCONFIRMED"] {
+    for (file, name) in [
+        ("ledger/guard.rs", "FROZEN"),
+        ("ledger/guard.rs", "POLICY_UNCONFIRMED"),
+        ("ledger/claim.rs", "CAP_NOT_ALLOWED"),
+    ] {
+        let text = fs::read_to_string(source.join(file)).unwrap();
         codes.extend(text.lines().filter(|line| line.starts_with(&format!("const {name}: &str"))).flat_map(quoted));
     }
     assert!(codes.remove("approval_required"), "{codes:?}");
@@ -104,7 +106,8 @@ fn every_code_of_client_guard_and_protocol_is_one_of_the_closed_list() {
     let unknown: Vec<_> = said.iter().filter(|code| Code::parse(code).is_none()).collect();
     assert!(unknown.is_empty(), "not in the list: {unknown:?}");
 
-    let used = used(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    let source = |path: &str| used(&Path::new(env!("CARGO_MANIFEST_DIR")).join(path));
+    let used = &source("src") | &source("../oid4pay/src");
     let is_said = |code: &&Code| said.contains(code.as_str()) || used.contains(&format!("{code:?}"));
     let idle: Vec<_> = Code::ALL.iter().filter(|code| !is_said(code)).collect();
     assert!(idle.is_empty(), "nothing makes these: {idle:?}");

@@ -436,6 +436,8 @@ async fn an_export_is_of_one_moment_while_the_ledger_changes() {
         while !is_done.load(std::sync::atomic::Ordering::SeqCst) {
             ledger.attach(&about, spend_guard::Artefact::Attachment, &format!("note {count}")).unwrap();
             count += 1;
+            // Each note makes the next export larger, and there is a limit to what is read again.
+            std::thread::sleep(std::time::Duration::from_millis(2));
         }
     });
     for _ in 0..20 {

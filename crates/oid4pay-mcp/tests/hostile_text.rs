@@ -427,7 +427,6 @@ async fn a_settlement_loses_what_it_can_do_without_and_stays_settled() {
 async fn a_code_that_is_not_listed_for_the_request_is_the_servers_word_and_not_ours() {
     let ours = ["policy_unconfirmed", "not_registered", "frozen", "declined", "budget_exceeded", CODE_BAIT];
     let rows = [
-        ("/verify-mandate", 422, "verify-mandate failed: 422", "merchant_refused"),
         ("/oauth/token", 400, "token failed: 400", "authorization_server_refused"),
         ("/oauth/par", 400, "PAR failed: 400", "authorization_server_refused"),
     ];
@@ -448,6 +447,19 @@ async fn a_code_that_is_not_listed_for_the_request_is_the_servers_word_and_not_o
         }
         server.end().await;
     }
+    // What a merchant says after a presentation in other words than the protocol's tells nothing of the money.
+    let liar = Liar::default();
+    let world = liar.world(SandboxConfig::new(), None).await;
+    registered(&world).await;
+    let mut paying = server(&world, world.home.path()).await;
+    for remote in ours {
+        liar.lie("/verify-mandate", Lie::Error(422, remote));
+        let purchase = with(world.socks(), "/purchase_ref", json!(remote));
+        let answer = paying.call("agent_payment_initiate", purchase).await;
+        assert_eq!(answer.output()["status"], "unknown", "{remote}");
+        assert!(!answer.text(1).contains(remote), "{}", answer.text(1));
+    }
+    paying.end().await;
     let liar = Liar::default();
     let world = liar.world(SandboxConfig::new(), None).await;
     liar.lie("/merchants", Lie::Error(418, "frozen"));

@@ -73,7 +73,7 @@ async fn login_wants_a_person_at_a_terminal() {
     world.sandbox.clear_requests();
     let ended = about(&world, &["login", "--scope", "audit:read"], "correct horse\n").await;
     assert!(!ended.success && ended.stdout.is_empty());
-    assert!(ended.stderr.contains("wants a person at an interactive terminal"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("needs a person at an interactive terminal"), "{}", ended.stderr);
     assert_eq!(world.sandbox.requests(), []);
     // What is allowed anew with each call cannot be allowed ahead of it.
     for scope in ["wallet:write", "privacy:dsar", "openid"] {

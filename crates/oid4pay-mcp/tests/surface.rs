@@ -93,7 +93,7 @@ fn every_tool_says_what_it_is_for() {
 }
 
 fn source(file: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(file)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src/mcp").join(file)
 }
 
 async fn read(server: &mut Server, uri: &str) -> Value {

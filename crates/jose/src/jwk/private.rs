@@ -11,7 +11,7 @@ impl PrivateKey {
     ///
     /// # Errors
     ///
-    /// - [`InvalidJwk`] as for [`Jwk::parse`], without `d`, or if `d` is not the private half of `x` (and `y`).
+    /// - [`InvalidJwk`] as for [`Jwk::parse`](crate::Jwk::parse), without `d`, or if `d` is not the private half of `x` (and `y`).
     pub fn from_jwk(text: &[u8]) -> Result<Self, InvalidJwk> {
         let members = PrivateMembers::parse(text)?;
         let public = members.public_key()?;

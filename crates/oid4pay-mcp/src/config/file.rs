@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 use oid4ac_client::{AssertionAudience, Compatibility, Endpoint, Origin, RegisteredKeys, SetupTokenAs};
+use oid4pay::settings::ServerSettings;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
@@ -36,26 +37,36 @@ pub(super) struct File {
 /// `[authorization_server]`: what ordinary servers may want otherwise than OID4AC has it.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct AuthorizationServer {
+pub(super) struct AuthorizationServer {
     setup_token: SetupTokenSetting,
     assertion_audience: AudienceSetting,
     registered_keys: KeysSetting,
     /// Scope to register where the tool names none.
-    pub(crate) registration_scope: Option<String>,
+    registration_scope: Option<String>,
     /// What is registered for a client id that comes through the environment; `agent_register` is told by its caller.
     #[serde(deserialize_with = "urls")]
-    pub(crate) redirect_uris: Vec<String>,
+    redirect_uris: Vec<String>,
     /// Where consent pages may be, besides the server itself.
     #[serde(deserialize_with = "origin")]
-    pub(crate) portal_origin: Option<Origin>,
+    portal_origin: Option<Origin>,
     /// Where endpoints may be, besides the server itself.
     #[serde(deserialize_with = "origins")]
-    pub(crate) endpoint_origins: Vec<Origin>,
+    endpoint_origins: Vec<Origin>,
 }
 
 impl AuthorizationServer {
-    /// The same, as the client takes it.
-    pub(crate) fn compatibility(&self) -> Compatibility {
+    /// The same, as the core takes it.
+    pub(super) fn into_core(self) -> ServerSettings {
+        ServerSettings {
+            compatibility: self.compatibility(),
+            registration_scope: self.registration_scope,
+            redirect_uris: self.redirect_uris,
+            portal_origin: self.portal_origin,
+            endpoint_origins: self.endpoint_origins,
+        }
+    }
+
+    fn compatibility(&self) -> Compatibility {
         let mut compatibility = Compatibility::default();
         compatibility.setup_token = match self.setup_token {
             SetupTokenSetting::SoftwareStatement => SetupTokenAs::SoftwareStatement,
@@ -99,7 +110,7 @@ enum KeysSetting {
 
 /// `[disclose]`: the claims of a mandate that each merchant may be shown, by the merchant's origin. None is shown otherwise.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Disclosures(pub(crate) BTreeMap<Origin, Vec<String>>);
+pub(super) struct Disclosures(pub(super) BTreeMap<Origin, Vec<String>>);
 
 impl<'de> Deserialize<'de> for Disclosures {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -118,7 +129,7 @@ impl<'de> Deserialize<'de> for Disclosures {
 
 /// `[trusted_keys]`: files with the key sets by which evidence is judged, by the origin of the party that signs with them.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct PinnedKeys(pub(crate) BTreeMap<Origin, PathBuf>);
+pub(super) struct PinnedKeys(pub(super) BTreeMap<Origin, PathBuf>);
 
 impl<'de> Deserialize<'de> for PinnedKeys {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -100,7 +100,7 @@ pub fn documented_codes() -> impl Iterator<Item = &'static str> {
     rows.filter_map(|row| row.split_once('`').map(|(code, _)| code))
 }
 
-const DEFINITIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/tools");
+const DEFINITIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/mcp/tools");
 const DOCUMENTED: &str = include_str!("../../../../docs/errors.md");
 
 /// MCP's schemas by version, where they are.

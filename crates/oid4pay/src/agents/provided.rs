@@ -1,0 +1,114 @@
+//! Keys and registration that the operator gave in place of files.
+
+use std::sync::Arc;
+
+use oid4ac_client::{
+    FileStore, GrantToken, KeyPair, PendingAuthorization, Registration, RegistrationAccess, SessionLock, Store,
+    StoreError, WalletSession,
+};
+
+/// The registration that an operator gave in place of files.
+#[derive(Clone, Debug, Default)]
+pub struct Provided {
+    /// The client id.
+    pub client_id: Option<String>,
+    /// Both keys.
+    pub keys: Option<Arc<KeyPair>>,
+}
+
+impl Provided {
+    /// Whether a client id is given, without the keys that it was registered with.
+    #[must_use]
+    pub fn is_client_id_alone(&self) -> bool {
+        self.client_id.is_some() && self.keys.is_none()
+    }
+}
+
+/// A store whose keys or registration the operator gave; everything else is on disk.
+pub struct ProvidedStore {
+    files: FileStore,
+    registration: Option<Registration>,
+    keys: Option<Arc<KeyPair>>,
+}
+
+impl ProvidedStore {
+    /// What is `provided`, over the `files` of the same issuer. `redirect_uris` are those of the client id.
+    pub fn new(provided: Provided, files: FileStore, issuer: &str, redirect_uris: &[String]) -> Self {
+        let registration = provided.client_id.map(|client_id| {
+            let mut registration = Registration::existing(&client_id, issuer);
+            registration.redirect_uris = redirect_uris.to_vec();
+            registration
+        });
+        Self { files, registration, keys: provided.keys }
+    }
+}
+
+impl Store for ProvidedStore {
+    fn keys(&self) -> Result<Option<Arc<KeyPair>>, StoreError> {
+        match &self.keys {
+            Some(keys) => Ok(Some(Arc::clone(keys))),
+            None => self.files.keys(),
+        }
+    }
+
+    fn save_keys(&self, keys: &Arc<KeyPair>) -> Result<(), StoreError> {
+        self.files.save_keys(keys)
+    }
+
+    fn registration(&self) -> Result<Option<Registration>, StoreError> {
+        match &self.registration {
+            Some(registration) => Ok(Some(registration.clone())),
+            None => self.files.registration(),
+        }
+    }
+
+    fn save_registration(
+        &self,
+        registration: &Registration,
+        access: Option<RegistrationAccess>,
+    ) -> Result<(), StoreError> {
+        // What the operator set stays so.
+        if self.registration.is_some() { Ok(()) } else { self.files.save_registration(registration, access) }
+    }
+
+    fn replace(
+        &self,
+        keys: &Arc<KeyPair>,
+        registration: &Registration,
+        access: Option<RegistrationAccess>,
+    ) -> Result<(), StoreError> {
+        self.files.replace(keys, registration, access)
+    }
+
+    fn pending(&self, purchase: &str) -> Result<Option<PendingAuthorization>, StoreError> {
+        self.files.pending(purchase)
+    }
+
+    fn set_pending(&self, purchase: &str, pending: Option<&PendingAuthorization>) -> Result<(), StoreError> {
+        self.files.set_pending(purchase, pending)
+    }
+
+    fn grant(&self, purchase: &str) -> Result<Option<GrantToken>, StoreError> {
+        self.files.grant(purchase)
+    }
+
+    fn set_grant(&self, purchase: &str, grant: Option<&GrantToken>) -> Result<(), StoreError> {
+        self.files.set_grant(purchase, grant)
+    }
+
+    fn session(&self, scope: &str) -> Result<Option<WalletSession>, StoreError> {
+        self.files.session(scope)
+    }
+
+    fn set_session(&self, scope: &str, session: Option<&WalletSession>) -> Result<(), StoreError> {
+        self.files.set_session(scope, session)
+    }
+
+    fn session_scopes(&self) -> Result<Vec<String>, StoreError> {
+        self.files.session_scopes()
+    }
+
+    fn try_lock_session(&self) -> Result<Option<SessionLock>, StoreError> {
+        self.files.try_lock_session()
+    }
+}

@@ -1,0 +1,32 @@
+//! The clock, before anything is put on record by it.
+
+use jose::Clock as _;
+use oid4ac_client::SystemClock;
+use spend_guard::{Policy, State, Verdict};
+
+use super::Call;
+use crate::refusal::Refusal;
+
+/// Refuses where this machine's clock is ahead of the authorization server's: one reservation made at a time that has not come
+/// yet would hold the whole ledger at it.
+///
+/// The server is asked only where it would be asked next anyway. What was paid before is answered without it, and what the
+/// policy refuses is refused without it.
+pub(super) async fn check(call: &Call<'_>, policy: &Policy) -> Result<(), Refusal> {
+    let ledger = call.agent.ledger();
+    let is_answered_here = match ledger.find(&call.purchase) {
+        Ok(Some(intent)) if intent.state.is_final() => {
+            let settled_at = intent.settled_at.unwrap_or(intent.updated_at);
+            SystemClock.now().saturating_sub(settled_at) <= policy.rules().replay_seconds.into()
+        }
+        Ok(intent) => intent.is_some_and(|intent| intent.state == State::AwaitingApproval),
+        // Told by what comes next.
+        Err(_) => true,
+    };
+    let goes_out =
+        !is_answered_here && ledger.simulate(&call.purchase, policy).is_ok_and(|said| said.verdict != Verdict::Deny);
+    if !goes_out {
+        return Ok(());
+    }
+    Ok(call.client.compare_clocks().await?)
+}
