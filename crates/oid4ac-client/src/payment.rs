@@ -32,7 +32,7 @@ impl Client {
         let mut progress = journal.progress()?;
         if let Some(outcome) = finished(&progress) {
             self.inner.sessions.forget(order.idempotency_key().as_str());
-            self.end_grant(order.idempotency_key(), journal).await?;
+            self.end_grant(order.idempotency_key(), journal).await;
             return outcome;
         }
         let agent = self.agent()?;
@@ -138,12 +138,13 @@ impl Client {
             Ok((held, Proceed::On)) => Ok(Issued::Mandate(Box::new(held), (tokens.access_token, tokens.expires_at))),
             Ok((_, Proceed::Wait)) => Ok(Issued::Stopped),
             Ok((_, Proceed::Stop)) => {
-                self.end_grant(order.idempotency_key(), journal).await?;
+                self.end_grant(order.idempotency_key(), journal).await;
                 Ok(Issued::Stopped)
             }
             Err(error) => {
                 self.revoke(agent, metadata, &tokens).await;
-                self.inner.store.set_grant(order.idempotency_key().as_str(), None)?;
+                // What went wrong first is what the caller hears of.
+                self.forget_grant(order.idempotency_key());
                 Err(error)
             }
         }
@@ -179,28 +180,35 @@ impl Client {
     /// authorization server, which ends the mandate with it (RFC 7009). Answers whether the server confirmed it; `None` where
     /// there is no grant, because it was ended before, say, or came from elsewhere.
     ///
+    /// A grant without a refresh token is never confirmed to have ended: a server that revokes an access token need not end
+    /// what it belongs to (RFC 7009 §2.1).
+    ///
     /// # Errors
     ///
     /// - [`Error::Local`] if the store cannot be read.
     pub async fn revoke_grant(&self, idempotency_key: &IdempotencyKey) -> Result<Option<bool>, Error> {
         let Some(grant) = self.inner.store.grant(idempotency_key.as_str())? else { return Ok(None) };
-        let confirmed = match (self.agent(), self.metadata().await) {
+        let is_revoked = match (self.agent(), self.metadata().await) {
             (Ok(agent), Ok(metadata)) => self.revoke_token(&agent, &metadata, grant.token.expose(), grant.hint).await,
             _ => false,
         };
-        // One that was not confirmed can be tried again.
-        if confirmed {
+        // One that was not revoked can be tried again.
+        if is_revoked {
             self.forget_grant(idempotency_key);
         }
-        Ok(Some(confirmed))
+        Ok(Some(is_revoked && grant.ends_all()))
     }
 
-    /// As [`Client::revoke_grant`], and records what came of it.
-    pub(crate) async fn end_grant(&self, idempotency_key: &IdempotencyKey, journal: &dyn Journal) -> Result<(), Error> {
-        if let Some(confirmed) = self.revoke_grant(idempotency_key).await? {
-            journal.record(Step::GrantRevoked { confirmed })?;
+    /// As [`Client::revoke_grant`], and records what came of it. That this fails hides no outcome: the purchase is over.
+    pub(crate) async fn end_grant(&self, idempotency_key: &IdempotencyKey, journal: &dyn Journal) {
+        let recorded = match self.revoke_grant(idempotency_key).await {
+            Ok(Some(confirmed)) => journal.record(Step::GrantRevoked { confirmed }).map(drop).map_err(Error::from),
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = recorded {
+            tracing::warn!(%error, "what came of ending the grant was not recorded");
         }
-        Ok(())
     }
 
     pub(crate) fn forget_grant(&self, idempotency_key: &IdempotencyKey) {
@@ -227,17 +235,23 @@ enum Issued {
     Stopped,
 }
 
+impl Progress {
+    /// The payment, if the merchant settled it.
+    #[must_use]
+    pub fn payment(&self) -> Option<Payment> {
+        Some(Payment {
+            offers: self.offers.clone(),
+            mandate: self.mandate.clone()?,
+            presentation: self.presentation.clone()?,
+            settlement: self.settlement.as_deref()?.clone(),
+        })
+    }
+}
+
 /// The outcome that the journal already holds.
 pub(crate) fn finished(progress: &Progress) -> Option<Result<Outcome, Error>> {
-    if let (Some(mandate), Some(presentation), Some(settlement)) =
-        (&progress.mandate, &progress.presentation, &progress.settlement)
-    {
-        return Some(Ok(Outcome::Settled(Box::new(Payment {
-            offers: progress.offers.clone(),
-            mandate: mandate.clone(),
-            presentation: presentation.clone(),
-            settlement: settlement.as_ref().clone(),
-        }))));
+    if let Some(payment) = progress.payment() {
+        return Some(Ok(Outcome::Settled(Box::new(payment))));
     }
     if let Some((status, code)) = &progress.refused {
         return Some(Err(ServerError::recorded(Stage::VerifyMandate, *status, code).into()));

@@ -64,6 +64,32 @@ enum Reading {
     Unclear,
 }
 
+/// What is said by an error with this status and code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Said {
+    No,
+    Challenge,
+    NotThisToken,
+    NotYet,
+    Nothing,
+}
+
+impl Said {
+    fn by(status: StatusCode, code: &str, earlier: Earlier, is_on_record: bool) -> Self {
+        if !status.is_client_error() || SAID_BY_GATEWAYS.contains(&status.as_u16()) {
+            return Self::Nothing;
+        }
+        match code {
+            "mandate_nonce_required" | "mandate_kb_nonce_mismatch" => Self::Challenge,
+            "use_dpop_nonce" | "invalid_dpop_proof" | "invalid_token" => Self::NotThisToken,
+            "idempotency_in_progress" => Self::NotYet,
+            code if earlier == Earlier::NoneSent && REFUSALS.contains(&code) => Self::No,
+            code if is_on_record && DECIDED_AFTER_THE_RECORD.contains(&code) => Self::No,
+            _ => Self::Nothing,
+        }
+    }
+}
+
 impl Client {
     /// Presents the mandate, and ends the grant behind it where something could still be charged that should not be: after
     /// a refusal, and after a settlement that leaves a part of the cap.
@@ -78,11 +104,7 @@ impl Client {
             Ok(Outcome::Settled(_)) if of.amount_minor == Some(of.mandate.cap_minor) => {
                 self.forget_grant(of.idempotency_key);
             }
-            Ok(Outcome::Settled(_)) | Err(Error::Server(_)) => {
-                if let Err(error) = self.end_grant(of.idempotency_key, journal).await {
-                    tracing::warn!(%error, "what came of ending the grant was not recorded");
-                }
-            }
+            Ok(Outcome::Settled(_)) | Err(Error::Server(_)) => self.end_grant(of.idempotency_key, journal).await,
             _ => {}
         }
         outcome
@@ -234,16 +256,12 @@ impl Client {
         }
         let error = answer.server_error();
         let code = error.error().unwrap_or_default();
-        if !status.is_client_error() || SAID_BY_GATEWAYS.contains(&status.as_u16()) {
-            return Reading::Unclear;
-        }
-        match code {
-            "mandate_nonce_required" | "mandate_kb_nonce_mismatch" => Reading::Challenge,
-            "use_dpop_nonce" | "invalid_dpop_proof" | "invalid_token" => Reading::TokenRefused,
-            "idempotency_in_progress" => Reading::InProgress(retry_after(answer)),
-            code if earlier == Earlier::NoneSent && REFUSALS.contains(&code) => Reading::Refused,
-            code if DECIDED_AFTER_THE_RECORD.contains(&code) && self.is_on_record(of) => Reading::Refused,
-            _ => Reading::Unclear,
+        match Said::by(status, code, earlier, self.is_on_record(of)) {
+            Said::No => Reading::Refused,
+            Said::Challenge => Reading::Challenge,
+            Said::NotThisToken => Reading::TokenRefused,
+            Said::NotYet => Reading::InProgress(retry_after(answer)),
+            Said::Nothing => Reading::Unclear,
         }
     }
 
@@ -528,3 +546,102 @@ const MAX_WAIT_SECONDS: u64 = 10;
 const TOKEN_MARGIN_SECONDS: i64 = 30;
 const MAX_RECEIPT: usize = 16 * 1024;
 const MAX_CHALLENGES: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Codes about the presentation alone: never a verdict on the purchase.
+    const OF_THE_PROOF: [(&str, Said); 6] = [
+        ("mandate_nonce_required", Said::Challenge),
+        ("mandate_kb_nonce_mismatch", Said::Challenge),
+        ("use_dpop_nonce", Said::NotThisToken),
+        ("invalid_dpop_proof", Said::NotThisToken),
+        ("invalid_token", Said::NotThisToken),
+        ("idempotency_in_progress", Said::NotYet),
+    ];
+
+    /// Codes that are no refusal with any status: of other endpoints, of other layers, of ours, nearly listed, none at all.
+    const NOT_LISTED: [&str; 22] = [
+        "",
+        "idempotency_conflict",
+        "mandate_status_unavailable",
+        "invalid_client",
+        "invalid_grant",
+        "access_denied",
+        "unauthorized_client",
+        "forbidden",
+        "not_found",
+        "server_error",
+        "temporarily_unavailable",
+        "payment_declined",
+        "card_declined",
+        "policy_unconfirmed",
+        "not_registered",
+        "approval_required",
+        "frozen",
+        "offer_out_of_stock ",
+        "OFFER_OUT_OF_STOCK",
+        "offer_out_of_stock_",
+        "mandate_expired\u{0}",
+        "mandate",
+    ];
+
+    fn statuses() -> impl Iterator<Item = StatusCode> {
+        (100..=999).filter_map(|status| StatusCode::from_u16(status).ok())
+    }
+
+    fn may_refuse(status: StatusCode) -> bool {
+        (400..500).contains(&status.as_u16()) && ![408, 425, 429, 499].contains(&status.as_u16())
+    }
+
+    #[test]
+    fn only_a_listed_code_with_a_status_of_the_merchants_is_a_refusal() {
+        for status in statuses() {
+            for code in REFUSALS {
+                let wanted = if may_refuse(status) { Said::No } else { Said::Nothing };
+                for is_on_record in [true, false] {
+                    assert_eq!(Said::by(status, code, Earlier::NoneSent, is_on_record), wanted, "{status} {code}");
+                }
+            }
+            for code in NOT_LISTED {
+                for earlier in [Earlier::NoneSent, Earlier::MayHaveSettled] {
+                    assert_eq!(Said::by(status, code, earlier, true), Said::Nothing, "{status} {code}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_refused_proof_is_never_a_refused_purchase() {
+        for status in statuses() {
+            for (code, said) in OF_THE_PROOF {
+                for earlier in [Earlier::NoneSent, Earlier::MayHaveSettled] {
+                    let wanted = if may_refuse(status) { said } else { Said::Nothing };
+                    assert_eq!(Said::by(status, code, earlier, true), wanted, "{status} {code}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_may_have_settled_is_refused_only_by_what_a_merchant_finds_after_its_record() {
+        for status in statuses() {
+            for code in REFUSALS {
+                let is_after = ["mandate_expired", "mandate_status_revoked"].contains(&code);
+                let wanted = if may_refuse(status) && is_after { Said::No } else { Said::Nothing };
+                assert_eq!(Said::by(status, code, Earlier::MayHaveSettled, true), wanted, "{status} {code}");
+                // Once the record may be gone, that it finds none means nothing.
+                assert_eq!(Said::by(status, code, Earlier::MayHaveSettled, false), Said::Nothing, "{status} {code}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_list_of_refusals_is_the_protocols_less_what_is_about_the_presentation() {
+        for (code, _) in OF_THE_PROOF {
+            assert!(!REFUSALS.contains(&code), "{code}");
+        }
+        assert!(DECIDED_AFTER_THE_RECORD.iter().all(|code| REFUSALS.contains(code)));
+    }
+}

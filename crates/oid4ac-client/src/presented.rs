@@ -145,6 +145,7 @@ impl Client {
         presented.check_line_items(line_items)?;
         let progress = journal.progress()?;
         if let Some(outcome) = finished(&progress) {
+            self.end_grant(idempotency_key, journal).await;
             return outcome;
         }
         let agent = match self.agent() {

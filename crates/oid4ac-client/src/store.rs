@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Consent;
 use crate::secret::{AccessToken, CodeVerifier, RefreshToken, SecretText, State};
-use crate::token::Tokens;
+use crate::token::{REFRESH_TOKEN, Tokens};
 
 pub use file::FileStore;
 pub(crate) use private_file::PrivateDir;
@@ -267,6 +267,11 @@ impl GrantToken {
     pub(crate) fn of(tokens: &Tokens, mandate_expires_at: i64) -> Self {
         let (token, hint) = tokens.revocable();
         Self { token: SecretText::new(token.to_owned()), hint, mandate_expires_at }
+    }
+
+    /// Whether its revocation ends the whole grant.
+    pub(crate) fn ends_all(&self) -> bool {
+        self.hint == REFRESH_TOKEN
     }
 }
 

@@ -260,8 +260,8 @@ fn missing_payment_scope<'a>(asked: &'a str, granted: &str) -> Option<&'a str> {
 const PAYMENT_SCOPES: [&str; 2] = ["payment:initiate", "oid4ac:payment"];
 const MAX_TOKEN_SECONDS: i64 = 86_400;
 const MAX_FOUND: usize = 2;
-const REFRESH_TOKEN: &str = "refresh_token";
-const ACCESS_TOKEN: &str = "access_token";
+pub(crate) const REFRESH_TOKEN: &str = "refresh_token";
+pub(crate) const ACCESS_TOKEN: &str = "access_token";
 
 #[cfg(test)]
 mod tests {

@@ -168,3 +168,41 @@ fn a_hundred_writers_leave_whole_files() {
         }
     });
 }
+
+/// Files as the program wrote them before it kept grants.
+#[test]
+fn files_of_an_older_version_still_load() {
+    let (_outer, folder) = folder();
+    let keys = saved(&folder);
+    let session = r#"{
+        "issuer": "https://as.example",
+        "last_registered_at": "https://as.example",
+        "registration": {
+            "registration_access_token": "rat_1",
+            "registration_client_uri": "https://as.example/register/agent_1"
+        },
+        "pending": {"key-1": {
+            "state": "s", "code_verifier": "v", "redirect_uri": "https://agent.example/callback",
+            "poll_uri": "https://as.example/poll?x=1",
+            "consent": {"mode": "dashboard", "url": "https://as.example/consent/1", "expires_at": 1790000900, "interval_seconds": 5}
+        }},
+        "tokens": {"audit:read": {
+            "access_token": "a", "expires_at": 1790000900, "refresh_token": "r", "refreshing": false
+        }}
+    }"#;
+    let client = r#"{"client_id": "agent_1", "as_url": "https://as.example", "redirect_uris": ["https://agent.example/callback"]}"#;
+    for (name, text) in [("session.json", session), ("client.json", client)] {
+        fs::write(folder.join(name), text).unwrap();
+        set_mode(&folder.join(name), 0o600);
+    }
+    let store = store(&folder, "https://as.example");
+    assert_eq!(store.keys().unwrap().unwrap().dpop().public_key(), keys.dpop().public_key());
+    assert_eq!(store.registration().unwrap().unwrap().client_id, "agent_1");
+    assert!(store.pending("key-1").unwrap().is_some());
+    assert!(store.session("audit:read").unwrap().is_some());
+    assert!(store.grant("key-1").unwrap().is_none());
+    store.set_grant("key-1", None).unwrap();
+    assert_eq!(fs::read_to_string(folder.join("session.json")).unwrap(), session, "nothing to forget, nothing written");
+    store.set_pending("key-1", None).unwrap();
+    assert!(store.session("audit:read").unwrap().is_some());
+}

@@ -9,7 +9,7 @@ use std::time::Duration;
 use sandbox::{ConsentMode, Fault, PlannedFault, SandboxConfig, Step};
 use serde_json::{Value, json};
 use spend_guard::{Intent, State};
-use support::liar::{Forger, Signed, article};
+use support::liar::{Forger, JSON, Signed, article, plain};
 use support::{CALLBACK, Lifecycle, Server, World, with};
 use tokio::time::Instant;
 
@@ -209,6 +209,37 @@ async fn at_the_deadline_a_call_that_has_presented_answers_unknown_and_the_next_
     );
     let books = world.books().await;
     assert!(books.sound() && books.settled == 2, "{books:?}");
+}
+
+/// A merchant that settles and says no, beside an authorization server that is too slow to end the grant. What was recorded
+/// is told, not that nothing was presented.
+#[tokio::test(flavor = "multi_thread")]
+async fn at_the_deadline_a_call_that_is_ending_the_grant_answers_what_was_recorded() {
+    let config = SandboxConfig::new().changing_answers(|request, answer| match request.path.as_str() {
+        VERIFY if answer.status().is_success() => plain(422, JSON, r#"{"error":"offer_out_of_stock"}"#),
+        "/oauth/revoke" => {
+            tokio::task::block_in_place(|| std::thread::sleep(Duration::from_secs(5)));
+            answer
+        }
+        _ => answer,
+    });
+    let world = World::with(config).await;
+    drop(world.registered().await);
+    let mut server = hurried(&world, "3").await;
+    let began = Instant::now();
+    let refused = server.call(PAY, world.socks()).await;
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(refused.text(0).contains("verify-mandate failed: 422"), "{}", refused.text(0));
+    let error = &refused.error()["context"];
+    assert_eq!((&error["intent_state"], &error["may_have_been_paid"]), (&json!("failed"), &json!(true)), "{error}");
+    assert!(error.get("replayed").is_none() && error.get("grant_revoked").is_none(), "{error}");
+    assert_eq!(settlements(&world).await, 1);
+    // The next call repeats what is recorded, and ends the grant.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let mut patient = world.server().await;
+    let again = &patient.call(PAY, world.socks()).await.error()["context"];
+    assert_eq!((&again["replayed"], &again["grant_revoked"]), (&json!(true), &json!(true)), "{again}");
+    assert_eq!((settlements(&world).await, newest(&world).attempts), (1, 1));
 }
 
 /// Refused in time, as something to be tried again, and nothing was paid.

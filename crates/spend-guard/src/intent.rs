@@ -403,6 +403,11 @@ impl Intent {
         !revoked && self.mandate.as_ref().is_some_and(|mandate| mandate.expires_at > now)
     }
 
+    /// What a merchant that has charged `paid_minor` can still charge at `now`.
+    pub(crate) fn still_chargeable_minor(&self, now: UnixSeconds, paid_minor: u64) -> u64 {
+        if self.mandate_lives(now) { self.at_stake_minor().saturating_sub(paid_minor) } else { 0 }
+    }
+
     /// Whether it may have been paid and only a person or the audit chain can tell.
     #[must_use]
     pub fn may_have_been_paid(&self) -> bool {

@@ -90,7 +90,7 @@ pub enum ResolutionVerdict {
         /// The merchant's id of the payment, where that is known.
         payment_intent_id: Option<String>,
     },
-    /// It was not paid, and cannot be any more.
+    /// It was not paid.
     NotPaid,
 }
 
@@ -450,7 +450,7 @@ impl Ledger {
     }
 
     /// Records what came of revoking the grant behind the mandate of `id`. Once that is confirmed, what is left of the cap of
-    /// a settled mandate no longer counts; a refused one goes on counting, since only its merchant says that it was not
+    /// a settled mandate no longer counts, nor one that was resolved as not paid; a refused one goes on counting, since only its merchant says that it was not
     /// charged.
     ///
     /// # Errors
@@ -463,7 +463,8 @@ impl Ledger {
 
     /// Records what became of a purchase whose merchant did not tell it credibly: one in flight, one whose mandate ended
     /// without a verdict, or one that was refused after its mandate had been presented. `amount_minor` is what was paid,
-    /// where that is known; else the amount of the purchase counts.
+    /// where that is known; else the amount of the purchase counts. While the mandate lives, what can still be charged stays
+    /// held back, until the mandate expires or [`Ledger::grant_revoked`].
     ///
     /// The caller has verified who says so.
     ///
@@ -490,11 +491,15 @@ impl Ledger {
                         check_amount(amount_minor).map_err(LedgerError::from)?;
                         intent.amount_minor = amount_minor;
                     }
+                    let rest = intent.still_chargeable_minor(tx.now, intent.amount_minor);
+                    tx.hold(&mut intent, rest)?;
                     tx.settle_at(&mut intent, presented_at)?;
                     intent.failure = None;
                     (Step::ResolvePaid, payment_intent_id.clone())
                 }
                 ResolutionVerdict::NotPaid => {
+                    let all = intent.still_chargeable_minor(tx.now, 0);
+                    tx.hold(&mut intent, all)?;
                     intent.failure.get_or_insert_with(|| Failure {
                         code: "not_paid".to_owned(),
                         message: "it was found not to have been paid".to_owned(),

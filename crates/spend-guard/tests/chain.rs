@@ -145,6 +145,56 @@ fn every_edit_is_found() {
     println!("edits found: {}", table.len());
 }
 
+/// The same, with one that may have been paid, and after it one that was found not to have been.
+fn filled_and_unresolved() -> (Bench, Connection) {
+    use spend_guard::{ResolutionVerdict, ResolvedBy};
+    let (bench, sql) = filled();
+    for (amount, is_resolved) in [(5_00, false), (6_00, true)] {
+        bench.clock.advance(5);
+        let mut refused = claim(bench.ledger.begin(&purchase(amount, "refused"), None).unwrap());
+        common::authorize(&mut refused);
+        refused.presenting("p").unwrap();
+        bench.clock.advance(5);
+        refused.refused("offer_out_of_stock", "no").unwrap();
+        if is_resolved {
+            let by = ResolvedBy::Person { name: "kim".into(), reason: "asked".into() };
+            bench.ledger.resolve(&refused.intent().id, &ResolutionVerdict::NotPaid, by).unwrap();
+        }
+    }
+    bench.ledger.verify(None).unwrap().unwrap();
+    (bench, sql)
+}
+
+#[test]
+fn every_edit_of_what_may_have_been_paid_is_found() {
+    let table = [
+        ("UPDATE series SET unresolved_minor = 0", "totals"),
+        ("UPDATE series SET unresolved_minor = unresolved_minor - 1 WHERE merchant = ''", "totals"),
+        ("UPDATE totals SET unresolved_minor = 0", "unresolved_minor"),
+        ("UPDATE totals SET unresolved_minor = 0; UPDATE series SET unresolved_minor = 0", "unresolved_minor"),
+        (
+            "UPDATE totals SET unresolved_minor = 1 WHERE unresolved_minor > 0;
+             UPDATE series SET unresolved_minor = 1",
+            "unresolved_minor",
+        ),
+        ("UPDATE totals SET unresolved_minor = 500 WHERE at = (SELECT min(at) FROM totals)", "unresolved_minor"),
+        ("UPDATE totals SET unresolved_minor = 1100 WHERE at = (SELECT max(at) FROM totals)", "unresolved_minor"),
+        ("DELETE FROM totals WHERE at = (SELECT min(at) FROM totals WHERE unresolved_minor > 0)", "totals"),
+        ("UPDATE totals SET at = at - 1 WHERE at = (SELECT min(at) FROM totals WHERE unresolved_minor > 0)", "totals"),
+        ("UPDATE intents SET body = replace(body, '\"unresolved_minor\":500', '\"unresolved_minor\":5')", "intent"),
+        ("UPDATE intents SET body = json_remove(body, '$.resolution') WHERE state = 'failed'", "intent"),
+        ("UPDATE intents SET state = 'unresolved' WHERE state = 'failed'", "intent"),
+    ];
+    for (edit, wanted) in table {
+        let (bench, sql) = filled_and_unresolved();
+        sql.execute_batch(edit).unwrap();
+        match bench.ledger.verify(None).unwrap() {
+            Ok(_) => panic!("not found: {edit}"),
+            Err(broken) => assert_eq!(kind(&broken), wanted, "{edit}: {broken}"),
+        }
+    }
+}
+
 #[test]
 fn a_chain_that_was_cut_or_written_anew_is_found_by_its_kept_head() {
     let (bench, sql) = filled();

@@ -221,6 +221,236 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     prop::collection::vec(event, 1..50)
 }
 
+/// What can happen to what was presented.
+#[derive(Clone, Copy, Debug)]
+enum After {
+    /// A mandate of so much, above the amount by so much, that lives so long, is presented.
+    Present(u64, u64, i64),
+    /// The nth is presented once more.
+    Again(usize),
+    Settle(usize),
+    Refuse(usize),
+    /// The answer is lost; with `true`, its driver goes away.
+    Lose(usize, bool),
+    /// The nth is resolved, as paid in so much or as not paid.
+    Resolve(usize, Option<u64>),
+    /// The revocation of the nth's grant is confirmed, or not.
+    Revoke(usize, bool),
+    Sweep,
+    Tick(i64),
+    /// The ledger's time is brought back to the clock's.
+    Reset,
+}
+
+fn afters() -> impl Strategy<Value = Vec<After>> {
+    let which = 0..8usize;
+    let life = prop_oneof![Just(60i64), Just(900), Just(100_000)];
+    let after = prop_oneof![
+        5 => (1u64..=50_00, prop_oneof![2 => Just(0u64), 1 => 1u64..20_00], life)
+            .prop_map(|(amount, above, life)| After::Present(amount, above, life)),
+        1 => which.clone().prop_map(After::Again),
+        2 => which.clone().prop_map(After::Settle),
+        2 => which.clone().prop_map(After::Refuse),
+        2 => (which.clone(), any::<bool>()).prop_map(|(n, goes)| After::Lose(n, goes)),
+        3 => (which.clone(), prop::option::of(1u64..80_00)).prop_map(|(n, paid)| After::Resolve(n, paid)),
+        1 => (which, any::<bool>()).prop_map(|(n, confirmed)| After::Revoke(n, confirmed)),
+        1 => Just(After::Sweep),
+        4 => prop_oneof![0i64..10, 50i64..70, 890i64..910, 3590i64..3611, 0i64..200_000, -5000i64..0].prop_map(After::Tick),
+        1 => Just(After::Reset),
+    ];
+    prop::collection::vec(after, 1..60)
+}
+
+/// A presented purchase as a naive reader of the documentation has it.
+struct Shown {
+    id: IntentId,
+    claim: Option<Claim>,
+    amount: u64,
+    cap: u64,
+    ends: i64,
+    presented: i64,
+    state: State,
+    /// What it counts as spent, and when.
+    settled: Option<(i64, u64)>,
+    unresolved: Option<(i64, u64)>,
+    /// What is held back while the mandate can be charged.
+    held: u64,
+    is_revoked: bool,
+    is_resolved: bool,
+    /// When it last took a step.
+    changed: i64,
+}
+
+impl Shown {
+    fn is_in_flight(&self) -> bool {
+        matches!(self.state, State::Charging | State::Unknown)
+    }
+
+    fn lives(&self, now: i64) -> bool {
+        !self.is_revoked && self.ends > now
+    }
+
+    fn give_up(&mut self, now: i64) {
+        (self.state, self.unresolved, self.held) = (State::Unresolved, Some((self.presented, self.cap)), 0);
+        (self.claim, self.changed) = (None, now);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_was_presented_counts_as_a_naive_list_has_it(afters in afters()) {
+        let bench = bench();
+        let policy = Policy::parse(
+            "[currency.EUR]\napproval_above = \"none\"\nhour = 9000\nday = 9000\nweek = 9000\nmonth = 9000", "p",
+        ).unwrap();
+        let windows = [("hour", 3600), ("day", 86_400), ("week", 7 * 86_400), ("month", 31 * 86_400)];
+        let by = || spend_guard::ResolvedBy::Person { name: "n".into(), reason: "r".into() };
+        let (mut newest, mut clock) = (0, common::START);
+        let mut all: Vec<Shown> = Vec::new();
+        for (n, after) in afters.into_iter().enumerate() {
+            let now = newest.max(clock);
+            let of = |index: usize| index % all.len().max(1);
+            match after {
+                After::Tick(seconds) => {
+                    clock += seconds;
+                    bench.clock.set(clock);
+                }
+                After::Reset => {
+                    let is_ahead = newest > clock;
+                    prop_assert_eq!(bench.ledger.reset_time().unwrap().is_some(), is_ahead);
+                    if is_ahead {
+                        newest = clock;
+                        for one in all.iter_mut().filter(|one| one.changed > clock) {
+                            (one.changed, one.presented) = (clock, one.presented.min(clock));
+                            for counted in [&mut one.settled, &mut one.unresolved].into_iter().flatten() {
+                                counted.0 = counted.0.min(clock);
+                            }
+                        }
+                    }
+                }
+                // A sweep leaves alone what is driven.
+                After::Sweep => {
+                    bench.ledger.expire().unwrap();
+                    for one in all.iter_mut().filter(|one| one.claim.is_none() && one.ends <= now) {
+                        if one.is_in_flight() {
+                            one.give_up(now);
+                            newest = now;
+                        } else if one.held > 0 {
+                            one.held = 0;
+                            newest = now;
+                        }
+                    }
+                }
+                After::Present(amount, above, life) => {
+                    // No policy: what this test is about is how the sums come to be. What is over its time ends here too.
+                    let mut claim = common::claim(bench.ledger.begin(&purchase(amount, &n.to_string()), None).unwrap());
+                    newest = now;
+                    for one in all.iter_mut().filter(|one| one.claim.is_none() && one.ends <= now) {
+                        if one.is_in_flight() { one.give_up(now) } else { one.held = 0 }
+                    }
+                    let id = claim.intent().id.clone();
+                    let (cap, ends) = (amount + above, now + life);
+                    let mandate = Mandate { mandate_id: format!("m{n}"), cap_minor: cap, expires_at: ends };
+                    claim.mandate_held(mandate, "x~", None).unwrap();
+                    claim.presenting("p").unwrap();
+                    all.push(Shown {
+                        id, claim: Some(claim), amount, cap, ends, presented: now, state: State::Charging, settled: None,
+                        unresolved: None, held: cap, is_revoked: false, is_resolved: false, changed: now,
+                    });
+                }
+                _ if all.is_empty() => continue,
+                After::Again(index) | After::Settle(index) | After::Refuse(index) | After::Lose(index, _) => {
+                    let index = of(index);
+                    let one = &mut all[index];
+                    let Some(claim) = &mut one.claim else { continue };
+                    newest = now;
+                    one.changed = now;
+                    match after {
+                        After::Again(_) => {
+                            claim.presenting("again").unwrap();
+                            (one.presented, one.state) = (now, State::Charging);
+                        }
+                        After::Settle(_) => {
+                            claim.settled(&settlement()).unwrap();
+                            (one.claim, one.state) = (None, State::Settled);
+                            one.settled = Some((now, one.amount));
+                            one.held = if one.lives(now) { one.cap - one.amount } else { 0 };
+                        }
+                        After::Refuse(_) => {
+                            claim.refused("c", "m").unwrap();
+                            (one.claim, one.state, one.held) = (None, State::Failed, 0);
+                            one.unresolved = Some((one.presented, one.cap));
+                        }
+                        After::Lose(_, goes) => {
+                            claim.unknown("c", "m").unwrap();
+                            one.state = State::Unknown;
+                            if !one.lives(now) {
+                                one.give_up(now);
+                            } else if goes {
+                                one.claim = None;
+                            }
+                        }
+                        _ => {}
+                    }
+                }
+                After::Resolve(index, paid) => {
+                    let index = of(index);
+                    let one = &mut all[index];
+                    let verdict = match paid {
+                        Some(minor) => spend_guard::ResolutionVerdict::Paid { amount_minor: Some(minor), payment_intent_id: None },
+                        None => spend_guard::ResolutionVerdict::NotPaid,
+                    };
+                    let resolved = bench.ledger.resolve(&one.id, &verdict, by());
+                    let is_open = one.is_in_flight() || one.unresolved.is_some();
+                    match resolved {
+                        Err(LedgerError::InProgress(_)) => prop_assert!(one.claim.is_some()),
+                        Err(LedgerError::NothingToResolve { .. }) => prop_assert!(!is_open),
+                        Err(error) => prop_assert!(false, "{}", error),
+                        Ok(_) => {
+                            prop_assert!(is_open && one.claim.is_none() && !one.is_resolved);
+                            newest = now;
+                            (one.changed, one.is_resolved, one.unresolved) = (now, true, None);
+                            one.state = if paid.is_some() { State::Settled } else { State::Failed };
+                            one.settled = paid.map(|minor| (one.presented, minor));
+                            one.held = if one.lives(now) { one.cap.saturating_sub(paid.unwrap_or(0)) } else { 0 };
+                        }
+                    }
+                }
+                After::Revoke(index, confirmed) => {
+                    let index = of(index);
+                    let one = &mut all[index];
+                    bench.ledger.grant_revoked(&one.id, confirmed).unwrap();
+                    newest = if one.is_revoked { newest } else { now };
+                    one.is_revoked |= confirmed;
+                    if one.is_revoked && !one.is_in_flight() {
+                        one.held = 0;
+                    }
+                }
+            }
+            let now = newest.max(clock);
+            let within = |list: &mut dyn Iterator<Item = (i64, u64)>, seconds: i64| -> u64 {
+                list.filter(|(at, _)| now - at <= seconds).map(|(_, minor)| minor).sum()
+            };
+            let held: u64 = all.iter().map(|one| one.held).sum();
+            for budget in bench.reopened().budgets(&policy).unwrap().iter().filter(|budget| budget.currency.code() == "EUR") {
+                let (_, seconds) = windows.iter().find(|(window, _)| *window == budget.window).unwrap();
+                let settled = within(&mut all.iter().filter_map(|one| one.settled), *seconds);
+                let unresolved = within(&mut all.iter().filter_map(|one| one.unresolved), *seconds);
+                let counted = (budget.settled_minor, budget.reserved_minor, budget.unresolved_minor);
+                prop_assert_eq!(counted, (settled, held, unresolved), "{} after {:?}", budget.window, after);
+                prop_assert_eq!(budget.left_minor, 9000_00u64.saturating_sub(settled + held + unresolved));
+            }
+            for one in &all {
+                prop_assert_eq!(bench.ledger.intent(&one.id).unwrap().state, one.state);
+            }
+            let proof = bench.ledger.verify(None).unwrap();
+            prop_assert!(proof.is_ok(), "{:?} after {:?}", proof, after);
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 

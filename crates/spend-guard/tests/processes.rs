@@ -373,7 +373,14 @@ fn a_directory_that_cannot_be_written_stops_payments() {
         if is_root {
             command.uid(NOBODY).gid(NOBODY);
         }
-        said(command.spawn().unwrap())
+        // A test beside this one may have forked while the copy was being written, and holds it open until it runs its own.
+        let child = loop {
+            match command.spawn() {
+                Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => std::thread::yield_now(),
+                child => break child.unwrap(),
+            }
+        };
+        said(child)
     };
     let mode = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     let give = |path: &Path| {

@@ -12,6 +12,7 @@ use super::{
     Store, StoreError, WalletSession,
 };
 use crate::secret::{AccessToken, CodeVerifier, RefreshToken, SecretText, State};
+use crate::token::{ACCESS_TOKEN, REFRESH_TOKEN};
 use crate::{Consent, Origin};
 
 /// A store in a folder of mode 0700: `keys.json` (`{"dpop": …, "private_key_jwt": …}`, private JWKs), `client.json` (the
@@ -490,8 +491,6 @@ fn where_in_file(error: &serde_json::Error) -> String {
     format!("{kind}, line {} column {}", error.line(), error.column())
 }
 
-const REFRESH_TOKEN: &str = "refresh_token";
-const ACCESS_TOKEN: &str = "access_token";
 const KEYS: &str = "keys.json";
 const NEXT_KEYS: &str = "keys.json.new";
 const CLIENT: &str = "client.json";

@@ -28,6 +28,8 @@ pub enum Act {
     LoseAnswer,
     /// Fails without sending.
     Fail(TransportError),
+    /// Never answers.
+    Hang,
 }
 
 type Lie = dyn Fn(&Endpoint, &http::Request<Bytes>) -> Act + Send + Sync;
@@ -64,6 +66,7 @@ impl HttpClient for Hostile {
             match act {
                 Act::Answer(answer) => Ok(answer),
                 Act::Fail(error) => Err(error),
+                Act::Hang => std::future::pending().await,
                 Act::Pass => self.real.send(endpoint, request, limits).await,
                 Act::Change(change) => Ok(change(self.real.send(endpoint, request, limits).await?)),
                 Act::LoseAnswer => {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use spend_guard::{ApprovalTerms, Begun, Intent, IntentId, Ledger, LedgerError, Policy, State};
 
-use super::Call;
+use super::call::Call;
 use crate::approvals;
 use crate::person::{Action, Form, Later, Question, Said, ToAsk, Waiting, Way};
 use crate::refusal::{Code, Refusal, ledger_failed};

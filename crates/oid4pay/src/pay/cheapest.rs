@@ -6,10 +6,9 @@ use oid4ac_client::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use spend_guard::{Artefact, Begun, Claim, Intent, Ledger, Policy};
+use spend_guard::{Artefact, Intent, Ledger};
 
-use super::{Call, denied, let_go};
-use crate::refusal::{Code, Refusal, ledger_failed};
+use crate::refusal::{Code, Refusal};
 
 /// What is looked for at which store, and how it is ordered.
 pub struct Cheapest {
@@ -101,43 +100,6 @@ impl Cheapest {
         }
         let sentence = "by their signed offers, none of the cheapest items can be had for what the signed catalog says";
         Err(with_disqualified(Refusal::new(Code::AllItemsDisqualified, sentence), &disqualified))
-    }
-
-    /// Fixes the item of the claimed intent, unless it has one.
-    pub(super) async fn pick(&self, call: &Call<'_>, mut claim: Claim, policy: &Policy) -> Result<Claim, Refusal> {
-        if !claim.intent().line_items.is_empty() {
-            return Ok(claim);
-        }
-        let found = tokio::select! {
-            biased;
-            found = self.find(call.client) => found,
-            why = call.waiting.stop().wait() => {
-                let intent = claim.intent().clone();
-                drop(claim);
-                return Err(why.refusal().about(&let_go(call, intent, why)));
-            }
-        };
-        let picked = match found {
-            Ok(picked) => picked,
-            Err(refusal) => {
-                if let Err(error) = claim.refused(refusal.code().as_str(), "no item was picked") {
-                    tracing::warn!(intent = %claim.intent().id, %error, "the intent could not be closed");
-                }
-                return Err(refusal.about(claim.intent()));
-            }
-        };
-        let text =
-            serde_json::to_string(&picked).map_err(|error| Refusal::new(Code::LedgerFailed, &error.to_string()))?;
-        claim.keep_with_next_step(Artefact::Item, text);
-        let price = picked.price_minor();
-        let item = picked.item;
-        let line = spend_guard::LineItem { sku: item.sku, qty: 1, unit_price_minor: Some(price) };
-        match claim.item_picked(vec![line], price, item.category, Some(policy)) {
-            Ok(Begun::New(claim)) => Ok(claim),
-            Ok(Begun::Denied(denial)) => Err(denied(&denial)),
-            Ok(_) => Err(Refusal::new(Code::LedgerFailed, "the ledger did not go on with the intent it had given out")),
-            Err(error) => Err(ledger_failed(&error)),
-        }
     }
 
     /// The order for the item that the intent holds.

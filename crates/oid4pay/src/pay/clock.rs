@@ -4,7 +4,7 @@ use jose::Clock as _;
 use oid4ac_client::SystemClock;
 use spend_guard::{Policy, State, Verdict};
 
-use super::Call;
+use super::call::Call;
 use crate::refusal::Refusal;
 
 /// Refuses where this machine's clock is ahead of the authorization server's: one reservation made at a time that has not come

@@ -3,13 +3,13 @@
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use oid4ac_client::{
-    Error, Evidence, IdempotencyKey, Journal, JournalError, NotIssued, Proceed, Progress, Step, Verdict,
+    Error, Evidence, IdempotencyKey, Journal, JournalError, NotIssued, Payment, Proceed, Progress, Step, Verdict,
 };
 use spend_guard::{
     Artefact, Claim, Intent, Ledger, LedgerError, Mandate, Next, Offers, Policy, ReceiptVerdict, Settlement,
 };
 
-use super::Signatures;
+use super::signatures::Signatures;
 use crate::person::{Stop, Stopped};
 use crate::shown::SAID_BY_MERCHANT;
 
@@ -59,6 +59,12 @@ impl<'a> IntentJournal<'a> {
             Held::Claim(claim) => claim.intent().clone(),
             Held::Settled(intent) => intent.as_ref().clone(),
         }
+    }
+
+    /// The payment, if it is recorded as settled.
+    pub(super) fn recorded(&self) -> Option<Payment> {
+        let progress = self.progress().inspect_err(|error| tracing::warn!(%error, "the payment could not be read"));
+        progress.ok()?.payment()
     }
 
     /// Why there is no mandate, where this call was told.

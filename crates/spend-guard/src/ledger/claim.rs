@@ -10,7 +10,7 @@ use super::lock::Lock;
 use super::store::{Failed, Store, Tx};
 use super::{Artefact, Begun, Denial};
 use crate::error::LedgerError;
-use crate::intent::{Approval, Consent, Failure, Intent, Mandate, Settlement, Step};
+use crate::intent::{Approval, Consent, Failure, Intent, Mandate, Settlement, State, Step};
 use crate::policy::{Evaluation, Policy, Verdict};
 use crate::purchase::{LineItem, PurchaseKind, check_amount, merge};
 
@@ -212,6 +212,7 @@ impl Claim {
     ///
     /// - [`LedgerError::ApprovalMissing`], [`LedgerError::ApprovalExpired`], [`LedgerError::ApprovalMismatch`] if the
     ///   approval is missing, too old, or for something else.
+    /// - [`LedgerError::Frozen`] if the cap is more than the amount and payments are frozen. Revoke the grant.
     /// - [`LedgerError::IllegalStep`] if nothing is reserved, or a presentation was sent.
     /// - Any of the errors of writing the file.
     pub fn mandate_held(
@@ -235,7 +236,13 @@ impl Claim {
             let detail = json!({"mandate_id": mandate.mandate_id, "cap_minor": cap_minor});
             intent.mandate = Some(mandate);
             if above {
-                let evaluation = tx.evaluate(intent, policy)?;
+                // A freeze ends; the policy's no to a cap would not.
+                if tx.is_frozen()? {
+                    return Err(LedgerError::Frozen { id: intent.id.clone(), presented: false }.into());
+                }
+                // Asked as before a mandate is held: the human can still be asked about this one.
+                let asked = Intent { state: State::Created, ..intent.clone() };
+                let evaluation = tx.evaluate(&asked, policy)?;
                 let (asked, covered) = match &intent.approval {
                     Approval::Given { terms, .. } => (true, terms.amount_minor >= cap_minor),
                     _ => (false, false),
@@ -293,6 +300,8 @@ impl Claim {
             if !intent.was_presented() {
                 intent.use_approval_for(tx.now, intent.at_stake_minor())?;
             }
+            // A ledger of an older version may hold back the amount alone.
+            tx.hold(intent, intent.at_stake_minor())?;
             intent.presented_at = Some(tx.now);
             intent.attempts = intent.attempts.saturating_add(1);
             tx.attach(&intent.id, Artefact::Presentation, presentation)?;

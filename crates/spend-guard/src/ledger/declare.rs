@@ -65,7 +65,8 @@ impl Ledger {
                 return Err(LedgerError::from(crate::purchase::InvalidPurchase::Amount).into());
             }
             if let Some(known) = tx.one(
-                "SELECT body FROM intents WHERE declared = ?1 AND (open = 1 OR state = 'settled') ORDER BY seq DESC LIMIT 1",
+                "SELECT body FROM intents WHERE declared = ?1
+                 AND (open = 1 OR state = 'settled' OR json_extract(body, '$.attempts') > 0) ORDER BY seq DESC LIMIT 1",
                 [reference],
             )? {
                 let declaration = known.declaration.as_ref();

@@ -126,7 +126,9 @@ impl Tx<'_> {
     /// Whether an intent that is over is still answered again instead of made again.
     pub(crate) fn is_replayed(&self, intent: &Intent, policy: Option<&Policy>) -> bool {
         let replay_seconds = policy.map_or(DEFAULT_REPLAY_SECONDS, |policy| policy.rules().replay_seconds);
-        self.now - intent.settled_at.unwrap_or(intent.updated_at) <= i64::from(replay_seconds)
+        // A resolution is newer than the payment that it is about.
+        let ended_at = intent.settled_at.unwrap_or(intent.updated_at).max(intent.updated_at);
+        self.now.saturating_sub(ended_at) <= i64::from(replay_seconds)
     }
 
     /// Ends what has had its time, unless it is being driven: what was never presented expires, what was presented and never
@@ -194,9 +196,8 @@ impl Tx<'_> {
             (State::Settled, _) => self.spend(intent)?,
             // No word of the merchant's gives back what it was enabled to take.
             (State::Failed | State::Unresolved, _) if intent.was_presented() => {
-                let at_stake = intent.held_back_minor();
                 self.release(intent)?;
-                self.count_unresolved(intent, at_stake)?;
+                self.count_unresolved(intent, intent.at_stake_minor())?;
             }
             _ if state.is_final() => self.release(intent)?,
             _ => {}
@@ -212,6 +213,10 @@ impl Tx<'_> {
     /// Records what came of revoking the grant behind the mandate of `id`.
     pub(crate) fn grant_revoked(&self, id: &IntentId, confirmed: bool) -> Result<Intent, Failed> {
         let mut intent = self.load(id)?;
+        // What was confirmed once stays so.
+        if matches!(intent.revocation, Some(Revocation::Confirmed { .. })) {
+            return Ok(intent);
+        }
         intent.revocation = Some(match confirmed {
             true => Revocation::Confirmed { at: self.now },
             false => Revocation::Unconfirmed { at: self.now },
@@ -237,6 +242,10 @@ impl Tx<'_> {
         if !intent.reserved && !intent.line_items.is_empty() {
             self.reserve(intent)?;
             self.alert(&intent.id, evaluation)?;
+        }
+        // What the policy was asked about just now.
+        if intent.reserved && intent.mandate.is_some() && !intent.state.is_in_flight() {
+            self.hold(intent, intent.at_stake_minor())?;
         }
         if !intent.state.is_in_flight() && intent.expires_at <= self.now {
             intent.expires_at = self.now + intent_seconds(policy);
@@ -305,7 +314,9 @@ impl Intent {
         let declared = self.declaration.as_ref().is_some_and(|declaration| !declaration.used);
         match (&self.approval, self.state) {
             (Approval::Requested { terms }, State::AwaitingApproval) => terms.expires_at <= now,
-            (Approval::Given { terms, used: false, .. }, State::Approved) => terms.expires_at <= now,
+            (Approval::Given { terms, used: false, .. }, State::Approved | State::Authorized) => {
+                terms.expires_at <= now
+            }
             _ => declared && self.expires_at <= now,
         }
     }

@@ -40,15 +40,17 @@ impl Totals {
 }
 
 impl Tx<'_> {
-    /// Holds the intent's amount back, and counts it as begun.
+    /// Holds back what can be charged for the intent, and counts it as begun.
     pub(crate) fn reserve(&self, intent: &mut Intent) -> Result<(), Failed> {
-        let amount = minor(intent.amount_minor)?;
+        let at_stake_minor = intent.at_stake_minor();
+        let at_stake = minor(at_stake_minor)?;
         self.change(intent, self.now, |series| {
-            series.hold(amount)?;
+            series.hold(at_stake)?;
             series.totals.begun_count = series.totals.begun_count.checked_add(1)?;
             Some(())
         })?;
-        (intent.reserved, intent.reserved_minor) = (true, None);
+        intent.reserved = true;
+        intent.reserved_minor = (at_stake_minor != intent.amount_minor).then_some(at_stake_minor);
         Ok(())
     }
 
@@ -72,11 +74,7 @@ impl Tx<'_> {
     /// Turns a reservation into money spent now. What is left of a mandate's cap stays held back while it can still be
     /// charged.
     pub(crate) fn spend(&self, intent: &mut Intent) -> Result<(), Failed> {
-        let rest = match intent.mandate_lives(self.now) {
-            true => intent.held_back_minor().saturating_sub(intent.amount_minor),
-            false => 0,
-        };
-        self.hold(intent, rest)?;
+        self.hold(intent, intent.still_chargeable_minor(self.now, intent.amount_minor))?;
         self.settle_at(intent, self.now)
     }
 
