@@ -117,7 +117,7 @@ async fn a_person_says_that_it_was_paid_and_the_journal_has_who_and_why() {
 
     // Not without a person, and not without a passphrase.
     let (success, _, stderr) = without_a_terminal(&world, &["resolve", &id, "--paid", "--reason", "x"]).await;
-    assert!(!success && stderr.contains("wants a person at an interactive terminal"), "{stderr}");
+    assert!(!success && stderr.contains("needs a person at an interactive terminal"), "{stderr}");
     let (success, shown) = terminal(&world, &["resolve", &id, "--paid", "--reason", "x"], &[]).await;
     assert!(!success && shown.contains("policy init"), "{shown}");
     choose_passphrase(&world);
