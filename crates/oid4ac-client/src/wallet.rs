@@ -112,7 +112,7 @@ pub enum PrincipalToken {
         /// The redirect URI.
         redirect_uri: String,
     },
-    /// The client's own, if it is kept and still good or can be refreshed. Nobody is asked for another:
+    /// The client's own, if it is kept and still good or can be refreshed. The principal is not asked for another:
     /// [`Granted::InsufficientScope`] is the answer then.
     KeptSession,
 }

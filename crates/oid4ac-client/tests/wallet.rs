@@ -374,7 +374,7 @@ async fn the_chain_tells_what_became_of_a_mandate_once_it_can() {
         issued_after: NOW - 60,
     };
     let kept = PrincipalToken::KeptSession;
-    // Nobody is asked for a session that is not there.
+    // The principal is not asked for a session that is not there.
     let asked = world.client.mandate_outcome(&terms, &kept).await.unwrap();
     assert_eq!(asked, Granted::InsufficientScope(WalletScope::AuditRead));
     drop(done(world.client.audit_entries(&AuditQuery::default(), &session()).await.unwrap()));
@@ -385,7 +385,7 @@ async fn the_chain_tells_what_became_of_a_mandate_once_it_can() {
     world.advance(mandate.expires_at - NOW);
     assert_eq!(outcome().await, not_yet, "it has ended, and may still be reported");
     world.advance(24 * 3600);
-    // A session that nobody used for a day has ended.
+    // A session that was not used for a day has ended.
     drop(done(world.client.audit_entries(&AuditQuery::default(), &session()).await.unwrap()));
     let MandateOutcome::NotPaid { seq, entry_hash } = outcome().await else { panic!("it is not paid") };
     let (chain, _) = world.kit.sandbox.audit_chain();

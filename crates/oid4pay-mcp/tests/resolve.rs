@@ -153,7 +153,7 @@ async fn a_person_says_that_it_was_paid_and_the_journal_has_who_and_why() {
     assert_eq!((&entry.detail["by"]["reason"], &entry.detail["by"]["name"]), (&json!(reason), &json!(name)));
     assert_eq!((intent.state, counts(&world).await), (State::Settled, (1299, 0, 0)));
 
-    // The same call is told, and there is nothing to resolve any more.
+    // The same call says so, and there is nothing to resolve any more.
     assert_eq!(server.call(PAY, world.socks()).await.code(), "resolved_as_paid");
     let (success, _, stderr) = without_a_terminal(&world, &["resolve", &id]).await;
     assert!(!success && stderr.contains(&id), "{stderr}");
@@ -218,7 +218,7 @@ async fn the_audit_chain_resolves_it_without_a_person() {
     let mut server = world.registered().await;
     server.call(PAY, world.socks()).await;
     let id = only(&world).id.to_string();
-    // It may not be read yet, and nobody is asked whether it may.
+    // It may not be read yet, and the person is not asked whether it may.
     let (success, told, stderr) = without_a_terminal(&world, &["resolve", &id]).await;
     assert!(!success && told.contains("login --scope audit:read") && told.contains("--not-paid"), "{told}{stderr}");
     assert!(!world.sandbox.requests().iter().any(|request| request.path.starts_with("/audit")));
@@ -281,7 +281,7 @@ async fn a_mandate_that_ends_without_an_answer_is_resolved_by_the_chain_in_the_c
 }
 
 #[tokio::test]
-async fn whoever_looks_is_told_that_it_may_have_been_paid_and_what_to_run() {
+async fn person_and_agent_see_that_it_may_have_been_paid_and_what_to_run() {
     let world = lying_world().await;
     let mut server = with_all_tools(&world).await;
     choose_passphrase(&world);

@@ -36,7 +36,7 @@ pub fn open(ledger: &Ledger) -> Result<Vec<Intent>, LedgerError> {
     Ok(open)
 }
 
-/// Whether somebody has to say what became of it.
+/// Whether it has to be said what became of it.
 pub fn is_open(intent: &Intent) -> bool {
     intent.was_presented() && intent.may_have_been_paid()
 }
@@ -208,7 +208,7 @@ pub fn may_read_chain(settings: &Settings, issuer: &str) -> bool {
 }
 
 /// Ends the grant behind the mandate of a purchase that is given up, and records what came of it. The mandate could be
-/// charged otherwise, although nobody wants the purchase any more.
+/// charged otherwise, although the purchase is not wanted any more.
 pub async fn end_grant(ledger: &Ledger, client: &Client, intent: Intent) -> Intent {
     if intent.mandate.is_none() || matches!(intent.revocation, Some(Revocation::Confirmed { .. })) {
         return intent;

@@ -280,7 +280,7 @@ mod tests {
     impl Chain {
         fn new(events: &[(&str, Value)]) -> Self {
             let mut chain = Self { entries: Vec::new(), key: PrivateKey::generate(Alg::EdDsa, &SystemRng) };
-            // Not from the chain's first entry on: nobody reads all of it.
+            // Not from the chain's first entry on, which is far back.
             let mut prev_hash = base64url::encode(&[7; 32]);
             for (seq, (event, payload)) in (41u64..).zip(events) {
                 let Value::Object(mut entry) = json!({

@@ -143,7 +143,7 @@ async fn by_hand(settings: &Settings, ledger: &Ledger, intent: Intent, args: &Re
     };
     let reason = oid4ac_client::clean(reason.trim(), MAX_REASON);
     if reason.is_empty() {
-        bail!("a reason is needed, for whoever reads the journal later; nothing was changed");
+        bail!("a reason is needed, for those who read the journal later; nothing was changed");
     }
     let human = terminal::require(&agent.settings().data_dir, "Saying what became of this payment")?;
     let intent = end_mandate(&agent, ledger, intent, &verdict, now).await?;

@@ -241,8 +241,12 @@ fn to_ask(ledger: &Ledger, intent: &Intent, question: Question) -> Result<ToAsk,
 
 /// The way to the consent page.
 fn page(consent: &oid4ac_client::Consent, intent: &Intent) -> Question {
+    let cap = match approvals::cap_line(intent) {
+        Some(_) => format!(" (at most {} by its mandate)", intent.currency.format(intent.at_stake_minor())),
+        None => String::new(),
+    };
     let message = format!(
-        "Your wallet wants you to decide about a payment of {} to {}, until {}.",
+        "Your wallet wants you to decide about a payment of {}{cap} to {}, until {}.",
         intent.currency.format(intent.amount_minor),
         intent.merchant,
         approvals::time(consent.expires_at),
