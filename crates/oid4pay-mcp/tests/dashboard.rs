@@ -348,6 +348,22 @@ async fn shows_what_may_have_been_paid_and_the_command_that_says_what_became_of_
 }
 
 #[tokio::test]
+async fn a_policy_that_nobody_confirmed_is_not_shown_as_if_it_were_in_force() {
+    let bench = Bench::new();
+    let folder = bench.home.path().join(".config/oid4pay-mcp");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("policy.toml"), "[currency.EUR]\nper_transaction = 9000\n").unwrap();
+    let page = bench.opened().await.get("/").await;
+    page.shows(&[
+        "<h2>The policy is not in force</h2>",
+        "policy confirm</code>",
+        "currency.EUR.per_transaction: 100.00 EUR → 9000.00 EUR",
+    ]);
+    std::fs::remove_file(folder.join("policy.toml")).unwrap();
+    assert!(!bench.opened().await.get("/").await.body.contains("is not in force"));
+}
+
+#[tokio::test]
 async fn shows_what_waits_what_is_left_what_was_spent_and_what_stood_out() {
     let bench = Bench::new();
     let paid = bench.paid("pi_123");

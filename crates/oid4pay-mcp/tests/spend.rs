@@ -174,6 +174,14 @@ async fn the_policy_is_told_and_cannot_be_loosened_by_a_file_alone() {
     let policy = server.call("spend_policy_get", json!({})).await;
     assert_eq!(policy.output()["confirmed"], false);
     assert!(policy.text(1).starts_with("Payments are stopped"), "{}", policy.text(1));
+    // What is asked for elsewhere does not look as if it were in force either.
+    let balance = server.call("spend_balance", json!({})).await;
+    assert!(balance.text(1).starts_with("Nothing can be spent until the person confirms"), "{}", balance.text(1));
+    assert_eq!(server.call("spend_status", json!({})).await.output()["policy_confirmed"], false);
+    let resource = server.request("resources/read", json!({"uri": "policy://current"})).await.unwrap();
+    let text = resource["contents"][0]["text"].as_str().unwrap();
+    let resource: serde_json::Value = serde_json::from_str(text).unwrap();
+    assert_eq!((&resource["confirmed"], &resource["frozen"]), (&json!(false), &json!(false)));
     assert_eq!(server.call(PAY, world.socks()).await.code(), "policy_unconfirmed");
     std::fs::write(folder.join("policy.toml"), "[currency.EUR]\nper_transaction = -1\n").unwrap();
     for (tool, arguments) in [

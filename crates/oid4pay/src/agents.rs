@@ -13,7 +13,7 @@ use oid4ac_client::{
 use spend_guard::{Filter, Intent, Ledger, Policy, State};
 
 use crate::approvals::time;
-use crate::policy::PolicySource;
+use crate::policy::{PolicySource, Standing};
 use crate::refusal::ledger_failed;
 use crate::refusal::{Code, Refusal};
 use crate::settings::Settings;
@@ -55,7 +55,22 @@ impl Agent {
     ///
     /// - [`Code::PolicyUnusable`] with file, line and reason.
     pub fn policy(&self) -> Result<Arc<Policy>, Refusal> {
-        self.policy.read().map_err(|error| Refusal::new(Code::PolicyUnusable, &error.to_string()))
+        Ok(self.policy.read()?)
+    }
+
+    /// Where the policy comes from.
+    #[must_use]
+    pub fn policy_source(&self) -> &PolicySource {
+        &self.policy
+    }
+
+    /// The policy, and whether payments can be made under it.
+    ///
+    /// # Errors
+    ///
+    /// - [`Code::PolicyUnusable`], or that the ledger cannot be read.
+    pub fn standing(&self) -> Result<Standing, Refusal> {
+        Ok(Standing::of(&self.policy, &self.ledger)?)
     }
 
     /// What it was made with.

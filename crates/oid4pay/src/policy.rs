@@ -5,8 +5,11 @@ use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use spend_guard::{Currency, InvalidTightening, Limits, Policy, PolicyError, RuleAction, Rules, Scope, Tightening};
+use spend_guard::{
+    Currency, InvalidTightening, Ledger, LedgerError, Limits, Policy, PolicyError, RuleAction, Rules, Scope, Tightening,
+};
 
+use crate::refusal::{Code, Refusal, ledger_failed};
 use crate::settings::Settings;
 
 /// Where the policy comes from. Nothing is read until a payment needs it; a file that has not changed is not parsed again.
@@ -16,7 +19,7 @@ pub struct PolicySource {
     parsed: Mutex<Option<(String, Arc<Policy>)>>,
 }
 
-/// Why there is no policy to pay by. Payments stop until it is mended: nothing falls back to the defaults.
+/// Why there is no policy to pay by. Payments stop until it is corrected: nothing falls back to the defaults.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyUnusable {
     /// The file says something that cannot be meant.
@@ -77,6 +80,71 @@ impl PolicySource {
 
     fn file_name(&self) -> String {
         self.file.as_ref().map_or_else(|| "policy.toml".to_owned(), |file| file.display().to_string())
+    }
+}
+
+/// How the policy stands: what it says, and whether payments can be made under it.
+#[derive(Debug)]
+pub struct Standing {
+    /// What the file and the environment say.
+    pub policy: Arc<Policy>,
+    /// The rules that were confirmed or used last.
+    pub before: Rules,
+    /// In what the policy is looser than those, one sentence each. Payments are stopped until the person confirms it.
+    pub looser: Vec<String>,
+    /// Whether the person has stopped all payments.
+    pub frozen: bool,
+}
+
+/// Why it cannot be told how the policy stands.
+#[derive(Debug, thiserror::Error)]
+pub enum NoStanding {
+    /// The policy cannot be used, and payments are stopped.
+    #[error(transparent)]
+    Policy(#[from] PolicyUnusable),
+    /// The ledger cannot be read.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+impl From<PolicyUnusable> for Refusal {
+    fn from(error: PolicyUnusable) -> Self {
+        Self::new(Code::PolicyUnusable, &error.to_string())
+    }
+}
+
+impl From<NoStanding> for Refusal {
+    fn from(error: NoStanding) -> Self {
+        match error {
+            NoStanding::Policy(error) => error.into(),
+            NoStanding::Ledger(error) => ledger_failed(&error),
+        }
+    }
+}
+
+impl Standing {
+    /// How it stands now. Looking puts nothing in force.
+    ///
+    /// # Errors
+    ///
+    /// - [`NoStanding`] if the policy cannot be used or the ledger cannot be read.
+    pub fn of(source: &PolicySource, ledger: &Ledger) -> Result<Self, NoStanding> {
+        let policy = source.read()?;
+        let before = ledger.rules_in_force()?;
+        let looser = policy.looser_than(&before);
+        Ok(Self { policy, before, looser, frozen: ledger.is_frozen()? })
+    }
+
+    /// Whether the policy is nowhere looser than what the person agreed to.
+    #[must_use]
+    pub fn is_confirmed(&self) -> bool {
+        self.looser.is_empty()
+    }
+
+    /// Whether its file says anything else than the rules before: the next payment puts a stricter one in force.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.policy.differs_from(&self.before)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use oid4pay::agents::ledger;
 use oid4pay::approvals;
-use oid4pay::policy::PolicySource;
+use oid4pay::policy::{PolicySource, Standing};
 use oid4pay::resolve;
 use std::io::Write as _;
 
@@ -103,11 +103,10 @@ pub(crate) fn unfreeze(settings: &Settings) -> anyhow::Result<()> {
 
 /// Shows what is spent, held back and left of each limit.
 pub(crate) fn budget(settings: &Settings, output: Output) -> anyhow::Result<()> {
-    let policy = PolicySource::new(&settings.core).read()?;
     let ledger = ledger(&settings.core);
-    let in_force = policy.looser_than(&ledger.rules_in_force()?).is_empty();
-    let budgets = ledger.budgets(&policy)?;
-    let frozen = ledger.is_frozen()?;
+    let standing = Standing::of(&PolicySource::new(&settings.core), &ledger)?;
+    let (in_force, frozen) = (standing.is_confirmed(), standing.frozen);
+    let budgets = ledger.budgets(&standing.policy)?;
     let mut out = std::io::stdout().lock();
     if output.json {
         return Ok(writeln!(out, "{}", json!({"frozen": frozen, "in_force": in_force, "budgets": budgets}))?);

@@ -3,7 +3,7 @@
 use oid4pay::agents::Agent;
 use oid4pay::agents::ledger;
 use oid4pay::approvals;
-use oid4pay::policy::PolicySource;
+use oid4pay::policy::{PolicySource, Standing};
 use oid4pay::refusal::Code;
 use oid4pay::resolve;
 use std::fs;
@@ -350,14 +350,15 @@ fn check_policy_file(settings: &Settings, findings: &mut Findings) {
 /// A policy that allows more than the one before is none until the person confirms it. One that cannot be read, and a
 /// ledger that cannot, are told of elsewhere.
 fn check_policy_in_force(settings: &Settings, findings: &mut Findings) {
-    let in_force = match settings.core.data_dir.exists() {
-        true => ledger(&settings.core).rules_in_force(),
-        // Looking makes no ledger; a new one begins so.
-        false => Ok(Policy::default().rules().clone()),
+    let source = PolicySource::new(&settings.core);
+    let is_confirmed = match settings.core.data_dir.exists() {
+        true => Standing::of(&source, &ledger(&settings.core)).map(|standing| standing.is_confirmed()),
+        // Looking makes no ledger; a new one begins with the defaults.
+        false => {
+            source.read().map(|policy| policy.looser_than(Policy::default().rules()).is_empty()).map_err(Into::into)
+        }
     };
-    if let (Ok(policy), Ok(in_force)) = (PolicySource::new(&settings.core).read(), in_force)
-        && !policy.looser_than(&in_force).is_empty()
-    {
+    if let Ok(false) = is_confirmed {
         let detail = "it allows more than the one in force, so payments are stopped as policy_unconfirmed";
         findings.problem("policy", detail, format!("Run: {}", settings.command("policy confirm")));
     }

@@ -2,7 +2,7 @@
 
 use oid4pay::agents::ledger;
 use oid4pay::approvals;
-use oid4pay::policy::{PolicySource, in_words, text_of};
+use oid4pay::policy::{PolicySource, Standing, in_words, text_of};
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
@@ -74,12 +74,9 @@ pub(crate) fn run(settings: &Settings, command: PolicyCommand) -> anyhow::Result
 }
 
 fn show(settings: &Settings, output: Output) -> anyhow::Result<()> {
-    let policy = PolicySource::new(&settings.core).read()?;
-    let ledger = ledger(&settings.core);
-    let (before, frozen) = (ledger.rules_in_force()?, ledger.is_frozen()?);
-    let looser = policy.looser_than(&before);
-    // Looking puts nothing in force; the next payment does.
-    let is_new = policy.differs_from(&before);
+    let standing = Standing::of(&PolicySource::new(&settings.core), &ledger(&settings.core))?;
+    let is_new = standing.is_new();
+    let Standing { policy, before, looser, frozen } = standing;
     let file = settings.core.policy_file.as_deref().filter(|file| file.exists());
     let mut out = std::io::stdout().lock();
     if output.json {
@@ -215,9 +212,8 @@ fn simulate(settings: &Settings, simulated: &Simulated) -> anyhow::Result<()> {
 
 fn confirm(settings: &Settings) -> anyhow::Result<()> {
     terminal::require_terminal("confirming a policy")?;
-    let policy = PolicySource::new(&settings.core).read()?;
     let ledger = ledger(&settings.core);
-    let looser = policy.looser_than(&ledger.rules_in_force()?);
+    let Standing { policy, looser, .. } = Standing::of(&PolicySource::new(&settings.core), &ledger)?;
     let mut out = std::io::stdout().lock();
     if looser.is_empty() {
         return Ok(writeln!(

@@ -93,11 +93,14 @@ pub(crate) async fn read(agent: &Agent, uri: &str) -> Result<ResourceContents, E
 }
 
 fn policy(agent: &Agent) -> Result<Value, Refusal> {
-    let policy = agent.policy()?;
+    let standing = agent.standing()?;
+    let policy = &standing.policy;
     Ok(json!({
         "in_words": policy::in_words(policy.rules()),
         "rules": policy.rules(),
         "hash": policy.hash(),
+        "confirmed": standing.is_confirmed(),
+        "frozen": standing.frozen,
     }))
 }
 

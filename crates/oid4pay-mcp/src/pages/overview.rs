@@ -3,6 +3,7 @@
 use jose::Clock as _;
 use oid4ac_client::SystemClock;
 use oid4pay::approvals;
+use oid4pay::policy::{NoStanding, Standing};
 use oid4pay::resolve;
 use spend_guard::{Budget, Filter, Intent, IntentId, LedgerError, RaisedAlert, Severity, State};
 
@@ -27,11 +28,12 @@ pub(super) fn overview(dashboard: &Dashboard, csrf: &str) -> Result<String, Ledg
     };
     let recent = ledger.list(&Filter { limit: RECENT, ..Filter::default() })?.intents;
     Ok(format!(
-        "{}{}{}<section class=\"card\"><h2>Budgets</h2>{}</section>\
+        "{}{}{}{}<section class=\"card\"><h2>Budgets</h2>{}</section>\
          <section class=\"card\"><h2>Spending</h2>{spending}</section>\
          <section class=\"card\"><h2>Alerts</h2>{alerts}</section>\
          <section><h2>Latest payments</h2>{}</section>{}",
         frozen(dashboard, csrf)?,
+        unconfirmed(dashboard)?,
         pending(dashboard)?,
         unclear(dashboard)?,
         budgets(dashboard)?,
@@ -149,6 +151,25 @@ fn frozen(dashboard: &Dashboard, csrf: &str) -> Result<String, LedgerError> {
          this.</p><details><summary>End the freeze</summary>{}{}<button>End the freeze</button></form></details></section>",
         form(csrf, "/unfreeze"),
         passphrase_field("unfreeze")
+    ))
+}
+
+/// The notice that payments are stopped by a policy that became looser. What it says is no limit of any payment yet.
+fn unconfirmed(dashboard: &Dashboard) -> Result<String, LedgerError> {
+    let standing = match Standing::of(&dashboard.policy, &dashboard.ledger) {
+        Ok(standing) => standing,
+        // Told where the budgets would be.
+        Err(NoStanding::Policy(_)) => return Ok(String::new()),
+        Err(NoStanding::Ledger(error)) => return Err(error),
+    };
+    if standing.is_confirmed() {
+        return Ok(String::new());
+    }
+    let looser: String = standing.looser.iter().map(|line| format!("<li>{}</li>", escape(line))).collect();
+    Ok(format!(
+        "<section class=\"card stopped\" role=\"status\"><h2>The policy is not in force</h2><p>It became looser, and payments are \
+         stopped until you confirm it: <code>{}</code></p><ul>{looser}</ul></section>",
+        escape(&dashboard.settings.command("policy confirm"))
     ))
 }
 

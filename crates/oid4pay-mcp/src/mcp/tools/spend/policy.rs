@@ -27,12 +27,10 @@ pub(in crate::mcp::tools) async fn get(
     _: Nothing,
     _: Waiting,
 ) -> Result<CallToolResult, Refusal> {
-    let policy = agent.policy()?;
-    let failed = |error| ledger_failed(&error);
-    let looser = policy.looser_than(&agent.ledger().rules_in_force().map_err(failed)?);
-    let frozen = agent.ledger().is_frozen().map_err(failed)?;
+    let standing = agent.standing()?;
+    let policy = &standing.policy;
     let words = in_words(policy.rules());
-    let sentence = match (frozen, looser.is_empty()) {
+    let sentence = match (standing.frozen, standing.is_confirmed()) {
         (true, _) => "All payments are frozen until the person ends it.".to_owned(),
         (_, false) => {
             "Payments are stopped: the policy is looser than the one in force, and the person has to confirm it."
@@ -42,8 +40,8 @@ pub(in crate::mcp::tools) async fn get(
     };
     let output = json!({
         "policy_hash": policy.hash(),
-        "frozen": frozen,
-        "confirmed": looser.is_empty(),
+        "frozen": standing.frozen,
+        "confirmed": standing.is_confirmed(),
         "in_words": words,
         "rules": policy.rules(),
     });
@@ -187,10 +185,11 @@ pub(in crate::mcp::tools) async fn balance(
     arguments: BalanceArguments,
     _: Waiting,
 ) -> Result<CallToolResult, Refusal> {
-    let policy = agent.policy()?;
+    let standing = agent.standing()?;
+    let policy = &standing.policy;
     let only = arguments.currency.as_ref().map(currency_of).transpose()?;
     let wanted = |currency: &Currency| only.is_none_or(|only| only == *currency);
-    let mut budgets = agent.ledger().budgets(&policy).map_err(|error| ledger_failed(&error))?;
+    let mut budgets = agent.ledger().budgets(policy).map_err(|error| ledger_failed(&error))?;
     budgets.retain(|budget| wanted(&budget.currency));
     let limits = policy.rules().currencies.iter().filter(|(currency, _)| wanted(currency));
     let limits: Vec<_> = limits
@@ -216,7 +215,11 @@ pub(in crate::mcp::tools) async fn balance(
     } else if sentence.is_empty() {
         sentence = "There is no budget: only limits for one payment".to_owned();
     }
-    let frozen = agent.ledger().is_frozen().map_err(|error| ledger_failed(&error))?;
-    let output = json!({"budgets": budgets, "limits": limits, "frozen": frozen});
+    if !standing.is_confirmed() {
+        sentence = format!(
+            "Nothing can be spent until the person confirms the policy, which became looser; under it, this would hold: {sentence}"
+        );
+    }
+    let output = json!({"budgets": budgets, "limits": limits, "frozen": standing.frozen});
     Ok(success(output, format!("{sentence}."), None))
 }

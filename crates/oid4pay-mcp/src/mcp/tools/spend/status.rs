@@ -6,7 +6,8 @@ use crate::mcp::name::{Name, Offered};
 use oid4ac_client::{FileStore, Misuse, Store as _};
 use oid4pay::approvals;
 use oid4pay::person::Waiting;
-use oid4pay::refusal::{Refusal, ledger_failed};
+use oid4pay::policy::{NoStanding, Standing};
+use oid4pay::refusal::{Code, Refusal, ledger_failed};
 use oid4pay::resolve;
 use rmcp::model::CallToolResult;
 use serde_json::json;
@@ -37,15 +38,14 @@ pub(in crate::mcp::tools) async fn get(
         }
     };
     let ledger = agent.ledger();
-    let frozen = ledger.is_frozen().map_err(failed)?;
     let open = Filter { open: Some(true), limit: Filter::MOST, ..Filter::default() };
     let open = ledger.list(&open).map_err(failed)?.intents;
     let waiting: Vec<_> = open.iter().filter(|intent| approvals::waits(intent)).collect();
     let unclear = resolve::open(ledger).map_err(failed)?;
-    let policy = agent.policy();
-    let (policy_problem, confirmed) = match &policy {
-        Err(refusal) => (Some(refusal.code().as_str()), false),
-        Ok(policy) => (None, policy.looser_than(&ledger.rules_in_force().map_err(failed)?).is_empty()),
+    let (policy_problem, confirmed, frozen) = match Standing::of(agent.policy_source(), ledger) {
+        Ok(standing) => (None, standing.is_confirmed(), standing.frozen),
+        Err(NoStanding::Policy(_)) => (Some(Code::PolicyUnusable.as_str()), false, ledger.is_frozen().map_err(failed)?),
+        Err(NoStanding::Ledger(error)) => return Err(failed(error)),
     };
     let can_pay = registration.is_some() && !frozen && confirmed && policy_problem.is_none();
     let tools: Vec<_> = Name::ALL
@@ -59,7 +59,7 @@ pub(in crate::mcp::tools) async fn get(
     let sentence = match (&registration, frozen, &policy_problem, confirmed) {
         (None, ..) => format!("Nothing can be paid: {not_registered}."),
         (_, true, ..) => "Nothing can be paid: all payments are frozen until the person ends it.".to_owned(),
-        (_, _, Some(code), _) => format!("Nothing can be paid: {code}, the person has to mend the policy."),
+        (_, _, Some(code), _) => format!("Nothing can be paid: {code}, the person has to correct the policy."),
         (_, _, _, false) => {
             "Nothing can be paid: the person has to confirm the policy, which became looser.".to_owned()
         }
