@@ -83,7 +83,7 @@ impl Said {
             "mandate_nonce_required" | "mandate_kb_nonce_mismatch" => Self::Challenge,
             "use_dpop_nonce" | "invalid_dpop_proof" | "invalid_token" => Self::NotThisToken,
             "idempotency_in_progress" => Self::NotYet,
-            code if earlier == Earlier::NoneSent && REFUSALS.contains(&code) => Self::No,
+            code if earlier == Earlier::NoneSent && is_refusal(code) => Self::No,
             code if is_on_record && DECIDED_AFTER_THE_RECORD.contains(&code) => Self::No,
             _ => Self::Nothing,
         }
@@ -455,6 +455,11 @@ fn check_key_binding<'a>(agent: &'a Agent, of: &Presentment<'_>, presentation: &
 /// `nonce` = b64url(SHA-256(merchant nonce ‖ offer digest)), the digest being empty where the mandate has none.
 pub(crate) fn key_binding_nonce(merchant_nonce: &str, offer_digest: Option<&str>) -> String {
     base64url::encode(&sha256(format!("{merchant_nonce}{}", offer_digest.unwrap_or_default()).as_bytes()))
+}
+
+/// Whether a merchant refuses a purchase by this code.
+pub(crate) fn is_refusal(code: &str) -> bool {
+    REFUSALS.contains(&code)
 }
 
 fn unclear(answer: &Answer) -> Error {
