@@ -483,7 +483,41 @@ async fn caps_of_an_authorization_server() -> Tally {
         tally.add(told);
     }
     tally.add(cap_of(2000, true).await);
+    tally.add(a_merchant_that_takes_the_whole_cap().await);
     tally
+}
+
+/// A merchant that is allowed 20.00 for an order of 12.99, and says that it took all of it.
+async fn a_merchant_that_takes_the_whole_cap() -> Tally {
+    let mut tally = Tally { cases: 1, ..Tally::default() };
+    let config = SandboxConfig::new().consent_mode(ConsentMode::Dashboard).mandate_cap_minor(2000);
+    let world = World::with(config.changing_answers(|request, answer| {
+        match request.path == VERIFY && answer.status().is_success() {
+            true => with_json(answer, |answer| {
+                answer["spend_cap_remaining_minor"] = json!(0);
+                answer.as_object_mut().unwrap().remove("receipt_jws");
+            }),
+            false => answer,
+        }
+    }))
+    .await;
+    let mut server = registered(&world).await;
+    let asked = server.call(PAY, world.socks()).await;
+    approve_at_wallet(&world, &asked);
+    let answer = decided(&mut server, &world).await;
+    tally.expect("the status", answer.output()["status"].as_str(), Some("settled"));
+    tally.expect("what was paid", answer.output()["amount_minor"].as_u64(), Some(2000));
+    check_counted(&mut tally, &mut server, 2000).await;
+    world.ledger().verify(None).unwrap().unwrap();
+    tally.count(&world, 1).await;
+    tally
+}
+
+/// The person agrees to what they are shown in their wallet.
+fn approve_at_wallet(world: &World, asked: &Answer) {
+    let page = asked.output()["consent_url"].as_str().unwrap();
+    let principal = world.sandbox.principals()[0].id.clone();
+    world.sandbox.decide(page, &principal, ConsentDecision::Approve).unwrap();
 }
 
 /// An order of 12.99 under the default limits, with a mandate for so much; `keeps` is a server that revokes nothing.
@@ -499,9 +533,7 @@ async fn cap_of(cap_minor: u64, keeps: bool) -> Tally {
     .await;
     let mut server = registered(&world).await;
     let asked = server.call(PAY, world.socks()).await;
-    let page = asked.output()["consent_url"].as_str().unwrap().to_owned();
-    let principal = world.sandbox.principals()[0].id.clone();
-    world.sandbox.decide(&page, &principal, ConsentDecision::Approve).unwrap();
+    approve_at_wallet(&world, &asked);
     let mut answer = decided(&mut server, &world).await;
     let presented = || world.sandbox.requests().iter().any(|request| request.path == VERIFY);
     let ledger = world.ledger();

@@ -186,15 +186,6 @@ pub fn shown(claim: &Claim, ledger: &Ledger, policy: &Policy) -> Result<Vec<(Str
         (false, _) => "NOT signed by the merchant: item and price are only what the agent says",
     };
     shown.push(("Basis".to_owned(), basis.to_owned()));
-    if intent.at_stake_minor() > intent.amount_minor {
-        let (order, cap) =
-            (intent.currency.format(intent.amount_minor), intent.currency.format(intent.at_stake_minor()));
-        shown.push(("Order".to_owned(), format!("{order}; the amount above is the cap of the mandate")));
-        let why = format!(
-            "the authorization server's mandate lets the merchant charge up to {cap} for this order of {order}"
-        );
-        shown.push(("Why you are asked".to_owned(), why));
-    }
     let wants = claim.evaluation().findings.iter().filter(|finding| finding.verdict == Verdict::Approve);
     shown.extend(wants.map(|finding| ("Why you are asked".to_owned(), finding.message.clone())));
     if intent.offer_verified == Some(false) {
