@@ -478,11 +478,12 @@ async fn new_references_until_the_limit() -> Tally {
 async fn caps_of_an_authorization_server() -> Tally {
     let mut tally = Tally::default();
     for cap_minor in [1300, 2000, 6000, 10_000, 10_001, 9_000_000, (1 << 53) - 1] {
-        let mut told = cap_of(cap_minor, false).await;
+        let mut told = cap_of(cap_minor, Revoking::Ends).await;
         told.untruths.iter_mut().for_each(|untruth| untruth.insert_str(0, &format!("cap {cap_minor}: ")));
         tally.add(told);
     }
-    tally.add(cap_of(2000, true).await);
+    tally.add(cap_of(2000, Revoking::Refused).await);
+    tally.add(cap_of(2000, Revoking::AccessTokenAlone).await);
     tally.add(a_merchant_that_takes_the_whole_cap().await);
     tally
 }
@@ -520,15 +521,33 @@ fn approve_at_wallet(world: &World, asked: &Answer) {
     world.sandbox.decide(page, &principal, ConsentDecision::Approve).unwrap();
 }
 
-/// An order of 12.99 under the default limits, with a mandate for so much; `keeps` is a server that revokes nothing.
-async fn cap_of(cap_minor: u64, keeps: bool) -> Tally {
+/// What a server does when a grant is to be ended.
+#[derive(Clone, Copy, PartialEq)]
+enum Revoking {
+    /// It ends the mandate.
+    Ends,
+    /// It cannot be had, at first.
+    Refused,
+    /// It gave no refresh token, and ends nothing but the access token, which it confirms.
+    AccessTokenAlone,
+}
+
+/// An order of 12.99 under the default limits, with a mandate for so much.
+async fn cap_of(cap_minor: u64, revoking: Revoking) -> Tally {
     let mut tally = Tally { cases: 1, ..Tally::default() };
-    let keeping = Arc::new(Mutex::new(keeps));
+    let keeps = revoking != Revoking::Ends;
+    let keeping = Arc::new(Mutex::new(revoking == Revoking::Refused));
     let kept = Arc::clone(&keeping);
     let config = SandboxConfig::new().consent_mode(ConsentMode::Dashboard).mandate_cap_minor(cap_minor);
-    let world = World::with(config.intercepting_requests(move |request| {
+    let config = config.intercepting_requests(move |request| {
         let refuses = request.path == "/oauth/revoke" && *kept.lock().unwrap();
         refuses.then(|| Lie::html(503).answer())
+    });
+    let world = World::with(config.changing_answers(move |request, answer| {
+        match request.path == "/oauth/token" && revoking == Revoking::AccessTokenAlone {
+            true => with_json(answer, |reply| drop(reply.as_object_mut().unwrap().remove("refresh_token"))),
+            false => answer,
+        }
     }))
     .await;
     let mut server = registered(&world).await;
@@ -574,8 +593,9 @@ async fn cap_of(cap_minor: u64, keeps: bool) -> Tally {
     if keeps {
         *keeping.lock().unwrap() = false;
         tally.expect("replayed", server.call(PAY, world.socks()).await.output()["replayed"].as_bool(), Some(true));
-        tally.expect("revoked by the next call", is_revoked(&status_list(&world).await, &world, &intent), true);
-        check_counted(&mut tally, &mut server, SOCKS_MINOR).await;
+        let ended = revoking == Revoking::Refused;
+        tally.expect("revoked by the next call", is_revoked(&status_list(&world).await, &world, &intent), ended);
+        check_counted(&mut tally, &mut server, if ended { SOCKS_MINOR } else { cap_minor }).await;
     }
     tally.count(&world, 1).await;
     tally
