@@ -2,7 +2,9 @@ use core::fmt;
 
 use jose::{InvalidJwk, JwsError, SignError};
 
-use crate::{InvalidMoney, InvalidUrl, JournalError, StoreError, TransportError, remote, untrusted, words};
+use crate::{
+    InvalidMoney, InvalidUrl, JournalError, StoreError, TransportError, presentation, remote, untrusted, words,
+};
 
 /// What went wrong, split by whose turn it is to mend it.
 #[derive(Debug, thiserror::Error)]
@@ -379,6 +381,13 @@ impl ServerError {
             RemoteCode::Listed(code) => Some(code),
             RemoteCode::Unlisted(_) | RemoteCode::Absent => None,
         }
+    }
+
+    /// Whether the code is one by which a merchant refuses a purchase. With another status than the protocol's, or once
+    /// something may have settled, it is no refusal, however much it sounds like one.
+    #[must_use]
+    pub fn sounds_like_a_refusal(&self) -> bool {
+        self.stage == Stage::VerifyMandate && self.error().is_some_and(presentation::is_refusal)
     }
 
     /// The `error` member of the body where the protocol does not list it: at most 64 letters, digits, `.`, `_`, `:` and `-`

@@ -83,7 +83,7 @@ impl Said {
             "mandate_nonce_required" | "mandate_kb_nonce_mismatch" => Self::Challenge,
             "use_dpop_nonce" | "invalid_dpop_proof" | "invalid_token" => Self::NotThisToken,
             "idempotency_in_progress" => Self::NotYet,
-            code if earlier == Earlier::NoneSent && REFUSALS.contains(&code) => Self::No,
+            code if earlier == Earlier::NoneSent && is_refusal(code) => Self::No,
             code if is_on_record && DECIDED_AFTER_THE_RECORD.contains(&code) => Self::No,
             _ => Self::Nothing,
         }
@@ -308,9 +308,15 @@ impl Client {
         }
         if let Some(jws) = settlement.receipt_jws.clone() {
             settlement.receipt = match self.check_receipt(of, &settlement, &jws).await {
-                Ok(jwk) => {
-                    receipt_key = Some(KeyUsed::new(&jwk, self.now()));
-                    Verdict::by(jwk.kid(), jwk.key())
+                Ok((jwk, charged_minor)) => {
+                    settlement.note_charged(of, charged_minor);
+                    match of.amount_minor.is_some_and(|asked| asked != charged_minor) {
+                        true => Verdict::invalid(Misbehaviour::new(Artefact::Receipt, Why::Mismatch("amount_minor"))),
+                        false => {
+                            receipt_key = Some(KeyUsed::new(&jwk, self.now()));
+                            Verdict::by(jwk.kid(), jwk.key())
+                        }
+                    }
                 }
                 Err(error @ Error::PeerMisbehaved(_)) => Verdict::invalid(error),
                 // The keys could not be had: that says nothing of the receipt.
@@ -320,7 +326,8 @@ impl Client {
         Some((settlement, receipt_key))
     }
 
-    async fn check_receipt(&self, of: &Presentment<'_>, settled: &Settlement, jws: &str) -> Result<Jwk, Error> {
+    /// The key that the receipt verifies by, and what it says was charged: what was asked for, or more of the cap.
+    async fn check_receipt(&self, of: &Presentment<'_>, settled: &Settlement, jws: &str) -> Result<(Jwk, u64), Error> {
         let refused = |why: Why| Misbehaviour::new(Artefact::Receipt, why);
         let unverified = jose::UnverifiedJws::parse(jws).map_err(|why| refused(why.into()))?;
         let keys = merchant_jwks(of.merchant)?;
@@ -337,13 +344,10 @@ impl Client {
             currency: of.currency.code(),
             settled_at: &settled.settled_at,
             offer_digest: of.mandate.offer_digest.as_deref(),
-            amount_minor: match of.amount_minor {
-                Some(asked) => asked..=asked,
-                None => 1..=of.mandate.cap_minor,
-            },
+            amount_minor: of.amount_minor.unwrap_or(1)..=of.mandate.cap_minor,
         };
-        expected.check(&claims).map_err(refused)?;
-        Ok(jwk)
+        let charged_minor = expected.check(&claims).map_err(refused)?;
+        Ok((jwk, charged_minor))
     }
 
     /// The last unused challenge, else the nonce of the first line's offer, else nothing, which a merchant answers with a
@@ -387,8 +391,8 @@ pub(crate) struct ExpectedReceipt<'a> {
 }
 
 impl ExpectedReceipt<'_> {
-    /// Compares the claims of a receipt whose signature holds.
-    pub(crate) fn check(&self, claims: &Map<String, Value>) -> Result<(), Why> {
+    /// Compares the claims of a receipt whose signature holds, and answers what it says was charged.
+    pub(crate) fn check(&self, claims: &Map<String, Value>) -> Result<u64, Why> {
         let expected = [
             ("iss", Some(self.merchant)),
             ("mandate_id", Some(self.mandate_id)),
@@ -402,13 +406,24 @@ impl ExpectedReceipt<'_> {
         if let Some((name, _)) = expected.into_iter().find(|(name, value)| text(name) != *value) {
             return Err(Why::Mismatch(name));
         }
-        let amount = claims.get("amount_minor").and_then(Value::as_u64);
-        if !amount.is_some_and(|amount| self.amount_minor.contains(&amount)) {
-            return Err(Why::Mismatch("amount_minor"));
-        }
+        let charged = claims.get("amount_minor").and_then(Value::as_u64);
+        let charged = charged.filter(|charged| self.amount_minor.contains(charged));
+        let charged = charged.ok_or(Why::Mismatch("amount_minor"))?;
         match claims.get("iat").is_some_and(Value::is_i64) {
-            true => Ok(()),
+            true => Ok(charged),
             false => Err(Why::Member("iat")),
+        }
+    }
+}
+
+impl Settlement {
+    /// Notes what the merchant's signed receipt says was charged. That outweighs what the answer around it says is left of
+    /// the cap, wherever it was not asked for exactly so much.
+    fn note_charged(&mut self, of: &Presentment<'_>, charged_minor: u64) {
+        let left_minor = of.mandate.cap_minor.saturating_sub(charged_minor);
+        match self.spend_cap_remaining_minor {
+            None if of.amount_minor == Some(charged_minor) => {}
+            _ => self.spend_cap_remaining_minor = Some(left_minor),
         }
     }
 }
@@ -455,6 +470,11 @@ fn check_key_binding<'a>(agent: &'a Agent, of: &Presentment<'_>, presentation: &
 /// `nonce` = b64url(SHA-256(merchant nonce ‖ offer digest)), the digest being empty where the mandate has none.
 pub(crate) fn key_binding_nonce(merchant_nonce: &str, offer_digest: Option<&str>) -> String {
     base64url::encode(&sha256(format!("{merchant_nonce}{}", offer_digest.unwrap_or_default()).as_bytes()))
+}
+
+/// Whether a merchant refuses a purchase by this code.
+pub(crate) fn is_refusal(code: &str) -> bool {
+    REFUSALS.contains(&code)
 }
 
 fn unclear(answer: &Answer) -> Error {

@@ -10,8 +10,9 @@ use http_sig::{Component, ContentDigest, DigestAlg, DigestError, LabelError, Mes
 use jose::{Alg, JwsError};
 use kit::{Act, Forger, Kit, take_apart, with_json};
 use oid4ac_client::{
-    Artefact, Error, Incompatibility, LineItem, MemoryJournal, Misuse, Outcome, Stage, TransportError, Why,
+    Artefact, Error, Incompatibility, LineItem, MemoryJournal, Misuse, Outcome, Settlement, Stage, TransportError, Why,
 };
+use sandbox::{ConsentDecision, ConsentMode, SandboxConfig};
 use serde_json::{Map, Value, json};
 
 type Edit = fn(&mut Map<String, Value>);
@@ -732,5 +733,50 @@ async fn a_receipt_that_does_not_hold_is_reported_and_the_payment_stays_settled(
         let Outcome::Settled(payment) = outcome else { panic!("{named}: {outcome:?}") };
         let verdict = format!("{:?}", payment.settlement.receipt);
         assert!(!payment.settlement.receipt.is_verified() && verdict.contains(named), "{named}: {verdict}");
+    }
+}
+
+/// Whoever may charge more than the order, and signs that it did, is taken at its word.
+#[tokio::test]
+async fn a_receipt_for_more_of_the_cap_than_the_order_says_what_was_taken() {
+    for (charged_minor, said_left, left) in [(2000, 701, 0), (1500, 0, 500), (1299, 0, 701)] {
+        let config = SandboxConfig::new().consent_mode(ConsentMode::Dashboard).mandate_cap_minor(2000);
+        let kit = Kit::with(config).await;
+        let forger = Forger::new(Alg::EdDsa);
+        let settled = std::sync::atomic::AtomicBool::new(false);
+        kit.net.lie(move |endpoint, _| match endpoint.url().path() {
+            "/.well-known/jwks.json" if settled.load(std::sync::atomic::Ordering::Relaxed) => {
+                Act::Answer(forger.jwks())
+            }
+            "/verify-mandate" => {
+                settled.store(true, std::sync::atomic::Ordering::Relaxed);
+                let forger = forger.clone();
+                Act::Change(Box::new(move |answer| {
+                    with_json(answer, |reply| {
+                        let Some(receipt) = reply.get("receipt_jws") else { return };
+                        let (_, mut claims) = take_apart(receipt.as_str().unwrap());
+                        claims.insert("amount_minor".into(), json!(charged_minor));
+                        reply.insert("receipt_jws".into(), forger.sign("oid4ac-receipt+jwt", &claims).into());
+                        reply.insert("spend_cap_remaining_minor".into(), json!(said_left));
+                    })
+                }))
+            }
+            _ => Act::Pass,
+        });
+        let (order, journal) = (kit.socks().with_cap_up_to_minor(2000), MemoryJournal::default());
+        let mut outcome = kit.client.pay(&order, &journal).await.unwrap();
+        let Outcome::Consent(consent) = &outcome else { panic!("{outcome:?}") };
+        kit.sandbox.decide(&consent.url, &kit.sandbox.principals()[0].id, ConsentDecision::Approve).unwrap();
+        while matches!(outcome, Outcome::Consent(_)) {
+            tokio::time::sleep(std::time::Duration::from_millis(250)).await;
+            outcome = kit.client.pay(&order, &journal).await.unwrap();
+        }
+        let Outcome::Settled(payment) = outcome else { panic!("{outcome:?}") };
+        let Settlement { receipt, spend_cap_remaining_minor, .. } = &payment.settlement;
+        assert_eq!(
+            (receipt.is_verified(), *spend_cap_remaining_minor),
+            (charged_minor == 1299, Some(left)),
+            "{receipt:?}"
+        );
     }
 }

@@ -19,6 +19,7 @@ pub struct SandboxConfig {
     pub(crate) consent_mode: ConsentMode,
     pub(crate) standing_approval: StandingApproval,
     pub(crate) mandate_ttl_seconds: UnixSeconds,
+    pub(crate) mandate_cap_minor: Option<u64>,
     pub(crate) rules: Rules,
     pub(crate) change_answer: Option<Arc<ChangeAnswer>>,
     pub(crate) intercept: Option<Arc<Intercept>>,
@@ -42,6 +43,7 @@ impl SandboxConfig {
             consent_mode: ConsentMode::Auto,
             standing_approval: StandingApproval::AnyAmount,
             mandate_ttl_seconds: MAX_MANDATE_TTL_SECONDS,
+            mandate_cap_minor: None,
             rules: Rules::default(),
             change_answer: None,
             intercept: None,
@@ -89,6 +91,14 @@ impl SandboxConfig {
     #[must_use]
     pub fn mandate_ttl_seconds(mut self, seconds: u32) -> Self {
         self.mandate_ttl_seconds = UnixSeconds::from(seconds).min(MAX_MANDATE_TTL_SECONDS);
+        self
+    }
+
+    /// Grants so many minor units in every mandate, whatever was asked for: an authorization server that lets a merchant take
+    /// more than the order.
+    #[must_use]
+    pub fn mandate_cap_minor(mut self, minor: u64) -> Self {
+        self.mandate_cap_minor = Some(minor);
         self
     }
 
@@ -142,6 +152,7 @@ impl fmt::Debug for SandboxConfig {
             .field("consent_mode", &self.consent_mode)
             .field("standing_approval", &self.standing_approval)
             .field("mandate_ttl_seconds", &self.mandate_ttl_seconds)
+            .field("mandate_cap_minor", &self.mandate_cap_minor)
             .field("rules", &self.rules)
             .field("faults", &self.faults)
             .finish_non_exhaustive()

@@ -5,7 +5,10 @@
 mod common;
 
 use common::{ISSUER, SHOP, START, authorize, bench, claim, eur, key, mandate, purchase, settle, settlement, socks};
-use spend_guard::{Artefact, Begun, CheapestTerms, InvalidPurchase, LedgerError, LineItem, Purchase, State, Step};
+use spend_guard::{
+    Artefact, Begun, CheapestTerms, Intent, InvalidPurchase, LedgerError, LineItem, Mandate, Purchase, Settlement,
+    State, Step,
+};
 
 #[test]
 fn a_purchase_is_paid_once_however_often_it_is_asked_for() {
@@ -290,6 +293,27 @@ fn an_unfinished_payment_is_finished_by_presenting_its_mandate() {
     found.presenting("p2").unwrap();
     found.settled(&settlement()).unwrap();
     assert!(matches!(bench.ledger.begin(&purchase(500, "a"), None).unwrap(), Begun::Replay(_)));
+}
+
+#[test]
+fn what_a_merchant_says_it_took_of_the_cap_is_what_was_paid() {
+    for (left_minor, paid_minor) in
+        [(None, 500), (Some(1500), 500), (Some(1600), 500), (Some(700), 1300), (Some(0), 2000)]
+    {
+        let bench = bench();
+        let mut claim = claim(bench.ledger.begin(&purchase(500, "a"), None).unwrap());
+        let cap = Mandate { cap_minor: 2000, ..mandate("m") };
+        claim.mandate_held(cap, "jwt~", None).unwrap();
+        claim.presenting("jwt~kb").unwrap();
+        claim.settled(&Settlement { spend_cap_remaining_minor: left_minor, ..settlement() }).unwrap();
+        let id = claim.intent().id.clone();
+        let found = |intent: Intent| (intent.amount_minor, intent.held_back_minor());
+        assert_eq!(found(bench.ledger.intent(&id).unwrap()), (paid_minor, 2000 - paid_minor), "{left_minor:?}");
+        bench.ledger.grant_revoked(&id, true).unwrap();
+        assert_eq!(found(bench.ledger.intent(&id).unwrap()), (paid_minor, 0), "{left_minor:?}");
+        assert!(bench.ledger.verify(None).unwrap().is_ok());
+        assert!(matches!(bench.ledger.begin(&purchase(500, "a"), None).unwrap(), Begun::Replay(_)));
+    }
 }
 
 #[test]

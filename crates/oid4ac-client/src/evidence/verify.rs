@@ -508,11 +508,8 @@ impl PaymentEvidence<'_> {
                 AgreedAmount::UpTo(_) => 1..=mandate.cap.amount_minor(),
             },
         };
-        let outcome = claims.and_then(|claims| match expected.check(&claims) {
-            Ok(()) => Ok(claims.get("amount_minor").and_then(Value::as_u64)),
-            Err(why) => Err(why.to_string()),
-        });
-        let paid_minor = outcome.as_ref().ok().copied().flatten();
+        let outcome = claims.and_then(|claims| expected.check(&claims).map_err(|why| why.to_string()));
+        let paid_minor = outcome.as_ref().ok().copied();
         let holds =
             outcome.map(|_| format!("signed by {}, and every member agrees", signer(self.merchant, is_merchants)));
         (Check::of(name, holds), paid_minor)

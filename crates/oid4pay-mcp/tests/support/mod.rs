@@ -364,11 +364,15 @@ impl World {
 
     /// How often a merchant has settled, by its own books.
     pub async fn settlements(&self, merchant: &MerchantInfo) -> Vec<Value> {
-        let endpoint = Endpoint::parse(&merchant.settlements_url).unwrap();
+        self.get(&merchant.settlements_url).await["settlements"].as_array().unwrap().clone()
+    }
+
+    /// What the sandbox has at this URL.
+    pub async fn get(&self, url: &str) -> Value {
+        let endpoint = Endpoint::parse(url).unwrap();
         let request = http::Request::builder().header("connection", "close").body(Bytes::new()).unwrap();
         let answer = self.http.send(&endpoint, request, Limits::ANSWER).await.unwrap();
-        let body: Value = serde_json::from_slice(answer.body()).unwrap();
-        body["settlements"].as_array().unwrap().clone()
+        serde_json::from_slice(answer.body()).unwrap()
     }
 }
 

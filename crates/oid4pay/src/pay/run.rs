@@ -135,8 +135,12 @@ async fn attempt(call: &Call<'_>, policy: &Policy, reply: &mut Option<Reply>) ->
                 return over(&journal).map(Attempt::from);
             }
             journal.lose("timed_out");
+            let intent = journal.intent();
+            if intent.state == State::Unresolved {
+                return Ok(Answer::Unresolved { intent, replayed: false }.into());
+            }
             let last = "the time of the call was over before the merchant answered".to_owned();
-            Ok(Answer::Unknown { intent: journal.intent(), last }.into())
+            Ok(Answer::Unknown { intent, last }.into())
         }
         Ok(Driven::Refused) => {
             journal.close("declined", "the person did not want to decide about it");
@@ -186,6 +190,9 @@ async fn attempt(call: &Call<'_>, policy: &Policy, reply: &mut Option<Reply>) ->
                 Some(error) => ledger_failed(error),
                 None => Refusal::from(error),
             };
+            // Whatever went wrong, the same call is what clears it up, but for a freeze that only a person ends.
+            let clears_up = journal.intent().state.is_in_flight() && refusal.code() != Code::Frozen;
+            let refusal = if clears_up { refusal.retryable(true) } else { refusal };
             Err(given_up(call, &journal, refusal.signatures(signatures)).await)
         }
     }
@@ -371,6 +378,7 @@ fn unknown(call: &Call<'_>, journal: &IntentJournal<'_>, in_flight: Box<InFlight
     let is_reported = |status: u16| status >= 500 || matches!(call.work, Work::Presentation { .. });
     if let Error::Server(server) = &in_flight.last
         && is_reported(server.status())
+        && !server.sounds_like_a_refusal()
     {
         let signatures = journal.signatures(Some(&in_flight.last));
         return Err(Refusal::from(in_flight.last).retryable(true).signatures(signatures).about(&intent));

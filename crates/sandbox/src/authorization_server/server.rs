@@ -35,6 +35,7 @@ pub(crate) struct AuthorizationServer {
     pub(super) consent_mode: ConsentMode,
     pub(super) standing_approval: StandingApproval,
     pub(super) mandate_ttl_seconds: UnixSeconds,
+    pub(super) mandate_cap_minor: Option<u64>,
     /// The merchants it issues mandates for.
     pub(super) merchants: Vec<KnownMerchant>,
     pub(super) principals: [Principal; 2],
@@ -63,6 +64,7 @@ impl AuthorizationServer {
             consent_mode: config.consent_mode,
             standing_approval: config.standing_approval,
             mandate_ttl_seconds: config.mandate_ttl_seconds,
+            mandate_cap_minor: config.mandate_cap_minor,
             merchants,
             principals: Principal::demo(rng.as_ref()),
             started_at: config.clock.now(),

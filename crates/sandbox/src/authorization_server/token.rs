@@ -86,7 +86,14 @@ impl AuthorizationServer {
         require(Rule::TokenCodeVerifier, verified, "code_verifier does not fit the challenge")?;
         self.require_resource(form.get("resource") == Some(&code.grant.resource))?;
 
-        let grant = Arc::clone(&code.grant);
+        let grant = match (self.mandate_cap_minor, &code.grant.mandate) {
+            (Some(cap_minor), Some(request)) => {
+                let mut request = request.clone();
+                request.amount_minor = cap_minor;
+                Arc::new(Grant { mandate: Some(request), ..code.grant.as_ref().clone() })
+            }
+            _ => Arc::clone(&code.grant),
+        };
         let family_id = state.new_family_id();
         let mandate = match &grant.mandate {
             Some(request) => Some(self.issue_mandate(&mut state, &grant, request)?),

@@ -309,7 +309,8 @@ impl Claim {
         })
     }
 
-    /// The merchant answered that it is paid. Final.
+    /// The merchant answered that it is paid. Final. Where it says that less of the cap is left than the amount leaves, what it
+    /// took counts as paid in place of the amount.
     ///
     /// # Errors
     ///
@@ -319,6 +320,9 @@ impl Claim {
         self.record(Step::Settle, |tx, intent| {
             if let Some(receipt) = &settlement.receipt_jws {
                 tx.attach(&intent.id, Artefact::Receipt, receipt)?;
+            }
+            if let (Some(mandate), Some(left_minor)) = (&intent.mandate, settlement.spend_cap_remaining_minor) {
+                intent.amount_minor = intent.amount_minor.max(mandate.cap_minor.saturating_sub(left_minor));
             }
             intent.failure = None;
             intent.settlement = Some(settlement.clone());
