@@ -18,7 +18,7 @@ struct Claims<'a> {
 }
 
 impl Client {
-    /// The form fields that authenticate the client. Made anew for every request: a server spends the `jti` even when it
+    /// The form fields that authenticate the client. Made again for every request: a server spends the `jti` even when it
     /// then asks for a DPoP nonce.
     pub(crate) fn authentication(
         &self,

@@ -6,7 +6,7 @@ use crate::{
     InvalidMoney, InvalidUrl, JournalError, StoreError, TransportError, presentation, remote, untrusted, words,
 };
 
-/// What went wrong, split by whose turn it is to mend it.
+/// What went wrong, split by whose turn it is to fix it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -3,7 +3,7 @@
 //!
 //! Opening the page pushes the request, so that a request URI's short life begins when somebody is there to use it. What
 //! comes back is held until the call that began it is made again. All of it lives in the process: after a crash nothing is
-//! left that could be redeemed, and the person is asked anew.
+//! left that could be redeemed, and the person is asked again.
 
 mod listener;
 mod page;

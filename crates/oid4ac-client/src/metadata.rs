@@ -218,7 +218,7 @@ impl Client {
         }
     }
 
-    /// The key in the set at `uri` that signs under `kid`. An unknown `kid` fetches the set anew, once.
+    /// The key in the set at `uri` that signs under `kid`. An unknown `kid` fetches the set again, once.
     pub(crate) async fn key(&self, uri: &Endpoint, kid: Option<&str>, alg: Alg, of: Artefact) -> Result<Jwk, Error> {
         let known = self.jwks(uri).await?;
         let mut found = known.set.find(kid, alg).cloned();

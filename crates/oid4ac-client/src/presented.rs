@@ -128,7 +128,7 @@ impl Client {
         })
     }
 
-    /// Presents it: first as given, and with a KB-JWT made anew, under the same key, where the merchant wants another
+    /// Presents it: first as given, and with a KB-JWT made again, under the same key, where the merchant wants another
     /// challenge and the mandate is bound to our key. This charges; resuming and repeating work as for [`Client::pay`].
     ///
     /// # Errors

@@ -141,7 +141,7 @@ impl Client {
         Ok(Registered::Now(registration))
     }
 
-    /// Registers anew with new keys and what the agent is registered with, and puts both in place of the old ones, which
+    /// Registers again with new keys and what the agent is registered with, and puts both in place of the old ones, which
     /// are kept as backups. Whatever fails, there is one registration with its own keys in the store. Wallet sessions end;
     /// the old registration stays at the server, until the principal revokes it.
     ///

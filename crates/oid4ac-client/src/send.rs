@@ -103,7 +103,7 @@ impl Client {
         self.exchange(call, || Ok(body.clone())).await
     }
 
-    /// Sends a form to the authorization server, with the client's authentication and a DPoP proof. Both are made anew for
+    /// Sends a form to the authorization server, with the client's authentication and a DPoP proof. Both are made again for
     /// the second attempt: each may be used once.
     pub(crate) async fn send_form(
         &self,

@@ -40,7 +40,7 @@ impl<'a> Signed<'a> {
 }
 
 impl Client {
-    /// Verifies signed content by its signer's published keys, and answers which it was. A `keyid` that is not among them fetches them anew, once.
+    /// Verifies signed content by its signer's published keys, and answers which it was. A `keyid` that is not among them fetches them again, once.
     pub(crate) async fn verify_signed(
         &self,
         verifier: &Verifier,

@@ -392,7 +392,7 @@ impl Store for MemoryStore {
     }
 }
 
-/// Why the store cannot be used: which file, what is wrong with it and what mends it. Nothing of a file's content is kept.
+/// Why the store cannot be used: which file, what is wrong with it and what fixes it. Nothing of a file's content is kept.
 #[derive(Debug)]
 pub struct StoreError {
     path: PathBuf,
@@ -449,7 +449,7 @@ impl fmt::Display for StoreError {
             }
             Problem::Corrupt(what) => write!(
                 f,
-                "{path} is damaged ({what}); it was left as it is: restore it from a backup, or move it away and register anew"
+                "{path} is damaged ({what}); it was left as it is: restore it from a backup, or move it away and register again"
             ),
         }
     }

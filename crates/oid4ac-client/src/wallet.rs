@@ -252,7 +252,7 @@ impl Client {
         })
     }
 
-    /// An agent that has ended itself must register anew with a new setup token; keys stay, since a payment whose outcome
+    /// An agent that has ended itself must register again with a new setup token; keys stay, since a payment whose outcome
     /// is not known can still be cleared up with the merchant.
     fn note_own_revocation(&self, agent_client_id: &str, revocation: &AgentRevocation) -> Result<(), Error> {
         let store = &self.inner.store;

@@ -180,7 +180,7 @@ async fn a_session_is_kept_refreshed_with_rotation_and_ended() {
         assert_ne!(sent[0], sent[1]);
     }
 
-    // A refresh token lives for a day; then the principal is asked anew.
+    // A refresh token lives for a day; then the principal is asked again.
     world.advance(86_401);
     done(world.client.wallet_agents(CALLBACK).await.unwrap());
     assert!(world.requests_to("/oauth/par") > 0);
@@ -217,7 +217,10 @@ async fn two_processes_that_refresh_at_once_spend_one_refresh_token() {
         for page in [a, b, c] {
             done(page.unwrap());
         }
-        assert!(sandbox.requests().iter().all(|request| request.path != "/oauth/par"), "nobody asked for consent anew");
+        assert!(
+            sandbox.requests().iter().all(|request| request.path != "/oauth/par"),
+            "nobody asked for consent again"
+        );
         let revoked = sandbox.audit_chain().0.iter().any(|entry| entry["event"] == "oid4ac.token.revoked");
         assert!(!revoked, "no refresh token was used twice");
     }

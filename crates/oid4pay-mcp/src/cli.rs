@@ -54,7 +54,7 @@ enum Command {
     VerifyEvidence(records::VerifyEvidenceArgs),
     /// Print the configuration with which an MCP client starts this server, or write it to the client's own file
     Config(client_config::ConfigArgs),
-    /// Check everything that this program needs, and say how to mend what is wrong
+    /// Check everything that this program needs, and say how to fix what is wrong
     Doctor(Output),
     /// The keys of this agent
     #[command(subcommand)]

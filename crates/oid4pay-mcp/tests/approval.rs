@@ -156,7 +156,7 @@ async fn an_approval_after_its_time_is_refused_by_name() {
     let id = ask(&mut server, &world).await;
     let (success, shown) = terminal(&world, &["approve", &id], &[]);
     assert!(!success && shown.contains(&format!("the approval of intent {id} has expired")), "{shown}");
-    // The next call asks anew.
+    // The next call asks again.
     assert_ne!(ask(&mut server, &world).await, id);
     assert_eq!(world.ledger().intent(&id.parse().unwrap()).unwrap().state, State::Expired);
 }

@@ -189,7 +189,7 @@ async fn verify_audience_mismatch() {
     assert!(world.sandbox.requests().is_empty(), "refused unsent");
 }
 
-/// A presentation that was spent already, by an agent that cannot make it anew: the mandate is bound to another's key.
+/// A presentation that was spent already, by an agent that cannot make it again: the mandate is bound to another's key.
 #[tokio::test]
 async fn verify_kb_nonce_mismatch() {
     let (world, mut server) = world(SandboxConfig::new()).await;

@@ -676,7 +676,7 @@ async fn an_outcome_that_nobody_tells() -> Tally {
         tally.untruth(format!("keys rotate is held up by what is over: {said}"));
     }
     let mut server = new_server(&world).await;
-    tally.expect("registered anew", server.call("agent_register", elsewhere).await.is_error(), false);
+    tally.expect("registered again", server.call("agent_register", elsewhere).await.is_error(), false);
     liar.set_honest();
     for answer in all(&mut server, &calls, REPEATED_AT_ONCE).await {
         tally.expect("the same call with new keys", about(&answer)["replayed"].as_bool(), Some(true));

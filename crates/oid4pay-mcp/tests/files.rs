@@ -53,9 +53,9 @@ async fn keys_that_cannot_be_used_are_named_and_left_as_they_are() {
         let answer = server.call("agent_payment_initiate", world.socks()).await;
         assert_eq!(answer.code(), "store_failed", "{content}");
         assert!(answer.text(0).contains(named) && answer.text(0).contains("keys.json"), "{}", answer.text(0));
-        // Registering does not replace what may still be mended.
-        let anew = with(world.registration(), "/redirect_uris", json!(["https://other.example/cb"]));
-        assert_eq!(server.call("agent_register", anew).await.code(), "store_failed", "{content}");
+        // Registering does not replace what may still be fixed.
+        let again = with(world.registration(), "/redirect_uris", json!(["https://other.example/cb"]));
+        assert_eq!(server.call("agent_register", again).await.code(), "store_failed", "{content}");
         assert_eq!(fs::read_to_string(&path).unwrap(), content);
         let ended = server.end().await;
         let secret = good.split('"').find(|part| part.len() == 43).unwrap();

@@ -75,7 +75,7 @@ async fn login_wants_a_person_at_a_terminal() {
     assert!(!ended.success && ended.stdout.is_empty());
     assert!(ended.stderr.contains("needs a person at an interactive terminal"), "{}", ended.stderr);
     assert_eq!(world.sandbox.requests(), []);
-    // What is allowed anew with each call cannot be allowed ahead of it.
+    // What is allowed again with each call cannot be allowed ahead of it.
     for scope in ["wallet:write", "privacy:dsar", "openid"] {
         let ended = about(&world, &["login", "--scope", scope], "").await;
         assert!(
@@ -254,7 +254,7 @@ fn verdicts(report: &Value) -> std::collections::BTreeMap<String, String> {
     let mut verdicts = std::collections::BTreeMap::new();
     for finding in report["findings"].as_array().unwrap() {
         let (check, verdict) = (finding["check"].as_str().unwrap(), finding["verdict"].as_str().unwrap());
-        assert_eq!(finding["mend"].is_string(), verdict != "ok", "{finding}");
+        assert_eq!(finding["fix"].is_string(), verdict != "ok", "{finding}");
         let worst: &mut String = verdicts.entry(check.to_owned()).or_default();
         let rank = |verdict: &str| ["", "ok", "warning", "problem"].iter().position(|known| *known == verdict);
         if rank(worst) < rank(verdict) {
@@ -389,7 +389,7 @@ async fn the_doctor_tells_of_one_thing_once() {
     fs::set_permissions(world.data_dir(), fs::Permissions::from_mode(0o755)).unwrap();
     let found = problems(&about(&world, &["doctor", "--json"], "").await.json());
     assert_eq!(found.len(), 1, "{found:?}");
-    assert_eq!(found[0]["mend"], format!("Run: chmod 700 '{}'", world.data_dir().display()));
+    assert_eq!(found[0]["fix"], format!("Run: chmod 700 '{}'", world.data_dir().display()));
     fs::set_permissions(world.data_dir(), fs::Permissions::from_mode(0o700)).unwrap();
 
     let arguments = ["--as-origin", world.sandbox.as_origin(), "doctor", "--json"];
@@ -397,8 +397,8 @@ async fn the_doctor_tells_of_one_thing_once() {
     for (variable, value, check) in rows {
         let found = problems(&command(world.home.path(), &arguments, &[(variable, value)], "").await.json());
         assert_eq!((found.len(), &found[0]["check"]), (1, &json!(check)), "{found:?}");
-        let mend = found[0]["mend"].as_str().unwrap();
-        assert!(mend.contains("OID4PAY_DPOP_PRIVATE_JWK and OID4PAY_PKJ_PRIVATE_JWK"), "{mend}");
+        let fix = found[0]["fix"].as_str().unwrap();
+        assert!(fix.contains("OID4PAY_DPOP_PRIVATE_JWK and OID4PAY_PKJ_PRIVATE_JWK"), "{fix}");
     }
 }
 

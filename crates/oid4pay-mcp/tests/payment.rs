@@ -325,7 +325,7 @@ async fn tells_servers_refusals_in_the_contracts_words() {
         ("invalid_request", "Give a redirect_uri that this agent registered, letter for letter."),
         (
             "invalid_client",
-            "The person may have revoked this agent in their wallet: ask them, and register anew with a new setup token. A \
+            "The person may have revoked this agent in their wallet: ask them, and register again with a new setup token. A \
              clock that is wrong does it too, and so does assertion_audience in the settings where it is not the one that this \
              server wants: the operator can try the other.",
         ),
@@ -385,8 +385,8 @@ async fn after_a_502_the_same_call_settles_once() {
     let lost = server.call("agent_payment_initiate", world.socks()).await;
     assert_eq!(lost.error()["retryable"], true);
     // What is open is not cut off by a new registration.
-    let anew = with(world.registration(), "/redirect_uris", json!(["https://other.example/cb"]));
-    assert_eq!(server.call("agent_register", anew).await.code(), "intent_not_final");
+    let again = with(world.registration(), "/redirect_uris", json!(["https://other.example/cb"]));
+    assert_eq!(server.call("agent_register", again).await.code(), "intent_not_final");
     let settled = server.call("agent_payment_initiate", world.socks()).await;
     assert_eq!(settled.output()["idempotency_key"], lost.error()["context"]["idempotency_key"]);
     assert_eq!(world.settlements(world.alpacanica()).await.len(), 1);

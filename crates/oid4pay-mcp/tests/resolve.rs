@@ -295,7 +295,7 @@ async fn person_and_agent_see_that_it_may_have_been_paid_and_what_to_run() {
     let finding = told["findings"].as_array().unwrap().iter().find(|finding| finding["check"] == "payments").unwrap();
     assert_eq!(finding["verdict"], "warning");
     assert!(finding["detail"].as_str().unwrap().starts_with("1 payment may have been made"), "{finding}");
-    assert!(finding["mend"].as_str().unwrap().ends_with(" resolve"), "{finding}");
+    assert!(finding["fix"].as_str().unwrap().ends_with(" resolve"), "{finding}");
 
     let (_, told, _) = without_a_terminal(&world, &["history"]).await;
     assert!(told.contains("failed (?)") && told.contains("(?) may have been paid, and counts as spent"), "{told}");

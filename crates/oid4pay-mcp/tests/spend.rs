@@ -480,10 +480,10 @@ async fn the_persons_no_is_told_and_ends_the_purchase() {
     let again = server.call("spend_intent_create", declaration(&slippers(&world), "a")).await;
     assert_eq!((again.code().as_str(), &again.error()["retryable"]), ("approval_rejected", &json!(false)));
     assert_eq!(again.error()["context"]["intent_id"], declared.output()["intent_id"]);
-    let anew = server.call("spend_intent_create", declaration(&slippers(&world), "a")).await;
-    assert_eq!(anew.output()["status"], "declared");
-    server.call("spend_intent_request_approval", about(&anew)).await.output();
-    ledger(&world).reject(&anew.output()["intent_id"].as_str().unwrap().parse().unwrap()).unwrap();
+    let again = server.call("spend_intent_create", declaration(&slippers(&world), "a")).await;
+    assert_eq!(again.output()["status"], "declared");
+    server.call("spend_intent_request_approval", about(&again)).await.output();
+    ledger(&world).reject(&again.output()["intent_id"].as_str().unwrap().parse().unwrap()).unwrap();
     let pay = with(slippers(&world), "/purchase_ref", json!("a"));
     assert_eq!(server.call(PAY, pay.clone()).await.code(), "approval_rejected");
     assert_eq!(server.call(PAY, pay).await.output()["status"], "approval_required");

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 const PAY: &str = "agent_payment_initiate";
 
 /// Names, descriptions, schemas and annotations are what programs and models were made to fit: a change has to be meant.
-/// `UPDATE_GOLDEN=1` writes the file anew.
+/// `UPDATE_GOLDEN=1` writes the file again.
 #[tokio::test]
 async fn the_surface_is_the_golden_one() {
     let home = TempDir::new().unwrap();

@@ -399,7 +399,7 @@ async fn asks_for_the_persons_data_in_both_forms() {
     for list in ["agents", "mandates", "audit_chain"] {
         assert!(!output[list].as_array().unwrap().is_empty(), "{list}");
     }
-    // Asked for anew each time, and given up after.
+    // Asked for again each time, and given up after.
     assert!(posts(&world, "/oauth/par") >= 1 && posts(&world, "/oauth/revoke") >= 1);
     assert!(file(&world, "session.json").get("tokens").is_none());
     for bad in [json!("erasure"), json!(1)] {
@@ -856,7 +856,7 @@ async fn two_processes_that_refresh_at_once_spend_one_refresh_token() {
             assert_ne!(answer["isError"], true, "round {round}: {answer}");
         }
         assert_eq!(refreshed.load(Ordering::SeqCst), 1, "round {round}: the loser adopts what the winner got");
-        assert_eq!(posts(&world, "/oauth/par"), 0, "nobody is asked anew");
+        assert_eq!(posts(&world, "/oauth/par"), 0, "nobody is asked again");
     }
     let revoked = world.sandbox.audit_chain().0.iter().any(|entry| entry["event"] == "oid4ac.token.revoked");
     assert!(!revoked, "no refresh token was used twice");
@@ -868,9 +868,9 @@ async fn a_new_registration_ends_the_sessions_of_the_old_one() {
     let mut server = world.registered().await;
     server.call("agent_audit_chain_query", session()).await.output();
     let other = world.sandbox.setup_token_for(&world.sandbox.principals()[1].id).unwrap();
-    let anew = with(wallet_registration(&world), "/setup_token", json!(other));
-    let anew = with(anew, "/scope", json!("audit:read"));
-    server.call("agent_wallet_register", anew).await.output();
+    let again = with(wallet_registration(&world), "/setup_token", json!(other));
+    let again = with(again, "/scope", json!("audit:read"));
+    server.call("agent_wallet_register", again).await.output();
     assert!(file(&world, "session.json").get("tokens").is_none());
     server.call("agent_payment_initiate", world.socks()).await.output();
     let answer = server.call("agent_audit_chain_query", session()).await;

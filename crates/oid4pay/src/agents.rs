@@ -39,7 +39,7 @@ impl Agent {
     }
 
     /// For a command of the person's, which also reaches a loopback authorization server that the agent is registered at,
-    /// without being told of it anew.
+    /// although no setting names it.
     pub fn for_person(settings: Settings) -> Self {
         Self { is_for_person: true, ..Self::new(settings) }
     }
@@ -239,7 +239,8 @@ impl Agent {
         }
         let provided = self.provided()?;
         if provided.client_id.is_some() {
-            let sentence = "the operator has set OID4PAY_CLIENT_ID, so this agent is registered and cannot be anew";
+            let sentence =
+                "already registered through OID4PAY_CLIENT_ID, which the operator set; cannot register again";
             let client_id = registration.map(|registration| registration.client_id);
             return Err(Refusal::new(Code::RegistrationConfigured, sentence).with("client_id", client_id));
         }

@@ -10,7 +10,7 @@ use crate::intent::{IntentId, State, Step};
 #[non_exhaustive]
 pub enum LedgerError {
     /// A file or directory can be read or written by others.
-    #[error("{} has mode {mode:04o}, others can get at it; mend it with: chmod {wanted:o} {}", path.display(), path.display())]
+    #[error("{} has mode {mode:04o}, others can get at it; fix it with: chmod {wanted:o} {}", path.display(), path.display())]
     TooOpen {
         /// The file or directory.
         path: PathBuf,

@@ -426,16 +426,16 @@ fn an_approval_that_comes_or_is_used_too_late_is_worth_nothing() {
     let (late, terms) = ask("late");
     bench.clock.advance(3600);
     assert!(matches!(bench.ledger.approve(&late, &terms), Err(LedgerError::ApprovalExpired(_))));
-    let Begun::New(anew) = bench.ledger.begin(&purchase(75_00, "late"), Some(&policy)).unwrap() else { panic!() };
+    let Begun::New(again) = bench.ledger.begin(&purchase(75_00, "late"), Some(&policy)).unwrap() else { panic!() };
     assert_eq!(bench.ledger.intent(&late).unwrap().state, State::Expired);
-    drop(anew);
+    drop(again);
 
     let (unused, terms) = ask("unused");
     bench.ledger.approve(&unused, &terms).unwrap();
     bench.clock.advance(3600);
-    let Begun::New(anew) = bench.ledger.begin(&purchase(75_00, "unused"), Some(&policy)).unwrap() else { panic!() };
-    assert!(matches!(anew.intent().approval, Approval::Needed { .. }));
-    drop(anew);
+    let Begun::New(again) = bench.ledger.begin(&purchase(75_00, "unused"), Some(&policy)).unwrap() else { panic!() };
+    assert!(matches!(again.intent().approval, Approval::Needed { .. }));
+    drop(again);
 
     let (held, terms) = ask("held");
     bench.ledger.approve(&held, &terms).unwrap();

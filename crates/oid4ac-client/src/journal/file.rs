@@ -59,7 +59,7 @@ impl Journal for FileJournal {
         serde_json::to_writer(&mut content, &step)
             .map_err(|error| JournalError::new("a step has no JSON form", error))?;
         content.push(b'\n');
-        // A journal has a handful of lines: replacing the file whole also mends a line cut short.
+        // A journal has a handful of lines: replacing the file whole also fixes a line cut short.
         self.dir.write(&self.name, &content).map_err(|error| JournalError::new("a step could not be kept", error))?;
         Ok(Proceed::On)
     }

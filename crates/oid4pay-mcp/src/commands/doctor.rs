@@ -1,4 +1,4 @@
-//! `oid4pay-mcp doctor`: looks at everything that this program needs, and says how to mend what is wrong.
+//! `oid4pay-mcp doctor`: looks at everything that this program needs, and says how to fix what is wrong.
 
 use oid4pay::agents::Agent;
 use oid4pay::agents::ledger;
@@ -31,9 +31,9 @@ struct Finding {
     check: &'static str,
     verdict: Verdict,
     detail: String,
-    /// What mends it.
+    /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    mend: Option<String>,
+    fix: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
@@ -52,15 +52,15 @@ struct Findings(Vec<Finding>);
 
 impl Findings {
     fn ok(&mut self, check: &'static str, detail: impl Into<String>) {
-        self.0.push(Finding { check, verdict: Verdict::Ok, detail: detail.into(), mend: None });
+        self.0.push(Finding { check, verdict: Verdict::Ok, detail: detail.into(), fix: None });
     }
 
-    fn warn(&mut self, check: &'static str, detail: impl Into<String>, mend: impl Into<String>) {
-        self.0.push(Finding { check, verdict: Verdict::Warning, detail: detail.into(), mend: Some(mend.into()) });
+    fn warn(&mut self, check: &'static str, detail: impl Into<String>, fix: impl Into<String>) {
+        self.0.push(Finding { check, verdict: Verdict::Warning, detail: detail.into(), fix: Some(fix.into()) });
     }
 
-    fn problem(&mut self, check: &'static str, detail: impl Into<String>, mend: impl Into<String>) {
-        self.0.push(Finding { check, verdict: Verdict::Problem, detail: detail.into(), mend: Some(mend.into()) });
+    fn problem(&mut self, check: &'static str, detail: impl Into<String>, fix: impl Into<String>) {
+        self.0.push(Finding { check, verdict: Verdict::Problem, detail: detail.into(), fix: Some(fix.into()) });
     }
 
     fn is_sound(&self) -> bool {
@@ -83,15 +83,15 @@ pub(crate) async fn run(options: Options, output: Output) -> anyhow::Result<Exit
     if output.json {
         writeln!(out, "{}", serde_json::json!({"ok": findings.is_sound(), "findings": findings.0}))?;
     } else {
-        for Finding { check, verdict, detail, mend } in &findings.0 {
+        for Finding { check, verdict, detail, fix } in &findings.0 {
             let mark = match verdict {
                 Verdict::Ok => "ok      ",
                 Verdict::Warning => "warning ",
                 Verdict::Problem => "PROBLEM ",
             };
             writeln!(out, "{mark} {check}: {detail}")?;
-            if let Some(mend) = mend {
-                writeln!(out, "          {mend}")?;
+            if let Some(fix) = fix {
+                writeln!(out, "          {fix}")?;
             }
         }
     }
@@ -106,7 +106,7 @@ async fn check(settings: Settings, findings: &mut Findings) {
         // Each of the files would be refused for the same reason.
         false => {
             let detail = "keys, registration, ledger and passphrase were not looked at";
-            findings.warn("data directory", detail, "Run doctor again once it is mended.");
+            findings.warn("data directory", detail, "Run doctor again once it is fixed.");
             settings.core.as_origin.clone()
         }
     };
@@ -118,8 +118,8 @@ async fn check(settings: Settings, findings: &mut Findings) {
         // The keys were found unusable above.
         Err(refusal) if refusal.code() == Code::KeysUnusable => {}
         Err(refusal) => {
-            let mend = "Correct --as-origin (OID4PAY_AS_ORIGIN), or as_origin in the settings file.";
-            findings.problem("authorization server", refusal.to_string(), mend);
+            let fix = "Correct --as-origin (OID4PAY_AS_ORIGIN), or as_origin in the settings file.";
+            findings.problem("authorization server", refusal.to_string(), fix);
         }
         Ok(client) => {
             check_server(&client, findings).await;
@@ -152,7 +152,7 @@ fn check_written_by_others(settings: &Settings, findings: &mut Findings) {
     }
 }
 
-/// Gives whether nobody else can get at what is there.
+/// Whether only the owner can access the data directory.
 fn check_data_dir(data_dir: &Path, findings: &mut Findings) -> bool {
     const CHECK: &str = "data directory";
     if !data_dir.exists() {
@@ -213,8 +213,8 @@ fn issuer(settings: &Settings, findings: &mut Findings) -> Option<String> {
     match FileStore::registered_issuer(&settings.core.data_dir) {
         Ok(Some(issuer)) => Some(issuer),
         Ok(None) => {
-            let mend = "Set --as-origin or OID4PAY_AS_ORIGIN, so that no other server is taken.";
-            findings.warn("authorization server", "none is set, and none is registered at", mend);
+            let fix = "Set --as-origin or OID4PAY_AS_ORIGIN, so that no other server is taken.";
+            findings.warn("authorization server", "none is set, and none is registered at", fix);
             None
         }
         Err(error) => {
@@ -230,21 +230,21 @@ fn check_keys(settings: &Settings, issuer: &str, findings: &mut Findings) {
     let provided = match settings.core.provided.clone() {
         Ok(provided) => provided,
         Err(error) => {
-            let mend = format!("Set {DPOP_JWK} and {ASSERTION_JWK} to two different private JWKs, or neither.");
-            return findings.problem(CHECK, error, mend);
+            let fix = format!("Set {DPOP_JWK} and {ASSERTION_JWK} to two different private JWKs, or neither.");
+            return findings.problem(CHECK, error, fix);
         }
     };
     let keys = match provided.keys.map_or_else(|| store.keys(), |keys| Ok(Some(keys))) {
         Ok(keys) => keys,
         Err(error) => {
-            let mend = "Restore the file from a copy; without one, move the data directory away and register anew.";
-            return findings.problem(CHECK, error.to_string(), mend);
+            let fix = "Restore the file from a copy; without one, move the data directory away and register again.";
+            return findings.problem(CHECK, error.to_string(), fix);
         }
     };
     match keys {
         None if provided.client_id.is_some() => {
-            let mend = format!("Set {DPOP_JWK} and {ASSERTION_JWK} to the private keys that belong to it.");
-            return findings.problem("registration", "OID4PAY_CLIENT_ID is set, and there are no keys for it", mend);
+            let fix = format!("Set {DPOP_JWK} and {ASSERTION_JWK} to the private keys that belong to it.");
+            return findings.problem("registration", "OID4PAY_CLIENT_ID is set, and there are no keys for it", fix);
         }
         None => findings.warn(CHECK, "there are none yet", "agent_register makes them."),
         Some(keys) if keys.dpop().public_key().alg() != Alg::EdDsa => {
@@ -292,12 +292,12 @@ fn check_ledger(settings: &Settings, findings: &mut Findings) {
         Ok(Ok(_)) => findings.ok(CHECK, "whole: every row and link holds"),
         Ok(Err(broken @ Broken::Head { .. })) => {
             let accept = settings.command("ledger accept");
-            let mend = format!("Payments stop. Once you know what was paid since, run: {accept}");
-            findings.problem(CHECK, broken.to_string(), mend);
+            let fix = format!("Payments stop. Once you know what was paid since, run: {accept}");
+            findings.problem(CHECK, broken.to_string(), fix);
         }
         Ok(Err(broken)) => findings.problem(CHECK, broken.to_string(), keep),
         Err(error) => {
-            let mend = match &error {
+            let fix = match &error {
                 LedgerError::TooOpen { path, wanted, .. } => format!("Run: chmod {wanted:o} '{}'", path.display()),
                 LedgerError::NewerVersion { .. } => "Use the newer version of oid4pay-mcp.".to_owned(),
                 LedgerError::ReadOnly { .. } | LedgerError::Io { .. } => {
@@ -308,7 +308,7 @@ fn check_ledger(settings: &Settings, findings: &mut Findings) {
                 LedgerError::HeadUnusable { .. } => format!("Run: {}", settings.command("ledger accept")),
                 _ => keep.to_owned(),
             };
-            findings.problem(CHECK, error.to_string(), mend);
+            findings.problem(CHECK, error.to_string(), fix);
         }
     }
     if let Ok(ahead @ AHEAD_SECONDS..) = ledger.ahead_of_clock() {
@@ -341,8 +341,8 @@ fn check_policy_file(settings: &Settings, findings: &mut Findings) {
         }
         Ok(_) => findings.ok("policy", "there is no file, so the defaults hold"),
         Err(error) => {
-            let mend = "Payments stop until it is corrected; `oid4pay-mcp policy check FILE` tries a copy.";
-            findings.problem("policy", error.to_string(), mend);
+            let fix = "Payments stop until it is corrected; `oid4pay-mcp policy check FILE` tries a copy.";
+            findings.problem("policy", error.to_string(), fix);
         }
     }
 }
@@ -375,8 +375,8 @@ fn check_passphrase(settings: &Settings, findings: &mut Findings) {
             );
         }
         Err(error) => {
-            let mend = "Restore the file from a copy; without one, remove it and run: oid4pay-mcp policy init";
-            findings.problem("passphrase", error.to_string(), mend);
+            let fix = "Restore the file from a copy; without one, remove it and run: oid4pay-mcp policy init";
+            findings.problem("passphrase", error.to_string(), fix);
         }
     }
 }
@@ -435,8 +435,8 @@ async fn check_clock(issuer: &str, findings: &mut Findings) {
 async fn check_directory(client: &Client, is_set: bool, findings: &mut Findings) {
     const CHECK: &str = "directory";
     if !is_set {
-        let mend = "Set --discovery-url or OID4PAY_DISCOVERY_URL to find merchants.";
-        return findings.warn(CHECK, "none is set", mend);
+        let fix = "Set --discovery-url or OID4PAY_DISCOVERY_URL to find merchants.";
+        return findings.warn(CHECK, "none is set", fix);
     }
     let mut filter = MerchantFilter::default();
     filter.page_size = Some(1);

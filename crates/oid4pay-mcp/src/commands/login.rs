@@ -21,7 +21,7 @@ pub(crate) struct LoginArgs {
     scopes: Vec<Kept>,
 }
 
-/// What can be allowed ahead of time. Revoking agents and asking for data is allowed anew with each call.
+/// What can be allowed ahead of time. Revoking agents and asking for data is allowed again with each call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Kept {
     /// List the person's agents

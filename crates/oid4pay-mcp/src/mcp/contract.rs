@@ -271,7 +271,7 @@ fn joined(words: String, error: Option<&str>) -> String {
     }
 }
 
-/// What mends a server's refusal, where that depends on which request it was.
+/// What fixes a server's refusal, where that depends on which request it was.
 fn servers_hint(server: &ServerError, code: Code) -> Option<&'static str> {
     Some(match (server.stage(), server.status(), code) {
         (Stage::Par, 400, Code::InvalidRequest | Code::InvalidRedirectUri | Code::ServerError) => {
@@ -287,7 +287,7 @@ fn servers_hint(server: &ServerError, code: Code) -> Option<&'static str> {
     })
 }
 
-/// What mends it, for the codes where that can be said in general.
+/// The general hint for a code, if there is one.
 fn hint(code: Code) -> Option<&'static str> {
     Some(match code {
         Code::InvalidSoftwareStatement => {
@@ -297,7 +297,7 @@ fn hint(code: Code) -> Option<&'static str> {
         Code::InvalidClientMetadata => "Leave out client_name, or give a plain one that is not empty.",
         Code::NotRegistered => "Call agent_register with a setup token from the person's wallet portal.",
         Code::AsUrlNotConfigured => "Use the configured as_url, or ask the operator to change --as-origin.",
-        Code::KeysUnusable => "Ask the operator to set or mend the environment variables that the message names.",
+        Code::KeysUnusable => "Ask the operator to set or fix the environment variables that the message names.",
         Code::NoRedirectUri => {
             "Register with a redirect_uri like http://127.0.0.1/callback; with OID4PAY_CLIENT_ID set, none is known here."
         }
@@ -307,7 +307,7 @@ fn hint(code: Code) -> Option<&'static str> {
         | Code::InvalidCurrency
         | Code::InvalidLineItems
         | Code::InvalidUrl
-        | Code::VerifyUrlOrigin => "Mend the arguments and call again. Nothing was sent.",
+        | Code::VerifyUrlOrigin => "Fix the arguments and call again. Nothing was sent.",
         Code::RedirectUriNotLoopback => "Register and pay with a redirect_uri like http://127.0.0.1/callback.",
         Code::TooManyConsents => "Ask the person to decide on the payments that wait, then call again.",
         Code::OfferPriceMismatch => "Pay the signed price, or ask the person whether they still want the item.",
@@ -316,7 +316,7 @@ fn hint(code: Code) -> Option<&'static str> {
         Code::PolicyUnconfirmed => {
             "Ask the person to read the changed policy and run `oid4pay-mcp policy confirm` in a terminal; no tool can do it."
         }
-        Code::PolicyUnusable => "Ask the person to mend the policy where the message says; payments stop until then.",
+        Code::PolicyUnusable => "Ask the person to fix the policy where the message says; payments stop until then.",
         Code::LedgerRolledBack => {
             "Tell the person: what was paid lately may be missing from the ledger. Only they can go on, with \
              `oid4pay-mcp ledger accept` in a terminal. Do not try another way to pay."
@@ -349,7 +349,7 @@ fn hint(code: Code) -> Option<&'static str> {
         Code::InvalidTarget => "The authorization server does not issue mandates for this merchant.",
         Code::InvalidScope => "Leave out scope, or register with the scope that is needed.",
         Code::InvalidClient => {
-            "The person may have revoked this agent in their wallet: ask them, and register anew with a new setup token. A \
+            "The person may have revoked this agent in their wallet: ask them, and register again with a new setup token. A \
              clock that is wrong does it too, and so does assertion_audience in the settings where it is not the one that this \
              server wants: the operator can try the other."
         }
@@ -368,7 +368,7 @@ fn hint(code: Code) -> Option<&'static str> {
         Code::MandateAudienceMismatch => "Present the mandate at the merchant it was issued for.",
         Code::MandateLineItemsMismatch => "Give the line items of the payment.",
         Code::IdempotencyConflict => "Give no idempotency_key of your own: the one stored with the purchase is used.",
-        Code::StoreFailed => "Mend the file as the message says; nothing in it was changed.",
+        Code::StoreFailed => "Fix the file as the message says; nothing in it was changed.",
         Code::InvalidFilter => "country is an ISO 3166-1 alpha-2 code like NL, currency an ISO 4217 code like EUR.",
         Code::InvalidCountry => "Give ships_to_country as two letters, like NL. Nothing was sent.",
         Code::InvalidMerchantId => "Take an id from discovery_list_merchants.",

@@ -48,7 +48,7 @@ pub fn with_json(answer: Response<Bytes>, change: impl FnOnce(&mut Value)) -> Re
     Response::from_parts(head, Bytes::from(serde_json::to_vec(&value).unwrap()))
 }
 
-/// A merchant's answer, changed and signed anew.
+/// A merchant's answer, changed and signed again.
 #[derive(Clone, Copy)]
 pub struct Signed {
     pub components: &'static [&'static str],
@@ -97,7 +97,7 @@ impl Forger {
         Self { key, kid, is_named: false, origin: Arc::default() }
     }
 
-    /// A world in which the answers whose path begins so are changed and signed anew.
+    /// A world in which the answers whose path begins so are changed and signed again.
     pub async fn world(signed: Signed, path: &'static str) -> World {
         let forger = Self::new();
         let lies = forger.clone();
@@ -158,7 +158,7 @@ impl Forger {
         forger.started(config).await
     }
 
-    /// A world in which any answer may be changed. One of the first merchant's that was signed is signed anew, by a key of this name.
+    /// A world in which any answer may be changed. One of the first merchant's that was signed is signed again, by a key of this name.
     pub async fn telling(
         config: SandboxConfig,
         kid: Option<&str>,

@@ -17,7 +17,7 @@ use oid4ac_client::SystemClock;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-/// Somebody who knows the passphrase is there. It cannot be made in any other way, or kept for later.
+/// Proof that the passphrase was just verified. It cannot be made in any other way, or kept for later.
 #[derive(Debug)]
 pub struct Human(());
 
@@ -47,7 +47,7 @@ pub enum NotHuman {
     File {
         /// The file.
         path: PathBuf,
-        /// What is wrong, and what mends it.
+        /// What is wrong, and what fixes it.
         detail: String,
     },
 }
@@ -189,7 +189,7 @@ fn read(dir: &Path) -> Result<Option<Kept>, NotHuman> {
         let mode = fs::metadata(&path).map_err(|error| problem(&path, error))?.permissions().mode() & 0o7777;
         if mode & 0o077 != 0 {
             let detail =
-                format!("has mode {mode:04o}, others can get at it; mend it with: chmod 600 {}", path.display());
+                format!("has mode {mode:04o}, others can get at it; fix it with: chmod 600 {}", path.display());
             return Err(NotHuman::File { path, detail });
         }
     }

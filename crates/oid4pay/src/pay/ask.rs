@@ -69,7 +69,7 @@ pub(super) fn take_reply(call: &Call<'_>) -> Result<Option<Reply>, Refusal> {
     let Some(input) = call.waiting.take_input() else { return Ok(None) };
     let parsed = input.state.split_once('.').and_then(|(id, ticket)| Some((IntentId::parse(id).ok()?, ticket)));
     let Some((about, ticket)) = parsed else {
-        return Err(Refusal::new(Code::RequestStateSpent, "the requestState is none of this server's"));
+        return Err(Refusal::new(Code::RequestStateSpent, "requestState was not issued by this server"));
     };
     match call.agent.ledger().redeem_ticket(&about, ticket) {
         Ok(_) => {}

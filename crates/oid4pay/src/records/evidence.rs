@@ -295,7 +295,7 @@ impl EvidenceFile {
         }
     }
 
-    /// The intent is the one that the newest entry about it has the hash of.
+    /// Checks the intent against the hash in its latest journal entry.
     fn check_intent(&self) -> Result<String, String> {
         let body = serde_json::to_string(&self.intent).map_err(|error| error.to_string())?;
         let told = self.ledger.entries.iter().rev().find_map(|of| of.entry.intent_hash.as_ref());

@@ -80,7 +80,7 @@ impl Ledger {
     ///
     /// `kept` is the head of an earlier proof, where the caller has one; the one kept outside the ledger
     /// ([`Ledger::with_head_in`]) is looked for in any case. Without either, a program that can write the file can cut off the
-    /// end, or write everything anew, and leave a chain that is whole in itself.
+    /// end, or write everything again, and leave a chain that is whole in itself.
     ///
     /// # Errors
     ///

@@ -55,7 +55,7 @@ use super::merchant::{Use, fold, normalise};
 use super::rules::{Limits, Rule, RuleAction, Rules, Scope};
 use crate::money::{Currency, MAX_AMOUNT_MINOR, scale, split};
 
-/// Why a policy file cannot be used, and where. Payments stop until it is mended.
+/// Why a policy file cannot be used, and where. Payments stop until it is fixed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{file}:{line}:{column}: {reason}")]
 #[non_exhaustive]

@@ -149,7 +149,7 @@ pub(super) async fn revoke_agent(
             let mandates = revocation.cascade.mandates_revoked;
             let mut sentence = format!("The agent is revoked; mandates revoked with it: {mandates}.");
             if is_itself {
-                sentence.push_str(" It is this agent itself: it can do nothing more until it is registered anew.");
+                sentence.push_str(" It is this agent itself: it can do nothing more until it is registered again.");
             }
             let mut output = json!(revocation);
             output["ok"] = Value::Bool(true);
