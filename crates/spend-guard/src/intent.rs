@@ -6,6 +6,7 @@ use std::str::FromStr;
 use jose::UnixSeconds;
 use serde::{Deserialize, Serialize};
 
+use crate::mandate::Mandate;
 use crate::money::Currency;
 use crate::purchase::{LineItem, Purchase, PurchaseIdentity, PurchaseKind, are_same_goods};
 
@@ -526,18 +527,6 @@ pub struct Consent {
     /// Where the human decides.
     pub url: String,
     /// Until when.
-    pub expires_at: UnixSeconds,
-}
-
-/// What is known of a mandate. The SD-JWT itself is an artefact.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(clippy::exhaustive_structs, reason = "the caller fills it from the verified mandate")]
-pub struct Mandate {
-    /// Its id.
-    pub mandate_id: String,
-    /// Its cap.
-    pub cap_minor: u64,
-    /// Its `exp`.
     pub expires_at: UnixSeconds,
 }
 

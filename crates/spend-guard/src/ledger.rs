@@ -1,8 +1,10 @@
 //! The ledger: intents, their states, and the money they hold.
 
+mod artefact;
 mod chain;
 mod claim;
 mod declare;
+mod files;
 mod guard;
 mod head;
 mod history;
@@ -12,6 +14,7 @@ mod schema;
 mod store;
 mod time;
 mod totals;
+mod transaction;
 mod verify;
 
 use std::path::PathBuf;
@@ -20,19 +23,22 @@ use std::sync::Arc;
 use jose::Clock;
 use serde_json::{Value, json};
 
-pub(crate) use self::chain::hash;
-pub use self::chain::{Entry, Head};
-pub use self::claim::{Claim, Next, Offers};
+pub use self::artefact::Artefact;
+pub use self::chain::Entry;
+pub use self::claim::{Begun, Claim, Denial, Next, Offers};
 pub use self::declare::{DeclarationTerms, Declared};
 pub use self::guard::Budget;
+pub use self::head::Head;
 use self::head::HeadFile;
 pub use self::history::{Filter, Page, RaisedAlert, Snapshot};
 use self::lock::Lock;
 use self::row::covers;
-use self::store::{Failed, Store, Tx};
+use self::store::Store;
 pub use self::time::TimeReset;
+use self::transaction::{Failed, Tx};
 pub use self::verify::{Broken, Proof};
 use crate::error::LedgerError;
+use crate::hash::hash;
 use crate::intent::{
     Approval, ApprovalTerms, Declaration, Failure, Intent, IntentId, Resolution, ResolvedBy, State, Step,
 };
@@ -55,30 +61,6 @@ pub struct Ledger {
     store: Arc<Store>,
 }
 
-/// What [`Ledger::begin`] found.
-#[derive(Debug)]
-#[expect(clippy::exhaustive_enums, reason = "a caller that forgets one of them pays twice or not at all")]
-pub enum Begun {
-    /// A new intent, its money held back.
-    New(Claim),
-    /// One that is not final: go on from its state. `charging` and `unknown` are reconciled by presenting again under
-    /// the same key.
-    Resume(Claim),
-    /// It was paid within the replay window: answer that again.
-    Replay(Intent),
-    /// A mandate was presented for it, and it is over without a settlement that the merchant told: refused, never answered,
-    /// or resolved by a person or the audit chain. Answer what is recorded; a second mandate could pay for it twice.
-    Recorded(Intent),
-    /// Another process or task is at it.
-    InProgress(Intent),
-    /// A human was asked and has not answered.
-    AwaitingApproval(Intent),
-    /// The human refused it since the last call for it. This is answered once: the next call for it is a new purchase.
-    Rejected(Intent),
-    /// The policy, or a freeze, says no.
-    Denied(Denial),
-}
-
 /// What became of a purchase, by somebody else's word than the merchant's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "paid or not")]
@@ -92,44 +74,6 @@ pub enum ResolutionVerdict {
     },
     /// It was not paid.
     NotPaid,
-}
-
-/// A purchase that may not be made.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Denial {
-    /// The intent: failed, or, where the purchase only has to wait for a freeze to end, as it was.
-    pub intent: Intent,
-    /// Every rule that spoke.
-    pub evaluation: Evaluation,
-}
-
-/// What belongs to an intent and is kept beside it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Artefact {
-    /// The signed offers: body, signature fields and key, as the caller writes them.
-    Offers,
-    /// The claims of the access token; never the token.
-    AccessTokenClaims,
-    /// The SD-JWT with its disclosures.
-    Mandate,
-    /// The key of the authorization server that the mandate was verified by.
-    IssuerKey,
-    /// What the merchant gave for the key-binding JWT to answer.
-    MerchantNonce,
-    /// A presentation that was, or was about to be, sent.
-    Presentation,
-    /// The receipt.
-    Receipt,
-    /// The key of the merchant that the receipt was verified by.
-    ReceiptKey,
-    /// The item that a "cheapest" purchase picked, as the caller writes it.
-    Item,
-    /// What the agent added.
-    Attachment,
-    /// The caller's own record of a step, for going on in another process.
-    Step,
 }
 
 impl Ledger {
@@ -590,44 +534,4 @@ impl Ledger {
     }
 }
 
-impl Artefact {
-    const ALL: [Self; 11] = [
-        Self::Offers,
-        Self::AccessTokenClaims,
-        Self::Mandate,
-        Self::IssuerKey,
-        Self::MerchantNonce,
-        Self::Presentation,
-        Self::Receipt,
-        Self::ReceiptKey,
-        Self::Item,
-        Self::Attachment,
-        Self::Step,
-    ];
-
-    fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|artefact| artefact.as_str() == name)
-    }
-
-    /// The name as stored and shown: `access_token_claims`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Offers => "offers",
-            Self::AccessTokenClaims => "access_token_claims",
-            Self::Mandate => "mandate",
-            Self::IssuerKey => "issuer_key",
-            Self::MerchantNonce => "merchant_nonce",
-            Self::Presentation => "presentation",
-            Self::Receipt => "receipt",
-            Self::ReceiptKey => "receipt_key",
-            Self::Item => "item",
-            Self::Attachment => "attachment",
-            Self::Step => "step",
-        }
-    }
-}
-
-const DEFAULT_REPLAY_SECONDS: u32 = 24 * 3600;
-const DEFAULT_INTENT_SECONDS: u32 = 3600;
 const DEFAULT_APPROVAL_SECONDS: u32 = 3600;

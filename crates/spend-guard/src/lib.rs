@@ -43,21 +43,24 @@
 //! the files against a program that runs with their owner's rights.
 
 mod error;
+mod hash;
 mod intent;
 mod ledger;
+mod mandate;
 mod money;
 mod policy;
 mod purchase;
 
 pub use error::LedgerError;
 pub use intent::{
-    Approval, ApprovalTerms, Consent, Declaration, Failure, Intent, IntentId, InvalidIntentId, Mandate, ReceiptVerdict,
+    Approval, ApprovalTerms, Consent, Declaration, Failure, Intent, IntentId, InvalidIntentId, ReceiptVerdict,
     Resolution, ResolvedBy, Revocation, Settlement, State, Step,
 };
 pub use ledger::{
     Artefact, Begun, Broken, Budget, Claim, DeclarationTerms, Declared, Denial, Entry, Filter, Head, Ledger, Next,
     Offers, Page, Proof, RaisedAlert, ResolutionVerdict, Snapshot, TimeReset,
 };
+pub use mandate::Mandate;
 pub use money::{Currency, MAX_AMOUNT_MINOR, UnknownCurrency};
 pub use policy::{
     Alert, AlertRules, Evaluation, Finding, InvalidTightening, Limits, Policy, PolicyError, Reading, Rule, RuleAction,

@@ -148,3 +148,9 @@ pub(crate) fn scale(major: &str, decimals: &str, currency: Currency) -> Option<u
     }
     (minor <= MAX_AMOUNT_MINOR).then_some(minor)
 }
+
+/// The amount `text` in minor units, decimals beyond the currency's own cut off; `None` if it is none.
+pub(crate) fn major_floor(text: &str, currency: Currency) -> Option<u64> {
+    let (major, decimals) = split(text)?;
+    scale(major, decimals, currency).or(Some(MAX_AMOUNT_MINOR))
+}

@@ -2,16 +2,17 @@
 
 mod compare;
 mod evaluate;
+mod glob;
 mod merchant;
 mod parse;
 mod rules;
 
-use crate::ledger::hash;
-use crate::money::MAX_AMOUNT_MINOR;
+use crate::hash::hash;
+use crate::money::{MAX_AMOUNT_MINOR, major_floor};
 
 pub use evaluate::{Alert, Evaluation, Finding, Severity, Verdict};
 pub(crate) use evaluate::{Request, Sum, Sums};
-pub use parse::{PolicyError, Reading};
+pub use parse::PolicyError;
 pub use rules::{AlertRules, Limits, Rule, RuleAction, Rules, Scope};
 
 /// A policy: the rules of its file, and the same after the environment tightened them.
@@ -24,6 +25,18 @@ pub struct Policy {
     rules: Rules,
     hash: String,
     readings: Vec<Reading>,
+}
+
+/// A value that the policy file spells otherwise than it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reading {
+    /// The line, from 1.
+    pub line: usize,
+    /// What the file has there, its control characters escaped.
+    pub written: String,
+    /// What it is read as.
+    pub read_as: String,
 }
 
 /// Limits from the environment, in major units as decimal digits (`80`, `12.50`). They hold for every currency that the
@@ -66,7 +79,7 @@ impl Policy {
         for (currency, limits) in &mut self.rules.currencies {
             let lower = |limit: &mut Option<u64>, text: &Option<String>, member| {
                 if let Some(text) = text {
-                    let amount = parse::major_floor(text, *currency).ok_or(InvalidTightening { member })?;
+                    let amount = major_floor(text, *currency).ok_or(InvalidTightening { member })?;
                     *limit = Some(limit.unwrap_or(MAX_AMOUNT_MINOR).min(amount));
                 }
                 Ok(())

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::intent::Mandate;
+use crate::mandate::Mandate;
 use crate::money::{Currency, MAX_AMOUNT_MINOR};
 
 /// Which tool a purchase comes from.

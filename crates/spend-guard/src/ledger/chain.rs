@@ -5,7 +5,10 @@ use rusqlite::{OptionalExtension as _, params};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::store::{Failed, Tx};
+use super::head::Head;
+use super::transaction::{Failed, Tx};
+use crate::error::LedgerError;
+use crate::hash::hash;
 use crate::intent::IntentId;
 
 /// One entry. `entry_hash` = base64url(SHA-256(JCS(entry without `entry_hash`))), and `prev_hash` is the `entry_hash` of the
@@ -40,23 +43,6 @@ impl Entry {
     pub fn hash(&self) -> String {
         // Strings and integers below 2^53: writing them cannot fail, and the hash of nothing is no entry's.
         hash(&serde_json_canonicalizer::to_vec(self).unwrap_or_default())
-    }
-}
-
-/// Where a chain ends. Kept elsewhere, it proves later that nothing was cut off or rewritten.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Head {
-    /// The number of the newest entry; 0 in an empty ledger.
-    pub seq: u64,
-    /// Its hash.
-    pub entry_hash: String,
-}
-
-impl Head {
-    /// Before the first entry.
-    pub(crate) fn start() -> Self {
-        Self { seq: 0, entry_hash: jose::base64url::encode(&[0; 32]) }
     }
 }
 
@@ -110,6 +96,14 @@ impl Tx<'_> {
         Ok(found.as_ref() == Some(&head.entry_hash))
     }
 
+    /// Refuses a ledger that does not contain the kept head.
+    pub(crate) fn check_leads_through(&self, kept: &Head) -> Result<(), Failed> {
+        if self.leads_through(kept)? {
+            return Ok(());
+        }
+        Err(LedgerError::RolledBack { path: self.file(), kept: kept.seq, found: self.head()?.seq }.into())
+    }
+
     /// The end of the chain.
     pub(crate) fn head(&self) -> Result<Head, Failed> {
         let newest: Option<(i64, String)> = self
@@ -137,11 +131,6 @@ impl Tx<'_> {
             .optional()?;
         text.map(|text| serde_json::from_str(&text).map_err(|error| self.corrupt(error.to_string()))).transpose()
     }
-}
-
-/// base64url(SHA-256(`octets`)).
-pub(crate) fn hash(octets: &[u8]) -> String {
-    jose::base64url::encode(&jose::sha256(octets))
 }
 
 /// The events that store a new intent.

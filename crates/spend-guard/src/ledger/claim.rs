@@ -1,4 +1,4 @@
-//! Driving an intent, step by step.
+//! What beginning a purchase gives, and driving an intent step by step.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,11 +6,13 @@ use std::sync::Arc;
 use jose::UnixSeconds;
 use serde_json::{Value, json};
 
+use super::artefact::Artefact;
 use super::lock::Lock;
-use super::store::{Failed, Store, Tx};
-use super::{Artefact, Begun, Denial};
+use super::store::Store;
+use super::transaction::{Failed, Tx};
 use crate::error::LedgerError;
-use crate::intent::{Approval, Consent, Failure, Intent, Mandate, Settlement, State, Step};
+use crate::intent::{Approval, Consent, Failure, Intent, Settlement, State, Step};
+use crate::mandate::Mandate;
 use crate::policy::{Evaluation, Policy, Verdict};
 use crate::purchase::{LineItem, PurchaseKind, check_amount, merge};
 
@@ -25,6 +27,40 @@ pub struct Claim {
     evaluation: Evaluation,
     approval_seconds: u32,
     with_next_step: Vec<(Artefact, String)>,
+}
+
+/// What [`Ledger::begin`](crate::Ledger::begin) found.
+#[derive(Debug)]
+#[expect(clippy::exhaustive_enums, reason = "a caller that forgets one of them pays twice or not at all")]
+pub enum Begun {
+    /// A new intent, its money held back.
+    New(Claim),
+    /// One that is not final: go on from its state. `charging` and `unknown` are reconciled by presenting again under
+    /// the same key.
+    Resume(Claim),
+    /// It was paid within the replay window: answer that again.
+    Replay(Intent),
+    /// A mandate was presented for it, and it is over without a settlement that the merchant told: refused, never answered,
+    /// or resolved by a person or the audit chain. Answer what is recorded; a second mandate could pay for it twice.
+    Recorded(Intent),
+    /// Another process or task is at it.
+    InProgress(Intent),
+    /// A human was asked and has not answered.
+    AwaitingApproval(Intent),
+    /// The human refused it since the last call for it. This is answered once: the next call for it is a new purchase.
+    Rejected(Intent),
+    /// The policy, or a freeze, says no.
+    Denied(Denial),
+}
+
+/// A purchase that may not be made.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Denial {
+    /// The intent: failed, or, where the purchase only has to wait for a freeze to end, as it was.
+    pub intent: Intent,
+    /// Every rule that spoke.
+    pub evaluation: Evaluation,
 }
 
 /// What the offers of a purchase gave.

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::lock::Lock;
-use super::store::{Failed, Tx};
+use super::transaction::{Failed, Tx};
 use super::{DEFAULT_APPROVAL_SECONDS, Ledger, chain};
 use crate::error::LedgerError;
 use crate::intent::{Approval, Declaration, Intent, IntentId, State, Step};

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Ledger;
-use super::store::{Failed, Tx};
+use super::transaction::{Failed, Tx};
 use crate::error::LedgerError;
 use crate::intent::{Approval, Intent, IntentId, State};
 use crate::money::Currency;

@@ -1,5 +1,5 @@
-//! The newest head, kept outside the ledger: it tells an older copy, or a rewritten ledger, from the one that was written
-//! last. Neither can be told by looking at the ledger alone, since each is whole in itself.
+//! The head of the chain, and the newest one kept outside the ledger: it tells an older copy, or a rewritten ledger, from the
+//! one that was written last. Neither can be told by looking at the ledger alone, since each is whole in itself.
 //!
 //! The file is written after the commit it tells of, so it is never newer than the ledger. It is replaced whole and not
 //! synced: a process that dies at any moment leaves this head or the one before, and after a loss of power it may be some
@@ -11,10 +11,29 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use super::chain::{Head, hash};
+use serde::{Deserialize, Serialize};
+
+use super::files::{create_dir, io_error};
 use super::lock;
-use super::store::{Failed, Tx, create_dir, io_error};
 use crate::error::LedgerError;
+use crate::hash::hash;
+
+/// Where a chain ends. Kept elsewhere, it proves later that nothing was cut off or rewritten.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Head {
+    /// The number of the newest entry; 0 in an empty ledger.
+    pub seq: u64,
+    /// Its hash.
+    pub entry_hash: String,
+}
+
+impl Head {
+    /// Before the first entry.
+    pub(crate) fn start() -> Self {
+        Self { seq: 0, entry_hash: jose::base64url::encode(&[0; 32]) }
+    }
+}
 
 /// A file in a directory for all ledgers of a user, named after the ledger's own directory.
 pub(crate) struct HeadFile {
@@ -96,16 +115,6 @@ impl HeadFile {
             create_dir(&self.dir)?;
             write().map_err(|source| io_error(&path, source))
         })
-    }
-}
-
-impl Tx<'_> {
-    /// Refuses a ledger that does not contain the kept head.
-    pub(crate) fn check_leads_through(&self, kept: &Head) -> Result<(), Failed> {
-        if self.leads_through(kept)? {
-            return Ok(());
-        }
-        Err(LedgerError::RolledBack { path: self.file(), kept: kept.seq, found: self.head()?.seq }.into())
     }
 }
 

@@ -5,7 +5,7 @@ use rusqlite::types::Value as SqlValue;
 use rusqlite::{OptionalExtension as _, params_from_iter};
 use serde::Serialize;
 
-use super::store::{Failed, Tx};
+use super::transaction::{Failed, Tx};
 use super::{Artefact, Entry, Head, Ledger};
 use crate::error::LedgerError;
 use crate::intent::{Intent, IntentId, State};

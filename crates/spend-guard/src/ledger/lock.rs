@@ -11,7 +11,7 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 
-use super::store::{create_dir, io_error};
+use super::files::{create_dir, io_error};
 use crate::error::LedgerError;
 use crate::intent::IntentId;
 

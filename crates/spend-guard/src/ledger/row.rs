@@ -4,10 +4,11 @@ use jose::UnixSeconds;
 use rusqlite::{Params, params};
 use serde_json::{Value, json};
 
+use super::artefact::Artefact;
 use super::lock::Lock;
-use super::store::{Failed, Tx};
-use super::{Artefact, DEFAULT_INTENT_SECONDS, DEFAULT_REPLAY_SECONDS, chain};
+use super::transaction::{Failed, Tx};
 use crate::error::LedgerError;
+use crate::hash::hash;
 use crate::intent::{Approval, ApprovalTerms, Failure, Intent, IntentId, Revocation, State, Step};
 use crate::money::Currency;
 use crate::policy::{Evaluation, Policy, Verdict};
@@ -264,7 +265,8 @@ impl Tx<'_> {
         self.sql
             .prepare_cached("INSERT INTO artefacts (intent_id, name, at, content) VALUES (?1, ?2, ?3, ?4)")?
             .execute(params![id.as_str(), kind.as_str(), self.now, content])?;
-        let detail = json!({"artefact": self.sql.last_insert_rowid(), "name": kind.as_str(), "hash": chain::hash(content.as_bytes())});
+        let detail =
+            json!({"artefact": self.sql.last_insert_rowid(), "name": kind.as_str(), "hash": hash(content.as_bytes())});
         self.append("artefact", Some((id, None)), detail)
     }
 
@@ -414,3 +416,5 @@ fn intent_seconds(policy: Option<&Policy>) -> i64 {
 }
 
 const EXPIRED_AT_ONCE: i64 = 16;
+const DEFAULT_REPLAY_SECONDS: u32 = 24 * 3600;
+const DEFAULT_INTENT_SECONDS: u32 = 3600;

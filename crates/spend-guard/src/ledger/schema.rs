@@ -1,14 +1,14 @@
-//! The schema, compared with the one that this program makes. A planted trigger or view could make writes do
-//! nothing and reads tell anything, without a single row being wrong.
+//! The schema: the scripts that make it, and whether a file has exactly that one. A planted trigger or view could make
+//! writes do nothing and reads tell anything, without a single row being wrong.
 
 use std::path::Path;
 use std::sync::OnceLock;
 
 use rusqlite::Connection;
 
-use super::chain::hash;
-use super::store::{Failed, SCHEMA};
+use super::transaction::Failed;
 use crate::error::LedgerError;
+use crate::hash::hash;
 
 /// One row of `sqlite_schema`: type, name, table, and the statement that made it.
 type Object = (String, String, String, Option<String>);
@@ -77,6 +77,9 @@ fn shown(name: &str) -> String {
     let plain = |c: &char| c.is_ascii_alphanumeric() || *c == '_';
     name.chars().map(|c| if plain(&c) { c } else { '?' }).take(64).collect()
 }
+
+/// One script per version. A script that was released never changes; what is new goes into a new one.
+pub(super) const SCHEMA: [&str; 2] = [include_str!("schema-1.sql"), include_str!("schema-2.sql")];
 
 static EXPECTED: OnceLock<Vec<Object>> = OnceLock::new();
 

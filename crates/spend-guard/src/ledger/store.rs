@@ -1,7 +1,7 @@
 //! The file: opening it, its modes, its versions, and transactions with their time.
 
 use std::cell::RefCell;
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use jose::{Clock, UnixSeconds};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, TransactionBehavior};
 
-use super::chain::Head;
-use super::head::HeadFile;
+use super::files::{create_dir, io_error, require_private, sync_dir};
+use super::head::{Head, HeadFile};
+use super::schema::SCHEMA;
+use super::transaction::{FILE, Failed, Tx};
 use super::{lock, schema};
 use crate::error::LedgerError;
 
@@ -35,18 +37,6 @@ struct Open {
     checked: Option<i64>,
     /// Whether the write-ahead log is left to the process that wrote it: nothing was written through this connection.
     spares_log: bool,
-}
-
-/// A transaction and the time it happens at.
-pub(crate) struct Tx<'a> {
-    pub(crate) sql: Transaction<'a>,
-    /// The clock, but never before the newest row: setting the clock back opens no gap in a window.
-    pub(crate) now: UnixSeconds,
-    /// When the newest row was written.
-    pub(crate) newest: Option<UnixSeconds>,
-    pub(crate) dir: &'a Path,
-    /// The end of the chain, once this transaction has appended to it.
-    pub(crate) appended: RefCell<Option<Head>>,
 }
 
 /// What a transaction is for.
@@ -339,80 +329,6 @@ impl Open {
     }
 }
 
-impl Tx<'_> {
-    /// The error for a row that cannot be what this program wrote.
-    pub(crate) fn corrupt(&self, detail: impl Into<String>) -> Failed {
-        LedgerError::Corrupt { path: self.file(), detail: detail.into() }.into()
-    }
-
-    /// The ledger's file.
-    pub(crate) fn file(&self) -> PathBuf {
-        self.dir.join(FILE)
-    }
-}
-
-/// A failure inside a transaction, before it is explained.
-pub(crate) enum Failed {
-    Ledger(LedgerError),
-    Sql(rusqlite::Error),
-}
-
-impl From<LedgerError> for Failed {
-    fn from(error: LedgerError) -> Self {
-        Self::Ledger(error)
-    }
-}
-
-impl From<rusqlite::Error> for Failed {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sql(error)
-    }
-}
-
-pub(crate) fn io_error(path: &Path, source: io::Error) -> LedgerError {
-    let path = path.to_owned();
-    match source.kind() {
-        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => LedgerError::ReadOnly { path },
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-            LedgerError::Full { path }
-        }
-        _ => LedgerError::Io { path, source },
-    }
-}
-
-/// Makes `dir` and what is above it; what is made is private to its owner.
-pub(crate) fn create_dir(dir: &Path) -> Result<(), LedgerError> {
-    let mut builder = DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(dir).map_err(|source| io_error(dir, source))
-}
-
-/// Refuses what others can read or write.
-fn require_private(path: &Path, wanted: u32) -> Result<(), LedgerError> {
-    let metadata = fs::metadata(path).map_err(|source| io_error(path, source))?;
-    #[cfg(unix)]
-    {
-        let mode = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o7777;
-        if mode & 0o077 != 0 {
-            return Err(LedgerError::TooOpen { path: path.to_owned(), mode, wanted });
-        }
-    }
-    #[cfg(not(unix))]
-    let _ = (metadata, wanted);
-    Ok(())
-}
-
-/// Makes the name of a new file durable.
-fn sync_dir(dir: &Path) -> Result<(), LedgerError> {
-    #[cfg(unix)]
-    fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(|source| io_error(dir, source))?;
-    #[cfg(not(unix))]
-    let _ = dir;
-    Ok(())
-}
-
 fn is_write_failure(error: &rusqlite::Error) -> bool {
     use rusqlite::ffi::{SQLITE_IOERR_SHMSIZE, SQLITE_IOERR_WRITE};
     error.sqlite_error().is_some_and(|error| [SQLITE_IOERR_WRITE, SQLITE_IOERR_SHMSIZE].contains(&error.extended_code))
@@ -426,8 +342,6 @@ fn turn_on_wal(connection: &Connection) -> rusqlite::Result<()> {
     connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))
 }
 
-const FILE: &str = "ledger.sqlite3";
-
 /// Sleeps a little before the next attempt to get the write lock, up to half a minute in all. SQLite's own timeout sleeps
 /// ever longer, which lets newcomers overtake those who have waited longest until they give up.
 fn wait_for_others(attempts: i32) -> bool {
@@ -435,6 +349,4 @@ fn wait_for_others(attempts: i32) -> bool {
     attempts < 30_000
 }
 
-/// One script per version. A script that was released never changes; what is new goes into a new one.
-pub(super) const SCHEMA: [&str; 2] = [include_str!("schema-1.sql"), include_str!("schema-2.sql")];
 const SUPPORTED: i64 = SCHEMA.len() as i64;

@@ -5,8 +5,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Ledger;
-use super::chain::{Head, TIME_RESET};
-use super::store::{Failed, Tx};
+use super::chain::TIME_RESET;
+use super::head::Head;
+use super::transaction::{Failed, Tx};
 use crate::error::LedgerError;
 use crate::intent::{Approval, Intent};
 

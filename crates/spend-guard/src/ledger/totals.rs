@@ -3,7 +3,7 @@
 use jose::UnixSeconds;
 use rusqlite::{OptionalExtension as _, Row, params};
 
-use super::store::{Failed, Tx};
+use super::transaction::{Failed, Tx};
 use crate::error::LedgerError;
 use crate::intent::Intent;
 use crate::money::Currency;

@@ -6,11 +6,13 @@ use jose::UnixSeconds;
 use rusqlite::{OptionalExtension as _, params};
 use serde::Serialize;
 
-use super::chain::{self, Entry, Head};
-use super::store::{Failed, Tx};
+use super::chain::{self, Entry};
+use super::head::Head;
 use super::totals::series_keys;
+use super::transaction::{Failed, Tx};
 use super::{Artefact, Ledger};
 use crate::error::LedgerError;
+use crate::hash::hash;
 use crate::intent::{Intent, IntentId, Step};
 use crate::purchase::PurchaseKind;
 
@@ -211,7 +213,7 @@ impl Tx<'_> {
             let changed = |what| Stop::from(Broken::Entry { seq: expected, what });
             let text = row.get_ref(4)?.as_str().map_err(|_| changed("form"))?;
             let entry_hash: String = row.get(5)?;
-            if chain::hash(text.as_bytes()) != entry_hash {
+            if hash(text.as_bytes()) != entry_hash {
                 return Err(changed("hash"));
             }
             let entry: Entry = serde_json::from_str(text).map_err(|_| changed("form"))?;
@@ -269,7 +271,7 @@ impl Tx<'_> {
             )?
             .query_row(params![entry.detail["artefact"].as_i64(), id, name, entry.at], |row| row.get(0))
             .optional()?;
-        let hash = stored.map(|content| chain::hash(content.as_bytes()));
+        let hash = stored.map(|content| hash(content.as_bytes()));
         if hash.is_some() && hash.as_deref() == entry.detail["hash"].as_str() && Artefact::parse(name).is_some() {
             Ok(())
         } else {
@@ -299,7 +301,7 @@ impl Tx<'_> {
                 .query_row([&id], |row| row.get(0))
                 .optional()?;
             let intent: Option<Intent> = serde_json::from_str(&body).ok();
-            let (Some(intent), true) = (intent, told == Some(chain::hash(body.as_bytes()))) else {
+            let (Some(intent), true) = (intent, told == Some(hash(body.as_bytes()))) else {
                 return Err(Broken::Intent(id).into());
             };
             let same = |index: usize, wanted: Option<&str>| {

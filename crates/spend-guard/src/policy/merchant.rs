@@ -10,7 +10,7 @@
 
 use url::{Host, Url};
 
-use super::rules::matches_glob;
+use super::glob::matches_glob;
 
 /// What a pattern is for.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -50,9 +50,9 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::Policy;
 use super::merchant::{Use, fold, normalise};
 use super::rules::{Limits, Rule, RuleAction, Rules, Scope};
+use super::{Policy, Reading};
 use crate::money::{Currency, MAX_AMOUNT_MINOR, scale, split};
 
 /// Why a policy file cannot be used, and where. Payments stop until it is fixed.
@@ -68,18 +68,6 @@ pub struct PolicyError {
     pub column: usize,
     /// What is wrong there.
     pub reason: String,
-}
-
-/// A value that the policy file spells otherwise than it is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Reading {
-    /// The line, from 1.
-    pub line: usize,
-    /// What the file has there, its control characters escaped.
-    pub written: String,
-    /// What it is read as.
-    pub read_as: String,
 }
 
 impl Policy {
@@ -322,12 +310,6 @@ fn amount(value: &Value<'_>, currency: Currency) -> Result<u64, Problem> {
         return Err(problem(value, format!("{currency} has {} decimals, this amount has more", currency.exponent())));
     }
     scale(major, decimals, currency).ok_or_else(|| problem(value, "the amount is too large"))
-}
-
-/// The amount `text` in minor units, decimals beyond the currency's own cut off; `None` if it is none.
-pub(super) fn major_floor(text: &str, currency: Currency) -> Option<u64> {
-    let (major, decimals) = split(text)?;
-    scale(major, decimals, currency).or(Some(MAX_AMOUNT_MINOR))
 }
 
 fn number(value: &Value<'_>, most: u64) -> Result<u64, Problem> {
