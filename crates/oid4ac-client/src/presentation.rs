@@ -11,7 +11,7 @@ use sd_jwt::{ClaimPath, HeldSdJwt, KeyBinder};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::client::Agent;
+use crate::agent::Agent;
 use crate::nonce::Role;
 use crate::offer::is_challenge;
 use crate::secret::AccessToken;
