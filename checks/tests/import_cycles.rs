@@ -7,34 +7,16 @@ use std::path::Path;
 
 use checks::{ImportGraph, cycles};
 
-/// Crates that still have cycles. Take one off the list when it has none; nothing is ever added.
-const STILL_TO_DO: [&str; 1] = ["crates/oid4ac-client"];
-
 #[test]
 fn no_file_imports_a_file_that_imports_it() {
     let mut faults = String::new();
     let roots = crate_roots();
-    for (package, root) in &roots {
+    for root in &roots {
         let graph = ImportGraph::of_crate(root, &repository()).unwrap();
-        let found = cycles(&graph);
-        if !STILL_TO_DO.contains(&package.as_str()) {
-            found.iter().for_each(|cycle| describe(&graph, cycle, &mut faults));
-        }
+        cycles(&graph).iter().for_each(|cycle| describe(&graph, cycle, &mut faults));
     }
     assert!(roots.len() >= 10, "only {} crates were found", roots.len());
     assert!(faults.is_empty(), "{faults}");
-}
-
-#[test]
-fn every_crate_on_the_list_of_exceptions_still_needs_it() {
-    let roots = crate_roots();
-    for package in STILL_TO_DO {
-        let mut of_package = roots.iter().filter(|(other, _)| other == package).peekable();
-        assert!(of_package.peek().is_some(), "{package} is not a crate: remove it from the list");
-        let has_cycles =
-            of_package.any(|(_, root)| !cycles(&ImportGraph::of_crate(root, &repository()).unwrap()).is_empty());
-        assert!(has_cycles, "{package} has no import cycle: remove it from the list");
-    }
 }
 
 fn describe(graph: &ImportGraph, cycle: &[&str], out: &mut String) {
@@ -47,15 +29,15 @@ fn describe(graph: &ImportGraph, cycle: &[&str], out: &mut String) {
     }
 }
 
-/// Every crate with sources, as its folder and its root file: libraries and programs, also those outside the workspace.
-fn crate_roots() -> Vec<(String, String)> {
+/// The root file of every crate with sources: libraries and programs, also those outside the workspace.
+fn crate_roots() -> Vec<String> {
     let mut roots = Vec::new();
     visit(repository(), "", &mut roots);
     roots.sort();
     roots
 }
 
-fn visit(repository: &Path, folder: &str, roots: &mut Vec<(String, String)>) {
+fn visit(repository: &Path, folder: &str, roots: &mut Vec<String>) {
     for entry in fs::read_dir(repository.join(folder)).unwrap() {
         let entry = entry.unwrap();
         let name = entry.file_name().into_string().unwrap();
@@ -63,7 +45,7 @@ fn visit(repository: &Path, folder: &str, roots: &mut Vec<(String, String)>) {
         if name == "Cargo.toml" {
             for root in ["src/lib.rs", "src/main.rs"] {
                 if repository.join(folder).join(root).is_file() {
-                    roots.push((folder.to_owned(), format!("{folder}/{root}")));
+                    roots.push(format!("{folder}/{root}"));
                 }
             }
         } else if entry.file_type().unwrap().is_dir() && !is_left_out(&name) {

@@ -3,7 +3,8 @@
 use jose::{Signer as _, TokenHeader, random_token};
 use serde::Serialize;
 
-use crate::client::{Agent, AssertionAudience};
+use crate::agent::Agent;
+use crate::client::AssertionAudience;
 use crate::metadata::{AlgNames, Metadata};
 use crate::{Client, Error};
 

@@ -1,12 +1,14 @@
 //! From pushed authorization request to authorization code (RFC 9126, RFC 9396, RFC 7636, RFC 9207).
 
+mod status;
+
 use http::StatusCode;
 use http::header::LOCATION;
 use jose::{base64url, random_token, sha256};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::client::Agent;
+use crate::agent::Agent;
 use crate::lenient;
 use crate::loopback::LoopbackUri;
 use crate::metadata::{MANDATE_TYPE, Metadata};
@@ -19,31 +21,7 @@ use crate::{
     ServerError, Stage, Why, untrusted,
 };
 
-/// How an authorization stands.
-pub(crate) enum Authorization {
-    /// A code came back.
-    Granted(Grant),
-    /// A human has to decide; the secrets to go on with are in the store.
-    Pending(Consent),
-    Declined(NotIssued),
-    Expired,
-}
-
-/// A code, and what redeeming it takes.
-pub(crate) struct Grant {
-    pub(crate) code: Code,
-    pub(crate) verifier: CodeVerifier,
-    /// The one that was pushed; a later call may name another.
-    pub(crate) redirect_uri: String,
-    pub(crate) shown: Shown,
-}
-
-/// Whether the principal was shown this purchase, or approved of its kind earlier.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Shown {
-    Yes,
-    No,
-}
+pub(crate) use self::status::{Authorization, Grant, IssWanted, Pushed, Shown};
 
 /// What an authorization is asked for. It may have to outlive the call, until a person opens a page.
 pub(crate) struct AuthorizationRequest {
@@ -336,22 +314,6 @@ enum PollReply {
     },
     Declined,
     Expired,
-}
-
-/// A request that was pushed, and what reading the answer takes.
-pub(crate) struct Pushed {
-    /// Where the answer can be had; once, and soon.
-    pub(crate) endpoint: Endpoint,
-    pub(crate) state: State,
-    pub(crate) verifier: CodeVerifier,
-}
-
-/// Whether an authorization response without `iss` is one (RFC 9207 §2.4). A wrong one never is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum IssWanted {
-    Always,
-    /// The metadata doesn't promise it.
-    WhereGiven,
 }
 
 /// The query of an authorization response.

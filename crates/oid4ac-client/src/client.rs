@@ -1,9 +1,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use dpop::Minter;
-use jose::{Alg, Clock, Rng, Signer as _};
+use jose::{Clock, Rng};
 
+use crate::agent::Agent;
 use crate::cache::Cached;
 use crate::clock::ServerClock;
 use crate::loopback::Sessions;
@@ -11,8 +12,8 @@ use crate::metadata::Metadata;
 use crate::nonce::NonceCache;
 use crate::status_list::StatusList;
 use crate::{
-    Endpoint, Error, HeldMandate, HttpClient, KeyPair, MemoryStore, Misuse, Origin, Registration, ReqwestClient, Store,
-    SystemClock, SystemRng,
+    Endpoint, Error, HttpClient, KeyPair, MemoryStore, Misuse, Origin, Registration, ReqwestClient, Store, SystemClock,
+    SystemRng,
 };
 
 /// An agent's client at one authorization server.
@@ -93,8 +94,8 @@ impl Client {
     pub(crate) fn agent(&self) -> Result<Agent, Error> {
         let registration = self.inner.store.registration()?.ok_or(Misuse::NotRegistered)?;
         let keys = self.inner.store.keys()?.ok_or(Misuse::NotRegistered)?;
-        let (minter, client_id) = (self.minter(&keys), registration.client_id);
-        Ok(Agent { client_id, keys, minter, fully_specified: OnceLock::new() })
+        let minter = self.minter(&keys);
+        Ok(Agent::new(registration.client_id, keys, minter))
     }
 
     pub(crate) fn minter(&self, keys: &Arc<KeyPair>) -> Arc<Minter> {
@@ -117,35 +118,6 @@ impl Client {
 impl core::fmt::Debug for Client {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(f, "Client({})", self.inner.issuer)
-    }
-}
-
-/// A registered agent, for the length of one call.
-pub(crate) struct Agent {
-    pub(crate) client_id: String,
-    pub(crate) keys: Arc<KeyPair>,
-    /// For merchants; an authorization server may want another, see [`Metadata::minter`].
-    pub(crate) minter: Arc<Minter>,
-    fully_specified: OnceLock<Minter>,
-}
-
-impl Agent {
-    /// Proofs of the same key that name their algorithm as RFC 9864 does.
-    pub(crate) fn fully_specified_minter(&self) -> &Minter {
-        self.fully_specified.get_or_init(|| self.minter.fully_specified())
-    }
-
-    /// Whether the mandate is bound to this agent's key.
-    pub(crate) fn holds(&self, mandate: &HeldMandate) -> bool {
-        mandate.jkt.as_deref() == Some(self.minter.jkt().as_str())
-    }
-
-    /// Presenting a mandate takes an Ed25519 key (KB-JWTs are EdDSA only).
-    pub(crate) fn check_can_pay(&self) -> Result<(), Misuse> {
-        match self.keys.dpop().public_key().alg() {
-            Alg::EdDsa => Ok(()),
-            Alg::Es256 => Err(Misuse::DpopKeyCannotPay),
-        }
     }
 }
 

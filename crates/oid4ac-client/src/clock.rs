@@ -1,7 +1,9 @@
 //! Our clock against the authorization server's. A clock that is ahead puts times on record that have not come yet: budgets,
 //! approvals and proofs would be wrong for as long as it is.
 
-use std::sync::{Mutex, PoisonError};
+mod server;
+
+use std::sync::PoisonError;
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -9,31 +11,11 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jose::UnixSeconds;
 
+use self::server::Seen;
 use crate::send::Answer;
 use crate::{Client, Endpoint, Error, LocalError};
 
-/// Two clocks at one moment.
-#[derive(Clone, Copy)]
-struct Seen {
-    /// Ours, when the request was sent.
-    ours: UnixSeconds,
-    /// The server's, when it answered.
-    theirs: UnixSeconds,
-    /// When that was, by a clock that cannot be set.
-    at: Instant,
-}
-
-impl Seen {
-    /// Whether our clock was set since, or stood still with the machine.
-    fn is_out_of_date(&self, now: UnixSeconds) -> bool {
-        let passed = i64::try_from(self.at.elapsed().as_secs()).unwrap_or(i64::MAX);
-        now.saturating_sub(self.ours).abs_diff(passed) > CLOCK_WAS_SET_SECONDS
-    }
-}
-
-/// What the newest answer of the authorization server said.
-#[derive(Default)]
-pub(crate) struct ServerClock(Mutex<Option<Seen>>);
+pub(crate) use self::server::ServerClock;
 
 impl Client {
     /// By how many seconds this machine's clock is ahead of the authorization server's, by the `Date` of its newest answer
@@ -114,7 +96,6 @@ fn parse(text: &str) -> Option<UnixSeconds> {
 
 /// Every proof is good for a shorter time, so a clock that is this far ahead is wrong by anyone's measure.
 const MOST_AHEAD_SECONDS: i64 = 300;
-const CLOCK_WAS_SET_SECONDS: u64 = 60;
 
 #[cfg(test)]
 mod tests {

@@ -2,9 +2,7 @@ use core::fmt;
 
 use jose::{InvalidJwk, JwsError, SignError};
 
-use crate::{
-    InvalidMoney, InvalidUrl, JournalError, StoreError, TransportError, presentation, remote, untrusted, words,
-};
+use crate::{InvalidMoney, InvalidUrl, JournalError, Stage, StoreError, TransportError, remote, untrusted, words};
 
 /// What went wrong, split by whose turn it is to fix it.
 #[derive(Debug, thiserror::Error)]
@@ -246,73 +244,6 @@ pub enum LineItemsError {
     },
 }
 
-/// Which request of the protocol something happened in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Stage {
-    /// Authorization server metadata (RFC 8414).
-    Metadata,
-    /// A JWK set.
-    Jwks,
-    /// Registration (RFC 7591).
-    Register,
-    /// A signed offer.
-    Offer,
-    /// A signed catalog.
-    Catalog,
-    /// The directory's list.
-    Directory,
-    /// A catalog as the directory hands it on.
-    CatalogPreview,
-    /// Pushed authorization request (RFC 9126).
-    Par,
-    /// The authorization endpoint.
-    Authorize,
-    /// Polling for a human's consent.
-    Poll,
-    /// The token endpoint.
-    Token,
-    /// Token revocation (RFC 7009).
-    Revoke,
-    /// The status list.
-    StatusList,
-    /// The merchant's verify-mandate endpoint.
-    VerifyMandate,
-    /// The list of the principal's agents.
-    WalletList,
-    /// The revocation of one of them.
-    WalletRevoke,
-    /// A request for the principal's data.
-    Dsar,
-    /// The principal's audit chain.
-    Audit,
-}
-
-impl fmt::Display for Stage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Metadata => "metadata",
-            Self::Jwks => "jwks",
-            Self::Register => "register",
-            Self::Offer => "offer",
-            Self::Catalog => "catalog",
-            Self::Directory => "directory",
-            Self::CatalogPreview => "catalog preview",
-            Self::Par => "PAR",
-            Self::Authorize => "authorize",
-            Self::Poll => "consent",
-            Self::Token => "token",
-            Self::Revoke => "revoke",
-            Self::StatusList => "status list",
-            Self::VerifyMandate => "verify-mandate",
-            Self::WalletList => "wallet list",
-            Self::WalletRevoke => "wallet revoke",
-            Self::Dsar => "DSAR",
-            Self::Audit => "audit",
-        })
-    }
-}
-
 /// An error answer (RFC 6749 §5.2 and the like).
 ///
 /// Its code counts only where the protocol lists it for the request. Any other, if it reads like a code at all, is kept as
@@ -387,7 +318,7 @@ impl ServerError {
     /// something may have settled, it is no refusal, however much it sounds like one.
     #[must_use]
     pub fn sounds_like_a_refusal(&self) -> bool {
-        self.stage == Stage::VerifyMandate && self.error().is_some_and(presentation::is_refusal)
+        self.stage == Stage::VerifyMandate && self.error().is_some_and(remote::is_refusal)
     }
 
     /// The `error` member of the body where the protocol does not list it: at most 64 letters, digits, `.`, `_`, `:` and `-`

@@ -1,6 +1,7 @@
 //! What proves a payment to somebody who was not there: the signed artefacts as received, and the keys they were verified
 //! by. Keys change and offers expire, so a journal that wants it later keeps it when it is made.
 
+mod not_issued;
 mod verify;
 
 use http::HeaderMap;
@@ -9,6 +10,7 @@ use jose::{Jwk, UnixSeconds, base64url};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use self::not_issued::NotIssued;
 pub use self::verify::{AgreedAmount, Check, CheckResult, EvidenceVerdict, Findings, PaymentEvidence, TrustedKeys};
 use crate::signed::Signed;
 
@@ -28,20 +30,6 @@ pub enum Evidence {
     ReceiptKey(KeyUsed),
     /// What is known of who declined, before [`Step::Declined`](crate::Step::Declined).
     NotIssued(NotIssued),
-}
-
-/// Why there is no mandate, as far as it is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum NotIssued {
-    /// The authorization server says that the person whom it asked declined.
-    ByPerson,
-    /// The answer came through the person's browser: they were at the server's pages, and either they or the server declined.
-    AtBrowser,
-    /// The authorization server declined by itself, and no person was shown anything.
-    ByServer,
-    /// Access was granted, and no mandate came with it.
-    WithoutMandate,
 }
 
 /// A public key, and when something was verified by it.

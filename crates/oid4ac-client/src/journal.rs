@@ -1,13 +1,15 @@
 //! What a payment writes down before it goes on, so that a new process can take it up.
 
+mod error;
 mod file;
 
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Consent, Evidence, HeldMandate, Settlement, Verdict};
+use crate::{CheckedOffers, Consent, Evidence, HeldMandate, Settlement};
 
+pub use error::JournalError;
 pub use file::FileJournal;
 
 /// The record of one purchase. [`crate::Client::pay`] reads it first, goes on from there, and records each step before
@@ -96,34 +98,6 @@ pub enum Step {
     },
 }
 
-/// What the mandate will be bound to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct CheckedOffers {
-    /// b64url of SHA-256 over the offers in canonical form, or none where the merchant signs none.
-    pub digest: Option<String>,
-    /// The nonce in the signature of the first line's offer. The merchant takes it in place of a challenge, once per
-    /// mandate and while the offer lives.
-    pub nonce: Option<String>,
-    /// How the offers were verified.
-    pub verdict: Verdict,
-    /// Lines for which the merchant signs none: their price is the caller's word.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub unsigned_skus: Vec<String>,
-}
-
-impl CheckedOffers {
-    /// No offer at all.
-    pub(crate) const NONE: Self =
-        Self { digest: None, nonce: None, verdict: Verdict::Absent, unsigned_skus: Vec::new() };
-
-    /// Whether the merchant's signature stands behind every line.
-    #[must_use]
-    pub fn are_verified(&self) -> bool {
-        self.verdict.is_verified() && self.unsigned_skus.is_empty()
-    }
-}
-
 /// The newest of each kind of step.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -197,21 +171,5 @@ impl Journal for MemoryJournal {
     fn record(&self, step: Step) -> Result<Proceed, JournalError> {
         self.steps.lock().unwrap_or_else(PoisonError::into_inner).push(step);
         Ok(Proceed::On)
-    }
-}
-
-/// The journal could not be read or written.
-#[derive(Debug, thiserror::Error)]
-#[error("the payment's journal failed: {what}")]
-pub struct JournalError {
-    what: &'static str,
-    #[source]
-    source: Box<dyn std::error::Error + Send + Sync>,
-}
-
-impl JournalError {
-    /// An error that says `what` could not be done.
-    pub fn new(what: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self { what, source: source.into() }
     }
 }

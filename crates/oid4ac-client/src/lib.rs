@@ -51,6 +51,7 @@
 //! person is done. The order needs a loopback redirect URI, `http://127.0.0.1/callback` for instance, of any port.
 
 mod address;
+mod agent;
 mod assertion;
 mod authorization;
 mod cache;
@@ -62,6 +63,7 @@ mod directory;
 mod error;
 mod evidence;
 mod http;
+mod idempotency_key;
 mod journal;
 mod lenient;
 mod loopback;
@@ -82,6 +84,7 @@ mod remote;
 mod secret;
 mod send;
 mod signed;
+mod stage;
 mod status_list;
 mod store;
 mod system;
@@ -96,23 +99,23 @@ pub use catalog::{Catalog, CatalogItem, Wanted};
 pub use client::{AssertionAudience, Client, ClientBuilder, Compatibility, RegisteredKeys, SetupTokenAs};
 pub use country::{Country, InvalidCountry};
 pub use directory::{Merchant, MerchantFilter, MerchantList};
-pub use error::{
-    Artefact, Error, Incompatibility, LineItemsError, LocalError, Misbehaviour, Misuse, ServerError, Stage, Why,
-};
+pub use error::{Artefact, Error, Incompatibility, LineItemsError, LocalError, Misbehaviour, Misuse, ServerError, Why};
 pub use evidence::{
     AgreedAmount, Check, CheckResult, Evidence, EvidenceVerdict, Findings, KeyUsed, NotIssued, PaymentEvidence,
     SignedOffer, TrustedKeys,
 };
-pub use journal::{CheckedOffers, FileJournal, Journal, JournalError, MemoryJournal, Proceed, Progress, Step};
+pub use idempotency_key::IdempotencyKey;
+pub use journal::{FileJournal, Journal, JournalError, MemoryJournal, Proceed, Progress, Step};
 pub use metadata::ServerSummary;
 pub use money::{Currency, InvalidMoney, Money};
-pub use order::{IdempotencyKey, LineItem, Order, UnsignedOffers};
+pub use order::{LineItem, Order, UnsignedOffers};
 pub use origin::{Endpoint, InvalidUrl, Origin};
-pub use outcome::{Consent, HeldMandate, InFlight, Outcome, Payment, Settlement, Verdict};
+pub use outcome::{CheckedOffers, Consent, HeldMandate, InFlight, Outcome, Payment, Settlement, Verdict};
 pub use presented::PresentedMandate;
 pub use registration::{RegisterRequest, Registered};
 pub use remote::listed as listed_code;
 pub use secret::{AccessToken, Code, CodeVerifier, RefreshToken, SetupToken, State};
+pub use stage::Stage;
 pub use status_list::{InvalidStatusList, StatusList};
 pub use store::{
     FileStore, GrantToken, InvalidKeys, KeyPair, MemoryStore, PendingAuthorization, Problem, Registration,

@@ -4,12 +4,12 @@ use jose::{Jwk, JwsError};
 use sd_jwt::{Policy, UnverifiedSdJwt, Validity, VerifiedSdJwt, VerifyError};
 use serde_json::{Map, Value};
 
+use crate::agent::Agent;
 use crate::authorization::Shown;
-use crate::client::Agent;
-use crate::metadata::{MANDATE_TYPE, Metadata};
+use crate::metadata::Metadata;
 use crate::money::MAX_MINOR;
 use crate::status_list::StatusEntry;
-use crate::token::Tokens;
+use crate::token::{Tokens, elements};
 use crate::{
     Artefact, CheckedOffers, Client, Currency, Endpoint, Error, HeldMandate, KeyUsed, LineItem, Misbehaviour, Money,
     Order, Origin, Verdict, Why, profile, untrusted,
@@ -245,13 +245,6 @@ fn check_cap(claims: &MandateClaims, order: &Order, granted: Option<u64>, shown:
         true => Ok(()),
         false => Err(Why::Mismatch("amount_minor")),
     }
-}
-
-/// The elements of an `authorization_details` array that are about mandates.
-pub(crate) fn elements(details: &Value) -> Vec<Map<String, Value>> {
-    let list = details.as_array().map(Vec::as_slice).unwrap_or_default();
-    let is_mandate = |element: &&Map<String, Value>| element.get("type").is_none_or(|typ| typ == MANDATE_TYPE);
-    list.iter().filter_map(Value::as_object).filter(is_mandate).cloned().collect()
 }
 
 /// What the server says beside the mandate that it granted has to be what the mandate says: the same purchase, and at least

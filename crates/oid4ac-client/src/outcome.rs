@@ -1,7 +1,7 @@
 use jose::PublicKey;
 use serde::{Deserialize, Serialize};
 
-use crate::{CheckedOffers, Error, IdempotencyKey, untrusted};
+use crate::{Error, IdempotencyKey, untrusted};
 
 /// How a payment stands when [`crate::Client::pay`] returns. A human's decision is a value here, not an error.
 #[derive(Debug)]
@@ -35,6 +35,34 @@ pub struct Payment {
     pub presentation: String,
     /// What the merchant answered.
     pub settlement: Settlement,
+}
+
+/// What the mandate will be bound to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct CheckedOffers {
+    /// b64url of SHA-256 over the offers in canonical form, or none where the merchant signs none.
+    pub digest: Option<String>,
+    /// The nonce in the signature of the first line's offer. The merchant takes it in place of a challenge, once per
+    /// mandate and while the offer lives.
+    pub nonce: Option<String>,
+    /// How the offers were verified.
+    pub verdict: Verdict,
+    /// Lines for which the merchant signs none: their price is the caller's word.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unsigned_skus: Vec<String>,
+}
+
+impl CheckedOffers {
+    /// No offer at all.
+    pub(crate) const NONE: Self =
+        Self { digest: None, nonce: None, verdict: Verdict::Absent, unsigned_skus: Vec::new() };
+
+    /// Whether the merchant's signature stands behind every line.
+    #[must_use]
+    pub fn are_verified(&self) -> bool {
+        self.verdict.is_verified() && self.unsigned_skus.is_empty()
+    }
 }
 
 /// A mandate that was issued to this agent and verified.

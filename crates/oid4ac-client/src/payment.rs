@@ -1,7 +1,7 @@
 //! A payment, from offer to receipt.
 
+use crate::agent::Agent;
 use crate::authorization::{Authorization, AuthorizationRequest, Grant};
-use crate::client::Agent;
 use crate::metadata::Metadata;
 use crate::presentation::{Earlier, Presentment};
 use crate::secret::AccessToken;

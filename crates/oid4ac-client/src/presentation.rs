@@ -11,9 +11,10 @@ use sd_jwt::{ClaimPath, HeldSdJwt, KeyBinder};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::client::Agent;
+use crate::agent::Agent;
 use crate::nonce::Role;
 use crate::offer::is_challenge;
+use crate::remote::is_refusal;
 use crate::secret::AccessToken;
 use crate::send::{Answer, Call};
 use crate::signed::merchant_jwks;
@@ -472,11 +473,6 @@ pub(crate) fn key_binding_nonce(merchant_nonce: &str, offer_digest: Option<&str>
     base64url::encode(&sha256(format!("{merchant_nonce}{}", offer_digest.unwrap_or_default()).as_bytes()))
 }
 
-/// Whether a merchant refuses a purchase by this code.
-pub(crate) fn is_refusal(code: &str) -> bool {
-    REFUSALS.contains(&code)
-}
-
 fn unclear(answer: &Answer) -> Error {
     match answer.status() {
         StatusCode::OK => Misbehaviour::new(Artefact::Settlement, Why::Member("payment_intent_id")).into(),
@@ -534,23 +530,6 @@ struct ChallengeBody {
     challenge_nonce: Option<String>,
 }
 
-/// The codes by which a merchant refuses a first presentation (protocol, section 13). Nothing else is a refusal, whatever its
-/// status. Not among them: what is about the presentation alone, and `idempotency_conflict`, which proves that our key was
-/// used.
-const REFUSALS: [&str; 11] = [
-    "mandate_audience_mismatch",
-    "mandate_kb_audience_mismatch",
-    "mandate_status_revoked",
-    "mandate_expired",
-    "mandate_not_yet_valid",
-    "mandate_signature_invalid",
-    "mandate_line_items_mismatch",
-    "mandate_offer_unknown",
-    "offer_out_of_stock",
-    "offer_amount_exceeds_mandate",
-    "invalid_request",
-];
-
 /// What is said of a server that may still be at work.
 const SAID_BY_GATEWAYS: [u16; 4] = [408, 425, 429, 499];
 
@@ -570,6 +549,7 @@ const MAX_CHALLENGES: usize = 256;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::remote::REFUSALS;
 
     /// Codes about the presentation alone: never a verdict on the purchase.
     const OF_THE_PROOF: [(&str, Said); 6] = [

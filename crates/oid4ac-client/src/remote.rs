@@ -105,6 +105,28 @@ const PRESENTATION: &[&str] = &[
     "idempotency_in_progress",
 ];
 
+/// Whether a merchant refuses a purchase by this code.
+pub(crate) fn is_refusal(code: &str) -> bool {
+    REFUSALS.contains(&code)
+}
+
+/// The codes by which a merchant refuses a first presentation (protocol, section 13). Nothing else is a refusal, whatever its
+/// status. Not among them: what is about the presentation alone, and `idempotency_conflict`, which proves that our key was
+/// used.
+pub(crate) const REFUSALS: [&str; 11] = [
+    "mandate_audience_mismatch",
+    "mandate_kb_audience_mismatch",
+    "mandate_status_revoked",
+    "mandate_expired",
+    "mandate_not_yet_valid",
+    "mandate_signature_invalid",
+    "mandate_line_items_mismatch",
+    "mandate_offer_unknown",
+    "offer_out_of_stock",
+    "offer_amount_exceeds_mandate",
+    "invalid_request",
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;

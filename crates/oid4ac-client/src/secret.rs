@@ -84,6 +84,10 @@ secret!(
     State
 );
 
+/// The two names of tokens in an answer, and as a `token_type_hint` (RFC 7009 §2.1).
+pub(crate) const REFRESH_TOKEN: &str = "refresh_token";
+pub(crate) const ACCESS_TOKEN: &str = "access_token";
+
 #[cfg(test)]
 mod tests {
     use super::*;

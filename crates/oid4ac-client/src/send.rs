@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::client::Agent;
+use crate::agent::Agent;
 use crate::lenient::{self, without_bom};
 use crate::metadata::Metadata;
 use crate::nonce::Role;

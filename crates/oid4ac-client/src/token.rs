@@ -6,14 +6,13 @@ use serde::Deserialize;
 use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
+use crate::agent::Agent;
 use crate::authorization::Grant;
-use crate::client::Agent;
 use crate::lenient;
-use crate::mandate::elements;
-use crate::metadata::Metadata;
-use crate::secret::{AccessToken, RefreshToken};
+use crate::metadata::{MANDATE_TYPE, Metadata};
+use crate::secret::{ACCESS_TOKEN, AccessToken, REFRESH_TOKEN, RefreshToken, SecretText};
 use crate::send::Answer;
-use crate::{Artefact, Client, Error, Misbehaviour, Stage, Verdict, Why, profile};
+use crate::{Artefact, Client, Error, GrantToken, Misbehaviour, Stage, Verdict, Why, profile};
 
 /// What a code was exchanged for, nothing of it checked yet but its form.
 pub(crate) struct Tokens {
@@ -37,6 +36,13 @@ impl Tokens {
             Some(token) => (token.expose(), REFRESH_TOKEN),
             None => (self.access_token.expose(), ACCESS_TOKEN),
         }
+    }
+}
+
+impl GrantToken {
+    pub(crate) fn of(tokens: &Tokens, mandate_expires_at: i64) -> Self {
+        let (token, hint) = tokens.revocable();
+        Self { token: SecretText::new(token.to_owned()), hint, mandate_expires_at }
     }
 }
 
@@ -249,6 +255,13 @@ struct Reply {
     authorization_details: Option<Value>,
 }
 
+/// The elements of an `authorization_details` array that are about mandates.
+pub(crate) fn elements(details: &Value) -> Vec<Map<String, Value>> {
+    let list = details.as_array().map(Vec::as_slice).unwrap_or_default();
+    let is_mandate = |element: &&Map<String, Value>| element.get("type").is_none_or(|typ| typ == MANDATE_TYPE);
+    list.iter().filter_map(Value::as_object).filter(is_mandate).cloned().collect()
+}
+
 /// The payment permission, if it was asked for under either of its names and granted under neither.
 fn missing_payment_scope<'a>(asked: &'a str, granted: &str) -> Option<&'a str> {
     let is_payment = |scope: &&str| PAYMENT_SCOPES.contains(scope);
@@ -260,8 +273,6 @@ fn missing_payment_scope<'a>(asked: &'a str, granted: &str) -> Option<&'a str> {
 const PAYMENT_SCOPES: [&str; 2] = ["payment:initiate", "oid4ac:payment"];
 const MAX_TOKEN_SECONDS: i64 = 86_400;
 const MAX_FOUND: usize = 2;
-pub(crate) const REFRESH_TOKEN: &str = "refresh_token";
-pub(crate) const ACCESS_TOKEN: &str = "access_token";
 
 #[cfg(test)]
 mod tests {

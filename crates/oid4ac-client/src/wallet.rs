@@ -3,6 +3,7 @@
 mod audit;
 mod canonical;
 mod outcome;
+mod principal_token;
 mod privacy;
 mod session;
 
@@ -24,7 +25,8 @@ pub use audit::{
     PaymentStatus, Payments, PaymentsQuery,
 };
 pub use outcome::{MandateOutcome, PresentedTerms, Undecided};
-pub use privacy::{DsarAnswer, DsarRight, PrincipalTokenError, QueuedDsar};
+pub use principal_token::PrincipalTokenError;
+pub use privacy::{DsarAnswer, DsarRight, QueuedDsar};
 pub use session::LoggedOut;
 
 /// What came of a call that the principal has to allow.

@@ -100,7 +100,7 @@ fn every_code_is_documented_and_every_documented_code_exists() {
 fn every_code_of_client_guard_and_protocol_is_one_of_the_closed_list() {
     let mut said = clients("error.rs");
     said.extend(clients("http.rs"));
-    said.extend(clients("wallet/privacy.rs"));
+    said.extend(clients("wallet/principal_token.rs"));
     said.extend(guards());
     said.extend(remote());
     let unknown: Vec<_> = said.iter().filter(|code| Code::parse(code).is_none()).collect();

@@ -14,7 +14,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use super::page::{self, Page};
-use super::{LIFE_SECONDS, Shown, Talk};
+use super::sessions::LIFE_SECONDS;
+use super::talk::{Shown, Talk};
 
 /// Answers until the browser has come back, `stopped` says so, or the time is up; what is being answered then is finished.
 pub(super) async fn serve(listener: TcpListener, talk: Arc<Talk>, mut stopped: oneshot::Receiver<()>) {

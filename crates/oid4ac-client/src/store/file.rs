@@ -11,8 +11,7 @@ use super::{
     GrantToken, KeyPair, PendingAuthorization, PrivateDir, Problem, Registration, RegistrationAccess, SessionLock,
     Store, StoreError, WalletSession,
 };
-use crate::secret::{AccessToken, CodeVerifier, RefreshToken, SecretText, State};
-use crate::token::{ACCESS_TOKEN, REFRESH_TOKEN};
+use crate::secret::{ACCESS_TOKEN, AccessToken, CodeVerifier, REFRESH_TOKEN, RefreshToken, SecretText, State};
 use crate::{Consent, Origin};
 
 /// A store in a folder of mode 0700: `keys.json` (`{"dpop": …, "private_key_jwt": …}`, private JWKs), `client.json` (the

@@ -5,8 +5,8 @@ use core::time::Duration;
 use http::StatusCode;
 
 use super::{Granted, WalletScope};
+use crate::agent::Agent;
 use crate::authorization::{Authorization, AuthorizationRequest};
-use crate::client::Agent;
 use crate::metadata::Metadata;
 use crate::secret::RefreshToken;
 use crate::store::{SessionLock, WalletSession};
