@@ -292,7 +292,7 @@ fn check_sum(lines: &[LineItem], amount: Money) -> Result<(), LineItemsError> {
     }
 }
 
-/// The seed contract's default.
+/// The contract's default.
 const DEFAULT_SCOPE: &str = "openid payment:initiate";
 const MAX_LINES: usize = 100;
 const MAX_SKU_OCTETS: usize = 200;

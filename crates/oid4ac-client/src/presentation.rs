@@ -20,8 +20,8 @@ use crate::send::{Answer, Call};
 use crate::signed::merchant_jwks;
 use crate::{
     Artefact, CheckedOffers, Client, Currency, Endpoint, Error, Evidence, HeldMandate, IdempotencyKey, InFlight,
-    Journal, KeyUsed, LineItem, Misbehaviour, Misuse, Origin, Outcome, Payment, Settlement, Stage, Step, Verdict, Why,
-    profile, untrusted,
+    Journal, KeyUsed, LineItem, Misbehaviour, Misuse, Origin, Outcome, Payment, Settlement, Stage, Step,
+    TransportError, Verdict, Why, profile, untrusted,
 };
 
 /// A mandate on its way to a merchant.
@@ -308,7 +308,10 @@ impl Client {
             settlement.receipt = Verdict::invalid(not_compact);
         }
         if let Some(jws) = settlement.receipt_jws.clone() {
-            settlement.receipt = match self.check_receipt(of, &settlement, &jws).await {
+            // The settlement is not recorded yet, and a call that is ended by now has seconds left for it.
+            let timed_out = Error::Transport { stage: Stage::Jwks, error: TransportError::TimedOut };
+            let checked = tokio::time::timeout(FOR_RECEIPT_KEYS, self.check_receipt(of, &settlement, &jws)).await;
+            settlement.receipt = match checked.unwrap_or(Err(timed_out)) {
                 Ok((jwk, charged_minor)) => {
                     settlement.note_charged(of, charged_minor);
                     match of.amount_minor.is_some_and(|asked| asked != charged_minor) {
@@ -529,6 +532,9 @@ struct Body<'a> {
 struct ChallengeBody {
     challenge_nonce: Option<String>,
 }
+
+/// How long the keys that a receipt is verified by are waited for.
+const FOR_RECEIPT_KEYS: Duration = Duration::from_secs(5);
 
 /// What is said of a server that may still be at work.
 const SAID_BY_GATEWAYS: [u16; 4] = [408, 425, 429, 499];

@@ -398,7 +398,11 @@ async fn an_empty_ledger_has_pages_too() {
     let bench = Bench::new();
     let dashboard = bench.opened().await;
     let page = dashboard.get("/").await;
-    page.shows(&["No payment waits for you.", "Nothing was paid in the last thirty days.", "Nothing stood out."]);
+    page.shows(&[
+        "No payment waits for you.",
+        "No payment was confirmed in the last thirty days.",
+        "Nothing stood out.",
+    ]);
     dashboard.get("/history").await.shows(&["No agent has begun a payment yet."]);
 }
 

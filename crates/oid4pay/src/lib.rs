@@ -15,6 +15,7 @@
 //! | [`refusal`] | why a call's answer is no: a closed list of codes, and data |
 //! | [`resolve`] | what may have been paid, and what the principal's audit chain says of it |
 //! | [`settings`] | plain values; the caller has read flags, files and environment |
+//! | [`shown`] | what the ledger keeps of strangers' words, fit to be shown |
 //! | [`wallet`] | calls that the person has to allow in their wallet |
 //!
 //! There is no MCP, no command line, no HTML, no environment and no standard output in here.

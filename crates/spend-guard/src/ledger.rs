@@ -112,7 +112,7 @@ impl Ledger {
             policy.map_or(Ok(()), |policy| tx.adopt(policy))?;
             let mut found = tx.repeated(purchase)?;
             if found.is_none() {
-                found = tx.declared(purchase)?;
+                found = tx.declared(purchase, policy)?;
             }
             tx.expire_others(found.as_ref().map(|intent| &intent.id), &mut retired)?;
             if let Some(intent) = found
@@ -495,6 +495,7 @@ impl Ledger {
         if intent.state.is_final() {
             // The presentation of one mandate under one key is one payment for ever.
             let repeats = tx.is_replayed(&intent, policy)
+                || (intent.was_presented() && intent.mandate_lives(tx.now))
                 || purchase.is_some_and(|purchase| purchase.kind == PurchaseKind::Verify);
             let recorded = intent.is_recorded_outcome();
             return Ok(repeats.then(|| if recorded { Begun::Recorded(intent) } else { Begun::Replay(intent) }));

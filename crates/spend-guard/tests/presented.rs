@@ -535,6 +535,69 @@ fn what_was_declared_and_presented_in_vain_is_not_declared_again_under_its_name(
 }
 
 #[test]
+fn what_was_declared_and_presented_gets_no_second_mandate_at_another_amount() {
+    let bench = bench();
+    let terms = DeclarationTerms {
+        purchase: purchase(10_00, "d"),
+        summary: "s".into(),
+        tolerance_minor: Some(1_00),
+        tolerance_percent: None,
+        ttl_seconds: 3000,
+    };
+    bench.ledger.declare(&terms, None).unwrap();
+    let mut used = presented(&bench, 10_50, "d", 10_50, START + 900);
+    let id = used.intent().id.clone();
+    let is_refused = || {
+        let other = bench.ledger.begin(&purchase(10_00, "d"), None);
+        matches!(other, Err(LedgerError::DeclarationMismatch { id: same, what: "amount" }) if same == id)
+    };
+    assert!(is_refused(), "while it is in flight");
+    used.refused_by_merchant(422, "offer_out_of_stock", "no").unwrap();
+    assert!(is_refused(), "after a refusal");
+    drop(used);
+    assert!(is_refused(), "in another process");
+    bench.clock.advance(DAY + 1);
+    assert!(matches!(bench.ledger.begin(&purchase(10_00, "d"), None).unwrap(), Begun::New(_)));
+}
+
+/// A policy under which nothing that is over is answered again for long.
+fn no_replay(bench: &Bench) -> Policy {
+    let policy = Policy::parse("replay_hours = 0\n[currency.EUR]\nhour = 200\nday = 500", "p").unwrap();
+    bench.ledger.confirm(&policy).unwrap();
+    policy
+}
+
+#[test]
+fn a_refused_purchase_is_not_made_again_while_its_mandate_can_be_charged() {
+    let bench = bench();
+    let policy = no_replay(&bench);
+    let mut refused = presented(&bench, 10_00, "a", 10_00, START + 900);
+    refused.refused_by_merchant(422, "offer_out_of_stock", "no").unwrap();
+    bench.clock.advance(60);
+    let begun = bench.ledger.begin(&purchase(10_00, "a"), Some(&policy)).unwrap();
+    assert!(matches!(begun, Begun::Recorded(_)), "{begun:?}");
+    refused.grant_revoked(true).unwrap();
+    bench.clock.advance(1);
+    assert!(matches!(bench.ledger.begin(&purchase(10_00, "a"), Some(&policy)).unwrap(), Begun::New(_)));
+}
+
+#[test]
+fn a_later_attempt_that_presented_nothing_hides_none_that_did() {
+    let bench = bench();
+    let policy = no_replay(&bench);
+    let mut refused = presented(&bench, 10_00, "a", 10_00, START + 900);
+    refused.refused_by_merchant(422, "offer_out_of_stock", "no").unwrap();
+    refused.grant_revoked(true).unwrap();
+    bench.clock.advance(60);
+    let mut later = claim(bench.ledger.begin(&purchase(10_00, "a"), Some(&policy)).unwrap());
+    later.refused("offer_missing", "no").unwrap();
+    drop(later);
+    // The window is a day again.
+    let Begun::Recorded(intent) = bench.ledger.begin(&purchase(10_00, "a"), None).unwrap() else { panic!() };
+    assert_eq!(intent.id, refused.intent().id);
+}
+
+#[test]
 fn amounts_at_the_end_of_the_numbers_are_refused_before_anything_is_presented() {
     let bench = bench();
     let most = (1 << 53) - 1;

@@ -1,4 +1,4 @@
-//! What to do next about a purchase: said here, for every tool, command and page.
+//! What to do next about a purchase: said here, for every tool.
 //!
 //! A purchase is gone on with by the call that began it. Another tool, or the same one with other arguments, would make a
 //! second purchase of it, so both are named as they were.

@@ -1,6 +1,6 @@
 //! Refusals in the contract's words.
 //!
-//! The seed of this server has the message for many of them; each is kept to the letter. Any other is
+//! The documentation of the protocol has the message for many of them; each is kept to the letter. Any other is
 //! `<tool> failed: <code>: <sentence>`. Beside the message the same stands as an object, with a hint that is chosen by our own
 //! codes alone.
 

@@ -18,7 +18,7 @@ pub(super) fn overview(dashboard: &Dashboard, csrf: &str) -> Result<String, Ledg
     let since = now - chart::DAY * i64::try_from(chart::DAYS).unwrap_or_default();
     let settled = settled_since(dashboard, since)?;
     let spending = match chart::spending(&settled, now) {
-        none if none.is_empty() => "<p class=\"soft\">Nothing was paid in the last thirty days.</p>".to_owned(),
+        none if none.is_empty() => "<p class=\"soft\">No payment was confirmed in the last thirty days.</p>".to_owned(),
         charts => charts,
     };
     let alerts: String = ledger.alerts(ALERTS)?.iter().map(alert).collect();

@@ -1,8 +1,8 @@
 //! Putting a question to the human, and taking their answer.
 //!
-//! A question goes out by elicitation where the client can (up to protocol 2025-11-25), as an input-required result with
-//! single-use state (2026-07-28), and else as an answer that says where the human decides. A client that does not answer, or
-//! cannot ask, approves nothing.
+//! A question goes out while the call waits, or as an answer with single-use state after which the call is repeated, whichever
+//! the [`Person`](crate::person::Person) offers; else the answer says where the human decides. A person who does not answer, or
+//! cannot be asked, approves nothing.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ pub(super) enum Decision {
     AskClient(ToAsk),
 }
 
-/// What the person answered to an earlier input-required result. Its state was redeemed, and works no second time.
+/// What the person answered to a question of an earlier call. Its state was redeemed, and works no second time.
 pub(super) struct Reply {
     about: IntentId,
     approval: Option<Said>,

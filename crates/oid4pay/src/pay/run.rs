@@ -132,7 +132,7 @@ async fn attempt(call: &Call<'_>, policy: &Policy, reply: &mut Option<Reply>) ->
         Ok(Driven::Stopped(why)) => Err(cut_off(call, journal, why)),
         Ok(Driven::NoTimeLeft) => {
             if journal.intent().state.is_final() {
-                return over(&journal).map(Attempt::from);
+                return over(&journal, replayed).map(Attempt::from);
             }
             journal.lose("timed_out");
             let intent = journal.intent();
@@ -387,13 +387,16 @@ fn unknown(call: &Call<'_>, journal: &IntentJournal<'_>, in_flight: Box<InFlight
 }
 
 /// The outcome that was recorded before the time of the call was over. The next call ends the grant.
-fn over(journal: &IntentJournal<'_>) -> Result<Answer, Refusal> {
+fn over(journal: &IntentJournal<'_>, replayed: bool) -> Result<Answer, Refusal> {
     let intent = journal.intent();
     match journal.recorded() {
         Some(payment) if intent.state == State::Settled => {
-            Ok(Answer::Settled { intent, payment: Box::new(payment), replayed: false })
+            Ok(Answer::Settled { intent, payment: Box::new(payment), replayed })
         }
-        _ => as_recorded(intent, false),
+        None if intent.state == State::Settled && intent.resolution.is_none() => {
+            Err(Refusal::new(Code::LedgerFailed, "it was paid, but the record of it cannot be read").about(&intent))
+        }
+        _ => as_recorded(intent, replayed),
     }
 }
 

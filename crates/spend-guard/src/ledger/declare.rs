@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::lock::Lock;
+use super::row::MAY_BE_REPEATED;
 use super::transaction::{Failed, Tx};
 use super::{DEFAULT_APPROVAL_SECONDS, Ledger, chain};
 use crate::error::LedgerError;
@@ -64,11 +65,9 @@ impl Ledger {
             if purchase.amount_minor.saturating_add(tolerance_minor) > MAX_AMOUNT_MINOR {
                 return Err(LedgerError::from(crate::purchase::InvalidPurchase::Amount).into());
             }
-            if let Some(known) = tx.one(
-                "SELECT body FROM intents WHERE declared = ?1
-                 AND (open = 1 OR state = 'settled' OR json_extract(body, '$.attempts') > 0) ORDER BY seq DESC LIMIT 1",
-                [reference],
-            )? {
+            let sql =
+                format!("SELECT body FROM intents WHERE declared = ?1 AND {MAY_BE_REPEATED} ORDER BY seq DESC LIMIT 1");
+            if let Some(known) = tx.one(&sql, [reference])? {
                 let declaration = known.declaration.as_ref();
                 let differs = match declaration {
                     Some(known) if known.amount_minor != purchase.amount_minor => Some("amount"),
@@ -157,10 +156,19 @@ impl DeclarationTerms {
 
 impl Tx<'_> {
     /// The open declared intent that `purchase` names by its reference, unless it was used.
-    pub(crate) fn declared(&self, purchase: &Purchase) -> Result<Option<Intent>, Failed> {
+    ///
+    /// One that was used for the same goods at another amount is still this purchase, and gets no second mandate.
+    pub(crate) fn declared(&self, purchase: &Purchase, policy: Option<&Policy>) -> Result<Option<Intent>, Failed> {
         let (PurchaseKind::Payment, Some(reference)) = (purchase.kind, &purchase.purchase_ref) else { return Ok(None) };
-        let declared = self
-            .one("SELECT body FROM intents WHERE declared = ?1 AND open = 1 ORDER BY seq DESC LIMIT 1", [reference])?;
-        Ok(declared.filter(|intent| intent.declaration.as_ref().is_some_and(|declaration| !declaration.used)))
+        let sql =
+            format!("SELECT body FROM intents WHERE declared = ?1 AND {MAY_BE_REPEATED} ORDER BY seq DESC LIMIT 1");
+        let Some(intent) = self.one(&sql, [reference])? else { return Ok(None) };
+        let is_used = intent.declaration.as_ref().is_some_and(|declaration| declaration.used);
+        match (is_used, intent.state.is_final()) {
+            (false, is_final) => Ok((!is_final).then_some(intent)),
+            (true, true) if !self.is_replayed(&intent, policy) => Ok(None),
+            (true, _) if intent.differs_from(purchase).is_some() => Ok(None),
+            (true, _) => Err(LedgerError::DeclarationMismatch { id: intent.id, what: "amount" }.into()),
+        }
     }
 }

@@ -72,11 +72,9 @@ impl Tx<'_> {
                 },
             };
         }
-        let newest = self.one(
-            "SELECT body FROM intents WHERE identity = ?1 ORDER BY seq DESC LIMIT 1",
-            [purchase.identity.as_str()],
-        )?;
-        Ok(newest.filter(may_be_repeated))
+        let sql =
+            format!("SELECT body FROM intents WHERE identity = ?1 AND {MAY_BE_REPEATED} ORDER BY seq DESC LIMIT 1");
+        self.one(&sql, [purchase.identity.as_str()])
     }
 
     /// The newest intent, open or presented, that holds this mandate. Two servers may give their mandates one name.
@@ -370,6 +368,9 @@ impl Intent {
 }
 
 /// Whether a call that repeats the intent goes on with it or gets its record, instead of making a purchase of its own.
+/// The same in SQL.
+pub(crate) const MAY_BE_REPEATED: &str = "(open = 1 OR state = 'settled' OR json_extract(body, '$.attempts') > 0)";
+
 fn may_be_repeated(intent: &Intent) -> bool {
     !intent.state.is_final() || intent.state == State::Settled || intent.was_presented()
 }

@@ -143,7 +143,7 @@ pub(in crate::mcp::tools) async fn allowlist_suggest(
     let list: Vec<_> = paid.keys().map(|origin| format!("{origin:?}")).collect();
     let rules = policy.rules();
     let sentence = match merchants.len() {
-        0 => "Nothing was paid yet, so there is no merchant to suggest.".to_owned(),
+        0 => "No payment was confirmed yet, so there is no merchant to suggest.".to_owned(),
         count => format!(
             "{count} merchants for an allow list. Only the person can put it into the policy; nothing was changed."
         ),
