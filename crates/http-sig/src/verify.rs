@@ -146,7 +146,8 @@ impl Verifier {
 
     /// Verifies a signature of `message`.
     ///
-    /// `keys` gives the key for a `keyid`, or `None` for one not known; to accept one key only, know no other. `now` is the verifier's clock. A `Content-Digest` is compared when the message has its body, signed or
+    /// `keys` gives the key for a `keyid`, or `None` for one not known; to accept one key only, know no other. `now` is the
+    /// verifier's clock. A `Content-Digest` is compared when the message has its body, signed or
     /// not; this comes after the signature, so an unsigned message cannot make us hash.
     ///
     /// # Errors

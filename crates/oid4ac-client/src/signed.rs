@@ -40,7 +40,8 @@ impl<'a> Signed<'a> {
 }
 
 impl Client {
-    /// Verifies signed content by its signer's published keys, and answers which it was. A `keyid` that is not among them fetches them again, once.
+    /// Verifies signed content by its signer's published keys, and answers which it was. A `keyid` that is not among them
+    /// fetches them again, once.
     pub(crate) async fn verify_signed(
         &self,
         verifier: &Verifier,
@@ -64,7 +65,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// - [`Error::Server`], [`Error::Transport`] with [`Stage::Jwks`](crate::Stage::Jwks), or [`Error::PeerMisbehaved`], if there is no usable key set.
+    /// - [`Error::Server`], [`Error::Transport`] with [`Stage::Jwks`](crate::Stage::Jwks), or [`Error::PeerMisbehaved`], if
+    ///   there is no usable key set.
     pub async fn merchant_keys(&self, merchant: &Origin) -> Result<Arc<JwkSet>, Error> {
         Ok(self.jwks(&merchant_jwks(merchant)?).await?.set)
     }

@@ -125,7 +125,8 @@ impl Client {
     }
 
     /// Checks a JWT access token of an OID4AC server: header, signature, `iss`, `aud`, `cnf.jkt`, and no other claim, for
-    /// RFC 9068 §6 keeps clients from reading it; its claims are handed on for evidence alone. An opaque token, or any other server's, is used unread.
+    /// RFC 9068 §6 keeps clients from reading it; its claims are handed on for evidence alone. An opaque token, or any other
+    /// server's, is used unread.
     pub(crate) async fn check_access_token(
         &self,
         agent: &Agent,

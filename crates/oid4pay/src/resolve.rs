@@ -225,7 +225,8 @@ pub async fn end_grant(ledger: &Ledger, client: &Client, intent: Intent) -> Inte
     })
 }
 
-/// The same where the person gave it up, and no call is at it: without a registration that can revoke, the mandate ends by itself.
+/// The same where the person gave it up, and no call is at it: without a registration that can revoke, the mandate ends by
+/// itself.
 pub async fn end_grant_for_person(settings: &Settings, ledger: &Ledger, intent: Intent) -> Intent {
     if intent.mandate.is_none() {
         return intent;

@@ -394,7 +394,8 @@ impl Ledger {
     }
 
     /// Records what came of revoking the grant behind the mandate of `id`. Once that is confirmed, what is left of the cap of
-    /// a settled mandate no longer counts, nor one that was resolved as not paid; a refused one goes on counting, since only its merchant says that it was not
+    /// a settled mandate no longer counts, nor one that was resolved as not paid; a refused one goes on counting, since only
+    /// its merchant says that it was not
     /// charged.
     ///
     /// # Errors

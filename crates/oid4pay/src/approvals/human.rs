@@ -1,6 +1,7 @@
 //! The human's proof: the passphrase that they chose.
 //!
-//! What an agent must not do by itself takes a [`Human`], and the only ways to one are [`verify`] and [`choose`]. Many agents have a shell; what they lack is the passphrase, of which only an Argon2id hash (RFC 9106) is kept,
+//! What an agent must not do by itself takes a [`Human`], and the only ways to one are [`verify`] and [`choose`]. Many agents
+//! have a shell; what they lack is the passphrase, of which only an Argon2id hash (RFC 9106) is kept,
 //! in a file of mode 0600 in the data directory. Attempts are counted in that file before they are judged, so that neither
 //! killing the process nor starting many of them buys a guess more. Against a program that may write the file this is a
 //! hurdle and no wall, as `SECURITY.md` says.
