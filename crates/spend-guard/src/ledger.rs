@@ -496,7 +496,7 @@ impl Ledger {
         if intent.state.is_final() {
             // The presentation of one mandate under one key is one payment for ever.
             let repeats = tx.is_replayed(&intent, policy)
-                || (intent.was_presented() && intent.mandate_lives(tx.now))
+                || (intent.state != State::Settled && intent.was_presented() && intent.mandate_lives(tx.now))
                 || purchase.is_some_and(|purchase| purchase.kind == PurchaseKind::Verify);
             let recorded = intent.is_recorded_outcome();
             return Ok(repeats.then(|| if recorded { Begun::Recorded(intent) } else { Begun::Replay(intent) }));
