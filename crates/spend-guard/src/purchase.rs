@@ -297,7 +297,9 @@ fn check_origin(origin: &str) -> Result<(), InvalidPurchase> {
     };
     let has_default_port =
         matches!((scheme, authority.rsplit_once(':')), ("https", Some((_, "443"))) | ("http", Some((_, "80"))));
-    if is_plain(scheme, b"+-.") && is_plain(authority, b"-._~:[]") && !has_default_port {
+    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+    let ends_with_dot = authority.ends_with('.') || host.ends_with('.');
+    if is_plain(scheme, b"+-.") && is_plain(authority, b"-._~:[]") && !has_default_port && !ends_with_dot {
         Ok(())
     } else {
         Err(InvalidPurchase::Origin)

@@ -91,6 +91,8 @@ fn a_merchant_has_one_spelling() {
         "",
         "shop.example",
         "https://",
+        "https://shop.example.",
+        "https://shop.example.:8443",
         "https://shop.example/",
         "https://SHOP.example",
         "HTTPS://shop.example",
