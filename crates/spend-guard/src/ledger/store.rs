@@ -149,19 +149,31 @@ impl Store {
 
     /// Whether there is no ledger: no file, or one in which nothing was ever written.
     pub(crate) fn is_absent(&self) -> Result<bool, LedgerError> {
-        let is_absent = match fs::metadata(&self.path) {
-            Ok(metadata) => metadata.len() == 0,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => true,
-            Err(source) if source.kind() == io::ErrorKind::NotADirectory => return Err(io_error(&self.dir, source)),
-            Err(source) => return Err(io_error(&self.path, source)),
-        };
-        // The log of a file that was removed is as much of a ledger as is left.
-        let log = self.beside("-wal");
-        if is_absent && fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
-            let detail = format!("its log {} is there without it", log.display());
-            return Err(LedgerError::Corrupt { path: self.path.clone(), detail });
+        if !self.has_no_content()? {
+            return Ok(false);
         }
-        Ok(is_absent)
+        // The log of a file that was removed is as much of a ledger as is left. Another process may have moved a new ledger into its
+        // place since we looked, and begun its log: the file is there first, so a second look tells.
+        let log = self.beside("-wal");
+        if !fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
+            return Ok(true);
+        }
+        match self.has_no_content()? {
+            true => {
+                let detail = format!("its log {} is there without it", log.display());
+                Err(LedgerError::Corrupt { path: self.path.clone(), detail })
+            }
+            false => Ok(false),
+        }
+    }
+
+    fn has_no_content(&self) -> Result<bool, LedgerError> {
+        match fs::metadata(&self.path) {
+            Ok(metadata) => Ok(metadata.len() == 0),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+            Err(source) if source.kind() == io::ErrorKind::NotADirectory => Err(io_error(&self.dir, source)),
+            Err(source) => Err(io_error(&self.path, source)),
+        }
     }
 
     /// The head that was kept outside the ledger.
