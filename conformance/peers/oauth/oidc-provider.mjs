@@ -56,10 +56,12 @@ await withFolder((folder) =>
     const server = await OrdinaryServer.start();
     const agent = await Agent.start(folder, settings(server), ["--consent-wait", "0"]);
 
-    await peer.check("a wrong initial access token is refused in the server's words", async () => {
+    await peer.check("a wrong initial access token is refused, with the server's word marked as its own", async () => {
       const refused = await register(agent, server, { setup_token: "not-the-one" });
       assert.equal(refused.isError, true);
-      assert.match(words(refused), /^agent_register failed: invalid_token/);
+      assert.match(words(refused), /^agent_register failed: authorization_server_refused/);
+      const { error } = JSON.parse(refused.content[1].text);
+      assert.equal(error.context.untrusted_code, "invalid_token");
       assert.doesNotMatch(JSON.stringify(refused), /not-the-one/);
     });
     await peer.check("it registers, natively, with its own way to authenticate", async () => {
@@ -135,7 +137,7 @@ await withFolder((folder) =>
       const person = new Person();
       const login = await person.open(url);
       const end = await person.open(new URL(/href="([^"]*abort)"/.exec(login.text)[1], login.url).href);
-      assert.match(end.text, /<h1>You said no<\/h1>/);
+      assert.match(end.text, /<h1>Access was not granted<\/h1>/);
       assert.equal(new URL(end.url).searchParams.get("iss"), server.issuer);
       assert.equal(words(await agent.call("agent_payment_initiate", args)), DECLINED);
       assert.equal(server.count("access_token.saved"), 0);
