@@ -79,7 +79,7 @@ export async function ordinary(report, browser) {
       const page = await browser.person();
       await page.goto(await url);
       await page.locator("a[href$=abort]").click();
-      await ending(page, "You said no");
+      await ending(page, "Access was not granted");
       assert.equal((await answer).content[0].text, DECLINED);
       await page.context().close();
     });
