@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::agent::Agent;
 use crate::client::AssertionAudience;
-use crate::metadata::{AlgNames, Metadata};
+use crate::metadata::document::{AlgNames, Metadata};
 use crate::{Client, Error};
 
 #[derive(Serialize)]

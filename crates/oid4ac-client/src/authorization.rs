@@ -1,6 +1,6 @@
 //! From pushed authorization request to authorization code (RFC 9126, RFC 9396, RFC 7636, RFC 9207).
 
-mod status;
+pub(crate) mod status;
 
 use http::StatusCode;
 use http::header::LOCATION;
@@ -10,8 +10,9 @@ use url::Url;
 
 use crate::agent::Agent;
 use crate::lenient;
-use crate::loopback::LoopbackUri;
-use crate::metadata::{MANDATE_TYPE, Metadata};
+use crate::loopback::uri::LoopbackUri;
+use crate::metadata::MANDATE_TYPE;
+use crate::metadata::document::Metadata;
 use crate::nonce::Role;
 use crate::secret::{Code, CodeVerifier, SecretText, State};
 use crate::send::{Answer, Call};
@@ -21,7 +22,7 @@ use crate::{
     ServerError, Stage, Why, untrusted,
 };
 
-pub(crate) use self::status::{Authorization, Grant, IssWanted, Pushed, Shown};
+use self::status::{Authorization, Grant, IssWanted, Pushed, Shown};
 
 /// What an authorization is asked for. It may have to outlive the call, until a person opens a page.
 pub(crate) struct AuthorizationRequest {

@@ -7,8 +7,8 @@ use jose::{Clock, Rng};
 use crate::agent::Agent;
 use crate::cache::Cached;
 use crate::clock::ServerClock;
-use crate::loopback::Sessions;
-use crate::metadata::Metadata;
+use crate::loopback::sessions::Sessions;
+use crate::metadata::document::Metadata;
 use crate::nonce::NonceCache;
 use crate::status_list::StatusList;
 use crate::{

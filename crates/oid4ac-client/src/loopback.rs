@@ -7,9 +7,9 @@
 
 mod listener;
 mod page;
-mod sessions;
+pub(crate) mod sessions;
 mod talk;
-mod uri;
+pub(crate) mod uri;
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,12 +20,10 @@ use tokio::sync::{Notify, oneshot};
 
 use self::sessions::{LIFE_SECONDS, Said, Session};
 use self::talk::Talk;
-use self::uri::{HTTP, LOOPBACK};
-use crate::authorization::{Authorization, AuthorizationRequest};
+use self::uri::{HTTP, LOOPBACK, LoopbackUri};
+use crate::authorization::AuthorizationRequest;
+use crate::authorization::status::Authorization;
 use crate::{Client, Consent, Error, LocalError, Misuse};
-
-pub(crate) use self::sessions::Sessions;
-pub(crate) use self::uri::LoopbackUri;
 
 impl Client {
     /// Waits on a port of 127.0.0.1 for a person's browser. The one session under this key, if there was one, ends.

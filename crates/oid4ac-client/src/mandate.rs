@@ -5,8 +5,8 @@ use sd_jwt::{Policy, UnverifiedSdJwt, Validity, VerifiedSdJwt, VerifyError};
 use serde_json::{Map, Value};
 
 use crate::agent::Agent;
-use crate::authorization::Shown;
-use crate::metadata::Metadata;
+use crate::authorization::status::Shown;
+use crate::metadata::document::Metadata;
 use crate::money::MAX_MINOR;
 use crate::status_list::StatusEntry;
 use crate::token::{Tokens, elements};

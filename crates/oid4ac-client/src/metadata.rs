@@ -1,6 +1,6 @@
 //! Authorization server metadata (RFC 8414) and JWK sets.
 
-mod document;
+pub(crate) mod document;
 
 use std::sync::{Arc, PoisonError};
 
@@ -13,7 +13,7 @@ use crate::nonce::Role;
 use crate::send::{Answer, Call};
 use crate::{Artefact, Client, Endpoint, Error, Incompatibility, Misbehaviour, Stage, Why};
 
-pub(crate) use self::document::{AlgNames, Metadata};
+use self::document::{AlgNames, Metadata};
 
 /// A key set, and whether asking again could bring anything new.
 pub(crate) struct KnownKeys {

@@ -1,8 +1,9 @@
 //! A payment, from offer to receipt.
 
 use crate::agent::Agent;
-use crate::authorization::{Authorization, AuthorizationRequest, Grant};
-use crate::metadata::Metadata;
+use crate::authorization::AuthorizationRequest;
+use crate::authorization::status::{Authorization, Grant};
+use crate::metadata::document::Metadata;
 use crate::presentation::{Earlier, Presentment};
 use crate::secret::AccessToken;
 use crate::{

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::client::{RegisteredKeys, SetupTokenAs};
 use crate::lenient;
-use crate::metadata::{AlgNames, MANDATE_TYPE, Metadata};
+use crate::metadata::MANDATE_TYPE;
+use crate::metadata::document::{AlgNames, Metadata};
 use crate::nonce::Role;
 use crate::secret::{SecretText, SetupToken};
 use crate::send::{Call, sensitive};

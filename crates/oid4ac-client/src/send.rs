@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::agent::Agent;
 use crate::lenient::{self, without_bom};
-use crate::metadata::Metadata;
+use crate::metadata::document::Metadata;
 use crate::nonce::Role;
 use crate::secret::AccessToken;
 use crate::{Artefact, Client, Endpoint, Error, Limits, Misbehaviour, ServerError, Stage, TransportError, Why};

@@ -7,9 +7,10 @@ use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use crate::agent::Agent;
-use crate::authorization::Grant;
+use crate::authorization::status::Grant;
 use crate::lenient;
-use crate::metadata::{MANDATE_TYPE, Metadata};
+use crate::metadata::MANDATE_TYPE;
+use crate::metadata::document::Metadata;
 use crate::secret::{ACCESS_TOKEN, AccessToken, REFRESH_TOKEN, RefreshToken, SecretText};
 use crate::send::Answer;
 use crate::{Artefact, Client, Error, GrantToken, Misbehaviour, Stage, Verdict, Why, profile};

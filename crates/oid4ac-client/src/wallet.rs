@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
 
-use crate::metadata::Metadata;
+use crate::metadata::document::Metadata;
 use crate::nonce::Role;
 use crate::secret::SecretText;
 use crate::send::{Answer, Call};

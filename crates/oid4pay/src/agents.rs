@@ -16,9 +16,9 @@ use crate::approvals::time;
 use crate::policy::{PolicySource, Standing};
 use crate::refusal::ledger_failed;
 use crate::refusal::{Code, Refusal};
-use crate::settings::Settings;
+use crate::settings::{Provided, Settings};
 
-pub use self::provided::{Provided, ProvidedStore};
+use self::provided::ProvidedStore;
 
 /// The registered agent of one principal, as its settings have it.
 pub struct Agent {

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use oid4ac_client::{Compatibility, Endpoint, Origin};
+use oid4ac_client::{Compatibility, Endpoint, KeyPair, Origin};
 use spend_guard::Tightening;
-
-use crate::agents::Provided;
 
 /// The settings of one principal's agent. Several can be used side by side in one process.
 #[derive(Clone, Debug)]
@@ -47,4 +46,21 @@ pub struct ServerSettings {
     pub portal_origin: Option<Origin>,
     /// Where endpoints may be, besides the server itself.
     pub endpoint_origins: Vec<Origin>,
+}
+
+/// The registration that an operator gave in place of files.
+#[derive(Clone, Debug, Default)]
+pub struct Provided {
+    /// The client id.
+    pub client_id: Option<String>,
+    /// Both keys.
+    pub keys: Option<Arc<KeyPair>>,
+}
+
+impl Provided {
+    /// Whether a client id is given, without the keys that it was registered with.
+    #[must_use]
+    pub fn is_client_id_alone(&self) -> bool {
+        self.client_id.is_some() && self.keys.is_none()
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-use crate::authorization::{Authorization, IssWanted, Pushed};
+use crate::authorization::status::{Authorization, IssWanted, Pushed};
 use crate::{Consent, Error};
 
 /// The authorizations of one client that wait for a browser, by what they are for. Forgetting one closes its listener.

@@ -7,7 +7,8 @@ use tokio::sync::Notify;
 
 use super::page::Page;
 use super::sessions::{Attempt, Said};
-use crate::authorization::{Authorization, AuthorizationRequest, IssWanted, Pushed, Response};
+use crate::authorization::status::{Authorization, IssWanted, Pushed};
+use crate::authorization::{AuthorizationRequest, Response};
 use crate::client::Inner;
 use crate::{Client, Error, NotIssued};
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::canonical::Node;
 use super::{Granted, PrincipalToken, WalletScope, clean_values};
-use crate::metadata::Metadata;
+use crate::metadata::document::Metadata;
 use crate::untrusted;
 use crate::{Artefact, Client, Currency, Endpoint, Error, Misbehaviour, Stage, Why, profile};
 

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::{GivenToken, Granted, PrincipalToken, PrincipalTokenError, WalletScope, clean_values, judge, parse};
 use crate::agent::Agent;
-use crate::metadata::Metadata;
+use crate::metadata::document::Metadata;
 use crate::nonce::Role;
 use crate::secret::AccessToken;
 use crate::send::{Answer, Call};

@@ -6,8 +6,9 @@ use http::StatusCode;
 
 use super::{Granted, WalletScope};
 use crate::agent::Agent;
-use crate::authorization::{Authorization, AuthorizationRequest};
-use crate::metadata::Metadata;
+use crate::authorization::AuthorizationRequest;
+use crate::authorization::status::Authorization;
+use crate::metadata::document::Metadata;
 use crate::secret::RefreshToken;
 use crate::store::{SessionLock, WalletSession};
 use crate::token::Tokens;

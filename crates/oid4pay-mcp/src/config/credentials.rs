@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use jose::PrivateKey;
 use oid4ac_client::KeyPair;
-use oid4pay::agents::Provided;
+use oid4pay::settings::Provided;
 
 /// Reads `OID4PAY_CLIENT_ID`, `OID4PAY_DPOP_PRIVATE_JWK` and `OID4PAY_PKJ_PRIVATE_JWK`.
 ///

@@ -7,25 +7,10 @@ use oid4ac_client::{
     StoreError, WalletSession,
 };
 
-/// The registration that an operator gave in place of files.
-#[derive(Clone, Debug, Default)]
-pub struct Provided {
-    /// The client id.
-    pub client_id: Option<String>,
-    /// Both keys.
-    pub keys: Option<Arc<KeyPair>>,
-}
-
-impl Provided {
-    /// Whether a client id is given, without the keys that it was registered with.
-    #[must_use]
-    pub fn is_client_id_alone(&self) -> bool {
-        self.client_id.is_some() && self.keys.is_none()
-    }
-}
+use crate::settings::Provided;
 
 /// A store whose keys or registration the operator gave; everything else is on disk.
-pub struct ProvidedStore {
+pub(super) struct ProvidedStore {
     files: FileStore,
     registration: Option<Registration>,
     keys: Option<Arc<KeyPair>>,
@@ -33,7 +18,7 @@ pub struct ProvidedStore {
 
 impl ProvidedStore {
     /// What is `provided`, over the `files` of the same issuer. `redirect_uris` are those of the client id.
-    pub fn new(provided: Provided, files: FileStore, issuer: &str, redirect_uris: &[String]) -> Self {
+    pub(super) fn new(provided: Provided, files: FileStore, issuer: &str, redirect_uris: &[String]) -> Self {
         let registration = provided.client_id.map(|client_id| {
             let mut registration = Registration::existing(&client_id, issuer);
             registration.redirect_uris = redirect_uris.to_vec();
