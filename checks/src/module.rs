@@ -11,7 +11,7 @@ use syn::{Attribute, Item, ItemMod, Meta, Token, UseTree, Visibility};
 
 /// Where files come from: a folder, or a map in a test.
 pub trait Sources {
-    /// The text of a file, `None` if there is none of this name.
+    /// The text of a file, or `None` if no file has this name.
     ///
     /// # Errors
     ///

@@ -3,7 +3,7 @@
 /// What was seen, if it was what was expected; otherwise, why not.
 pub(crate) type Outcome = Result<String, Stop>;
 
-/// Why a check did not pass. None of the texts holds a secret.
+/// Why a check did not pass. No text holds a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
     /// The peer did something else than expected: what was seen.

@@ -175,7 +175,7 @@ impl Client {
 }
 
 impl Merchant {
-    /// Drops what is none of the things that it should be; gives whether it can still be named and paid at.
+    /// Drops members that are malformed. Returns whether the merchant can still be named and paid.
     fn clean(&mut self) -> bool {
         let is_letters = |text: &str, count| text.len() == count && text.bytes().all(|b| b.is_ascii_alphabetic());
         self.business_name = clean(&self.business_name, MAX_TEXT);

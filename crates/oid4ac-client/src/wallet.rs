@@ -330,7 +330,7 @@ fn clean_values(value: &mut Value) {
 }
 
 impl WalletAgent {
-    /// Drops what is none of the things that it should be; gives whether it can still be named.
+    /// Drops members that are malformed. Returns whether the agent can still be named.
     fn clean(&mut self) -> bool {
         for text in [&mut self.client_name, &mut self.purpose] {
             *text = text.take().map(|text| clean(&text, MAX_TEXT));

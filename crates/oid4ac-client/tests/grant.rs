@@ -92,7 +92,7 @@ async fn a_revocation_that_was_not_confirmed_after_a_refusal_is_tried_again_by_a
     assert_eq!(kit.net.take_sent(), [REVOKE], "nothing but the revocation");
 }
 
-/// Records into memory, and fails at what it is told to.
+/// Records into memory, and fails at a given step.
 struct Failing {
     inner: MemoryJournal,
     fails: fn(&Step) -> bool,

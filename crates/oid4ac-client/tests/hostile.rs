@@ -736,7 +736,7 @@ async fn a_receipt_that_does_not_hold_is_reported_and_the_payment_stays_settled(
     }
 }
 
-/// Whoever may charge more than the order, and signs that it did, is taken at its word.
+/// A merchant that may charge more than the order, and signs that it did, is taken at its word.
 #[tokio::test]
 async fn a_receipt_for_more_of_the_cap_than_the_order_says_what_was_taken() {
     for (charged_minor, said_left, left) in [(2000, 701, 0), (1500, 0, 500), (1299, 0, 701)] {

@@ -124,7 +124,7 @@ async fn a_no_ends_the_purchase_is_told_once_and_asking_again_is_another_one() {
         let (success, shown) = terminal(&world, &arguments, &[]);
         assert!(!success && shown.contains(&format!("intent {id} is rejected")), "{shown}");
     }
-    // Whichever process calls next is told, once.
+    // The next call reports it once, whichever process makes it.
     let mut other = world.server().await;
     let told = other.call(PAY, slippers(&world)).await;
     assert_eq!((told.code().as_str(), &told.error()["retryable"]), ("approval_rejected", &json!(false)));
@@ -252,7 +252,7 @@ async fn the_person_is_asked_in_the_client_and_only_a_ticked_yes_pays() {
 async fn a_no_in_the_client_ends_the_purchase() {
     let world = World::new().await;
     drop(world.registered().await);
-    // The call that asked is told, so that the next one asks again.
+    // The call that asked reports it, so the next one asks again.
     for no in [json!({"action": "decline"}), json!({"action": "accept", "content": {"approve": false}})] {
         let mut server = world.server_for(Person::who_answers([Some(no)]), HANDSHAKE).await;
         let refused = server.call(PAY, slippers(&world)).await;

@@ -211,8 +211,8 @@ async fn at_the_deadline_a_call_that_has_presented_answers_unknown_and_the_next_
     assert!(books.sound() && books.settled == 2, "{books:?}");
 }
 
-/// A merchant that settles and says no, beside an authorization server that is too slow to end the grant. What was recorded
-/// is told, not that nothing was presented.
+/// A merchant that settles and says no, beside an authorization server that is too slow to end the grant. The answer is
+/// what was recorded, not that nothing was presented.
 #[tokio::test(flavor = "multi_thread")]
 async fn at_the_deadline_a_call_that_is_ending_the_grant_answers_what_was_recorded() {
     let config = SandboxConfig::new().changing_answers(|request, answer| match request.path.as_str() {

@@ -496,7 +496,7 @@ async fn rejecting_ends_it() {
     assert_eq!(bench.state(&id), State::Rejected);
     assert_eq!(dashboard.decide(&id, &page, "approve", PASSPHRASE).await.status, 409);
     assert_eq!(bench.state(&id), State::Rejected);
-    // The agent's next call is told.
+    // The agent's next call reports it.
     let begun = bench.ledger().begin(&Bench::purchase(75_50, "winter-coat"), Some(&Policy::default())).unwrap();
     assert!(matches!(begun, Begun::Rejected(told) if told.id == id));
     assert!(dashboard.get(&format!("/intents/{id}")).await.body.contains("The agent was told of your no"));

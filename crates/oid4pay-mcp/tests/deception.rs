@@ -274,7 +274,7 @@ async fn a_settlement_is_denied(lies: Vec<Lie>) -> Tally {
         check_denied(&mut tally, &answer, &liar.told(&key), false);
         keys.push(key);
     }
-    // What a server says of itself is told twice, what it says of a purchase three times.
+    // Lies about a server itself are tried twice, lies about a purchase three times.
     let is_client_error = |key: &String| liar.told(key).status < 500;
     for is_asked in [|_: bool| true, |is_client_error: bool| is_client_error] {
         let (calls, keys): (Vec<_>, Vec<_>) =
@@ -353,7 +353,7 @@ fn state_told(answer: &Answer) -> Value {
     }
 }
 
-/// A payment that settled and was denied so: what is told is that it was refused and may have been paid, or that it is
+/// A payment that settled and was denied: the answer is that it was refused and may have been paid, or that it is
 /// unknown; and what is advised fits that.
 fn check_denied(tally: &mut Tally, answer: &Answer, lie: &Lie, repeated: bool) {
     let mut wrong = |what: &str| tally.untruth(format!("{what}: {} after {lie:?}: {}", answer.text(0), answer.result));
@@ -645,7 +645,7 @@ async fn an_outcome_that_nobody_tells() -> Tally {
         }
     };
 
-    // Whoever buys elsewhere is not held up, and the call that does so ends what was open.
+    // A purchase elsewhere is not held up, and the call that does so ends what was open.
     let brush = purchase(&world.sandbox.merchants()[1], "keyboard-brush", 1190);
     tally.expect("elsewhere", server.call(PAY, brush).await.output()["status"].as_str(), Some("settled"));
     resolves(&mut tally, &world);

@@ -575,7 +575,7 @@ async fn what_the_audit_chain_and_the_payments_in_it_say() {
     registered(&world).await;
     run(&world, &liar, false, vec![("agent_payment_initiate", world.socks())], None).await;
     liar.0.lock().unwrap().seen.clear();
-    // Thirty calls a minute are allowed: each lie is told to one of the two tools.
+    // Thirty calls a minute are allowed, so each lie is tried on one of the two tools.
     let session = json!({"principal_token": "wallet-session"});
     let calls = |number: usize| match number % 2 {
         0 => vec![("agent_audit_chain_query", session.clone())],

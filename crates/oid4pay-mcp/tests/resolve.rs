@@ -338,7 +338,7 @@ async fn person_and_agent_see_that_it_may_have_been_paid_and_what_to_run() {
     assert_eq!((&read["may_have_been_paid"], &read["grant_revoked"]), (&json!(true), &json!(true)));
     assert!(!server.call("spend_history", json!({"state": "unresolved"})).await.is_error());
 
-    // Once it is resolved, so is what they are told.
+    // Once it is resolved, they say so.
     let (success, shown) =
         terminal(&world, &["resolve", id, "--not-paid", "--reason", "they sent an apology"], &[UNSEEN]).await;
     assert!(success, "{shown}");

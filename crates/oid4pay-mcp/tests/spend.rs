@@ -476,7 +476,7 @@ async fn the_persons_no_is_told_and_ends_the_purchase() {
     assert_eq!((&status.output()["approval"], &status.output()["state"]), (&json!("refused"), &json!("rejected")));
     assert!(status.text(1).starts_with("The person said no"), "{}", status.text(1));
     assert_eq!(server.call("spend_intent_request_approval", about(&declared)).await.code(), "illegal_step");
-    // The call that declares it again is told, or else the one that pays it; only a later one asks again.
+    // The next call that declares or pays it reports the rejection; only a later one asks again.
     let again = server.call("spend_intent_create", declaration(&slippers(&world), "a")).await;
     assert_eq!((again.code().as_str(), &again.error()["retryable"]), ("approval_rejected", &json!(false)));
     assert_eq!(again.error()["context"]["intent_id"], declared.output()["intent_id"]);

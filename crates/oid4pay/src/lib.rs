@@ -1,4 +1,4 @@
-//! Pay merchants for a person, within what they approved: what every face of the product does, and none of how it looks.
+//! Pay merchants for a person, within what they approved: what every face of the product does, without how it looks.
 //!
 //! A face (an MCP server, a command line, pages, a library for another language) builds [`Settings`](settings::Settings),
 //! makes an [`Agent`](agents::Agent) of them, and calls the rooms of this crate. It gets typed outcomes and a typed

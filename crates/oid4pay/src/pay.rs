@@ -2,7 +2,7 @@
 //!
 //! The guard's ledger knows whether a purchase is new, under way or paid; the client knows the protocol. Between them
 //! stands a [`Journal`](oid4ac_client::Journal) that writes each step into the ledger before the next octet leaves. Where the
-//! guard or the authorization server wants a human, the question goes out as the caller's client can put it (`ask`).
+//! guard or the authorization server requires a human, the question goes out as the caller's client can put it (`ask`).
 
 mod ask;
 mod call;

@@ -637,7 +637,7 @@ pub enum ResolvedBy {
     },
 }
 
-/// For `skip_serializing_if`, which wants a reference.
+/// For `skip_serializing_if`, which passes a reference.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
 fn is_zero(minor: &u64) -> bool {
     *minor == 0

@@ -61,7 +61,7 @@ pub struct Ledger {
     store: Arc<Store>,
 }
 
-/// What became of a purchase, by somebody else's word than the merchant's answer.
+/// What became of a purchase, by another source than the merchant's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "paid or not")]
 pub enum ResolutionVerdict {

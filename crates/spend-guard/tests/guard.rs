@@ -40,7 +40,7 @@ fn a_rejection_is_told_once_to_the_next_call_in_whichever_process() {
     let first = reject(common::claim(begin("a")));
     // Another purchase is not told of it.
     let other = common::claim(begin("b"));
-    let Begun::Rejected(told) = begin("a") else { panic!("the rejection is told") };
+    let Begun::Rejected(told) = begin("a") else { panic!("the rejection is reported") };
     assert_eq!((&told.id, told.state, told.rejection_told), (&first, State::Rejected, true));
     drop(other);
     let second = reject(common::claim(begin("a")));
@@ -64,7 +64,7 @@ fn a_rejected_declaration_is_told_once_to_the_call_that_pays_or_declares_it() {
         bench.ledger.reject(&intent.id).unwrap().id
     };
     let id = refuse();
-    let Declared::Rejected(told) = bench.ledger.declare(&terms, None).unwrap() else { panic!("it is told") };
+    let Declared::Rejected(told) = bench.ledger.declare(&terms, None).unwrap() else { panic!("it is reported") };
     assert_eq!(told.id, id);
     let id = refuse();
     // Within the tolerance it is the purchase that was refused; beyond it is another one.

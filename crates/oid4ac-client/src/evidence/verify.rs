@@ -91,8 +91,8 @@ pub enum EvidenceVerdict {
     Contradicted,
 }
 
-/// Keys that the verifier has from elsewhere. Where there are none, those in the evidence are taken at the word of
-/// whoever wrote it down, the checks say so, and the payment is not proven.
+/// Keys that the verifier has from elsewhere. Without them, those in the evidence are used as its author gave
+/// them, the checks say so, and the payment is not proven.
 #[derive(Clone, Debug, Default)]
 #[expect(clippy::exhaustive_structs, reason = "the two parties that sign")]
 pub struct TrustedKeys {

@@ -55,7 +55,7 @@ pub struct QueuedDsar {
 }
 
 impl QueuedDsar {
-    /// Refuses one that cannot be named, and drops what is none of the things that it should be.
+    /// Refuses a request that cannot be named, and drops members that are malformed.
     fn checked(mut self) -> Result<Self, Error> {
         let members = [("request_id", &self.request_id), ("status", &self.status), ("right", &self.right)];
         if let Some((name, _)) = members.into_iter().find(|(_, text)| !untrusted::is_identifier(text)) {

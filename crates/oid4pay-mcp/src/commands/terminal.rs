@@ -42,7 +42,7 @@ pub(crate) fn require(data_dir: &Path, what_for: &str) -> Result<Human, NoPerson
     }
 }
 
-/// Asks twice for a new passphrase and keeps its hash. Whoever replaces one proves first that they know it.
+/// Asks twice for a new passphrase and keeps its hash. Replacing one takes the old one first.
 ///
 /// # Errors
 ///

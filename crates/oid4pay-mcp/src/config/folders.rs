@@ -1,4 +1,4 @@
-//! Where this program keeps its files unless it is told otherwise.
+//! The default folders of this program.
 
 use std::path::PathBuf;
 

@@ -12,7 +12,7 @@ use oid4pay::resolve;
 use super::name::{Name, Offered};
 use crate::config::Settings;
 
-/// What whoever asked about a purchase is told to do.
+/// What to do next about a purchase.
 pub(crate) struct Advice {
     /// In our words alone.
     pub(crate) next_step: String,

@@ -396,7 +396,7 @@ fn hint(code: Code) -> Option<&'static str> {
     })
 }
 
-/// What a refusal of the wallet, privacy or audit endpoints is told as, where the contract has the words.
+/// The documented message for a refusal of the wallet, privacy or audit endpoints, if there is one.
 fn refused(tool: Option<Name>, server: &ServerError, code: Code) -> Option<Told> {
     let status = server.status();
     let words = match (tool, server.stage(), status, code) {

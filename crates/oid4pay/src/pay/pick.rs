@@ -49,7 +49,7 @@ pub(super) async fn pick(
     }
 }
 
-/// Calls off what a caller gave up, unless somebody was asked about it. Nobody drives it any more.
+/// Cancels a purchase that the caller gave up, unless a person was already asked about it.
 pub(super) fn let_go(call: &Call<'_>, intent: Intent, why: Stopped) -> Intent {
     let was_asked = intent.consent.is_some() || matches!(intent.state, State::Approved | State::Authorized);
     if why != Stopped::Cancelled || was_asked {

@@ -40,7 +40,7 @@ pub async fn run(mut call: Call<'_>) -> Result<Ran, Refusal> {
             Decision::Yes => {}
             Decision::No(intent) => {
                 let intent = end_unused(&call, intent).await;
-                // Who is told now is not told again; a caller that has gone is told nothing. One too many is better than none.
+                // Report a rejection once. A caller that has gone did not see it; reporting twice is better than never.
                 if call.waiting.stop().now() != Some(Stopped::Cancelled)
                     && let Err(error) = call.agent.ledger().rejection_told(&intent.id)
                 {
@@ -69,11 +69,11 @@ pub fn simulate(agent: &Agent, client: &Client, purchase: Purchase) -> Result<Va
     Ok(json!({"verdict": evaluation.verdict, "findings": evaluation.findings}))
 }
 
-/// Names the agent to rules as the authorization server does: its own name is what the model wants it to be.
+/// Sets the agent that rules match: the client id at the authorization server, since the model can choose any name.
 pub fn with_agent(purchase: Purchase, client: &Client) -> Purchase {
     match client.registration() {
         Ok(Some(registration)) => purchase.agent(registration.client_id),
-        // Without a registration nothing is paid, and a file that cannot be read is told by whoever needs it next.
+        // Without a registration nothing is paid, and the next step reports a file that cannot be read.
         _ => purchase,
     }
 }
@@ -81,7 +81,7 @@ pub fn with_agent(purchase: Purchase, client: &Client) -> Purchase {
 /// How far one attempt got.
 enum Attempt {
     Ran(Ran),
-    /// The guard wants a human to agree first.
+    /// A human has to agree first.
     AskHuman(Box<Intent>, Asked),
 }
 
@@ -220,7 +220,7 @@ fn wants_human_now(intent: &Intent) -> bool {
     can_wait && is_known && matches!(intent.approval, Approval::Needed { .. })
 }
 
-/// Lets the intent wait for the human; whoever comes next, in this process or another, finds the question.
+/// Puts the intent on hold for the human. The next call, in this process or another, finds the question.
 fn put_question(claim: Claim, call: &Call<'_>, policy: &Policy) -> Result<Attempt, Refusal> {
     let failed = |error: LedgerError| ledger_failed(&error);
     let shown = approvals::shown(&claim, call.agent.ledger(), policy).map_err(failed)?;
@@ -228,7 +228,7 @@ fn put_question(claim: Claim, call: &Call<'_>, policy: &Policy) -> Result<Attemp
     Ok(Attempt::AskHuman(Box::new(intent), Asked::Now))
 }
 
-/// Tells whoever reads the log what the policy warns of, unless they are asked anyway; the ledger has it all.
+/// Logs the policy's warnings, unless the person is asked anyway. The ledger keeps all of them.
 fn raise_alerts(claim: &Claim) {
     if claim.intent().approval != Approval::NotNeeded {
         return;
@@ -367,8 +367,8 @@ fn cut_off(call: &Call<'_>, journal: IntentJournal<'_>, why: Stopped) -> Refusal
     why.refusal().about(&let_go(call, intent, why))
 }
 
-/// An answer that was lost: what the merchant said last decides how it is told, not how it is treated. Only what does not
-/// sound like a verdict is told in the merchant's terms.
+/// The answer about a lost one. What the merchant said last decides how it is worded, not how it is treated, and only what
+/// does not sound like a verdict is worded in the merchant's terms.
 fn unknown(call: &Call<'_>, journal: &IntentJournal<'_>, in_flight: Box<InFlight>) -> Result<Answer, Refusal> {
     let intent = journal.intent();
     if intent.state == State::Unresolved {

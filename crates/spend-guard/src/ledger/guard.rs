@@ -177,7 +177,7 @@ impl Tx<'_> {
             mcc: intent.mcc.as_deref().unwrap_or_default(),
             agent: intent.agent.as_deref().unwrap_or_default(),
             currency: intent.currency,
-            // Whoever holds the presentation can charge up to the cap.
+            // The holder of the presentation can charge up to the cap.
             amount_minor: (!is_open_ended).then_some(intent.at_stake_minor()),
             own_minor: intent.held_back_minor(),
         };

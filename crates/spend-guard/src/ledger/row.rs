@@ -116,7 +116,7 @@ impl Tx<'_> {
         Ok(found)
     }
 
-    /// Records that a call is told of a rejection.
+    /// Records that a call reported the rejection.
     pub(crate) fn tell_rejection(&self, intent: &mut Intent) -> Result<(), Failed> {
         intent.rejection_told = true;
         self.write_row(intent, "rejection_told", json!({"state": intent.state}))
