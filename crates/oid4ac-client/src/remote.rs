@@ -16,7 +16,7 @@ pub fn listed(stage: Stage, code: &str) -> Option<&'static str> {
         Stage::WalletList | Stage::WalletRevoke => &[ANY, RESOURCE, DPOP, &["forbidden", "conflict", "not_found"]],
         Stage::Dsar | Stage::Audit => &[ANY, RESOURCE, DPOP, &["principal_mismatch", "not_found"]],
         Stage::Directory | Stage::CatalogPreview => &[ANY, &["invalid_filter", "not_found", "bad_gateway"]],
-        Stage::VerifyMandate => &[ANY, RESOURCE, DPOP, PRESENTATION, &["not_found", "bad_gateway"]],
+        Stage::VerifyMandate => &[ANY, RESOURCE, DPOP, &REFUSALS, PRESENTATION, &["not_found", "bad_gateway"]],
         Stage::Metadata | Stage::Jwks | Stage::StatusList | Stage::Offer | Stage::Catalog => {
             &[ANY, &["not_found", "bad_gateway"]]
         }
@@ -86,30 +86,6 @@ const DPOP: &[&str] = &["invalid_dpop_proof", "use_dpop_nonce"];
 /// RFC 6750 §3.1.
 const RESOURCE: &[&str] = &["invalid_token", "insufficient_scope"];
 
-/// What a merchant says to a presentation.
-const PRESENTATION: &[&str] = &[
-    "mandate_audience_mismatch",
-    "mandate_kb_audience_mismatch",
-    "mandate_kb_nonce_mismatch",
-    "mandate_nonce_required",
-    "mandate_status_revoked",
-    "mandate_status_unavailable",
-    "mandate_expired",
-    "mandate_not_yet_valid",
-    "mandate_signature_invalid",
-    "mandate_line_items_mismatch",
-    "mandate_offer_unknown",
-    "offer_out_of_stock",
-    "offer_amount_exceeds_mandate",
-    "idempotency_conflict",
-    "idempotency_in_progress",
-];
-
-/// Whether a merchant refuses a purchase by this code.
-pub(crate) fn is_refusal(code: &str) -> bool {
-    REFUSALS.contains(&code)
-}
-
 /// The codes by which a merchant refuses a first presentation (protocol, section 13). Nothing else is a refusal, whatever its
 /// status. Not among them: what is about the presentation alone, and `idempotency_conflict`, which proves that our key was
 /// used.
@@ -126,6 +102,20 @@ pub(crate) const REFUSALS: [&str; 11] = [
     "offer_amount_exceeds_mandate",
     "invalid_request",
 ];
+
+/// What else a merchant says to a presentation: nothing that decides about the purchase.
+const PRESENTATION: &[&str] = &[
+    "mandate_kb_nonce_mismatch",
+    "mandate_nonce_required",
+    "mandate_status_unavailable",
+    "idempotency_conflict",
+    "idempotency_in_progress",
+];
+
+/// Whether a merchant refuses a purchase by this code.
+pub(crate) fn is_refusal(code: &str) -> bool {
+    REFUSALS.contains(&code)
+}
 
 #[cfg(test)]
 mod tests {

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Bench, bench, claim, purchase};
+use common::{Bench, bench, claim, declaration, purchase};
 use rusqlite::Connection;
 use spend_guard::{Artefact, Broken, Policy};
 
@@ -257,7 +257,7 @@ fn a_planted_trigger_or_view_stops_payments_and_no_freeze_seems_to_work() {
 #[test]
 fn what_was_begun_is_counted_by_the_journal_for_every_kind_of_purchase() {
     use common::{ISSUER, SHOP, eur, key, socks};
-    use spend_guard::{Begun, CheapestTerms, DeclarationTerms, Purchase};
+    use spend_guard::{Begun, CheapestTerms, Purchase};
     let bench = bench();
     let cheapest = |name: &str| {
         let terms = CheapestTerms {
@@ -280,13 +280,7 @@ fn what_was_begun_is_counted_by_the_journal_for_every_kind_of_purchase() {
     };
     common::settle(picked);
     for (name, is_made) in [("c", false), ("d", true)] {
-        let terms = DeclarationTerms {
-            purchase: purchase(7_00, name),
-            summary: "s".into(),
-            tolerance_minor: None,
-            tolerance_percent: None,
-            ttl_seconds: 60,
-        };
+        let terms = declaration(7_00, name, None, None);
         bench.ledger.declare(&terms, None).unwrap();
         bench.clock.advance(5);
         if is_made {

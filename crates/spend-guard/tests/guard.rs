@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Bench, ISSUER, SHOP, authorize, bench, claim, key, purchase, purchase_in, settle, socks};
+use common::{Bench, ISSUER, SHOP, authorize, bench, claim, declaration, key, purchase, purchase_in, settle, socks};
 use spend_guard::{
     Approval, Begun, CheapestTerms, Currency, DeclarationTerms, Declared, Denial, Intent, LedgerError, LineItem, Next,
     Offers, Policy, Purchase, Severity, State, Tightening, Verdict,
@@ -574,16 +574,6 @@ fn a_freeze_reaches_a_payment_under_way_before_it_is_presented() {
     assert_eq!(bench.ledger.intent(&claim.intent().id).unwrap().state, State::Authorized);
     bench.reopened().unfreeze().unwrap();
     claim.presenting("p").unwrap();
-}
-
-fn declaration(amount: u64, reference: &str, minor: Option<u64>, percent: Option<u8>) -> DeclarationTerms {
-    DeclarationTerms {
-        purchase: purchase(amount, reference),
-        summary: "socks for the winter".into(),
-        tolerance_minor: minor,
-        tolerance_percent: percent,
-        ttl_seconds: 1800,
-    }
 }
 
 #[test]

@@ -4,10 +4,10 @@
 
 mod common;
 
-use common::{Bench, ISSUER, SHOP, START, authorize, bench, claim, eur, key, purchase, settlement, socks};
+use common::{Bench, ISSUER, SHOP, START, authorize, bench, claim, declaration, eur, key, purchase, settlement, socks};
 use spend_guard::{
-    Approval, ApprovalTerms, Begun, Budget, Claim, DeclarationTerms, Declared, Intent, Ledger, LedgerError, Mandate,
-    Next, Offers, Policy, Purchase, ResolutionVerdict, ResolvedBy, Revocation, State,
+    Approval, ApprovalTerms, Begun, Budget, Claim, Declared, Intent, Ledger, LedgerError, Mandate, Next, Offers,
+    Policy, Purchase, ResolutionVerdict, ResolvedBy, Revocation, State,
 };
 
 const HOUR: i64 = 3600;
@@ -402,13 +402,7 @@ fn a_yes_to_the_amount_is_none_to_a_larger_cap_and_one_to_more_is() {
     for (cap, next) in [(33_00, Next::Go), (33_01, Next::AskHuman)] {
         let bench = bench();
         let policy = policy(&bench, "[currency.EUR]\napproval_above = 20");
-        let terms = DeclarationTerms {
-            purchase: purchase(30_00, "d"),
-            summary: "s".into(),
-            tolerance_minor: Some(3_00),
-            tolerance_percent: None,
-            ttl_seconds: 3000,
-        };
+        let terms = declaration(30_00, "d", Some(3_00), None);
         let Declared::New(declared, _) = bench.ledger.declare(&terms, Some(&policy)).unwrap() else { panic!() };
         let waiting = bench.ledger.request_approval(&declared.id, Vec::new(), Some(&policy)).unwrap();
         bench.ledger.approve(&waiting.id, &asked(&waiting)).unwrap();
@@ -519,13 +513,7 @@ fn a_mandate_that_was_presented_in_vain_is_never_presented_under_another_key() {
 #[test]
 fn what_was_declared_and_presented_in_vain_is_not_declared_again_under_its_name() {
     let bench = bench();
-    let terms = DeclarationTerms {
-        purchase: purchase(10_00, "d"),
-        summary: "s".into(),
-        tolerance_minor: Some(1_00),
-        tolerance_percent: None,
-        ttl_seconds: 3000,
-    };
+    let terms = declaration(10_00, "d", Some(1_00), None);
     bench.ledger.declare(&terms, None).unwrap();
     // Made for an amount within the tolerance, so that it is another purchase by its identity.
     let mut refused = presented(&bench, 10_50, "d", 10_50, START + 900);
@@ -537,13 +525,7 @@ fn what_was_declared_and_presented_in_vain_is_not_declared_again_under_its_name(
 #[test]
 fn what_was_declared_and_presented_gets_no_second_mandate_at_another_amount() {
     let bench = bench();
-    let terms = DeclarationTerms {
-        purchase: purchase(10_00, "d"),
-        summary: "s".into(),
-        tolerance_minor: Some(1_00),
-        tolerance_percent: None,
-        ttl_seconds: 3000,
-    };
+    let terms = declaration(10_00, "d", Some(1_00), None);
     bench.ledger.declare(&terms, None).unwrap();
     let mut used = presented(&bench, 10_50, "d", 10_50, START + 900);
     let id = used.intent().id.clone();

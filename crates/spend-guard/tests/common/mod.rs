@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use jose::{Clock, UnixSeconds};
-use spend_guard::{Begun, Claim, Currency, Intent, Ledger, LineItem, Mandate, Offers, Policy, Purchase, Settlement};
+use spend_guard::{
+    Begun, Claim, Currency, DeclarationTerms, Intent, Ledger, LineItem, Mandate, Offers, Policy, Purchase, Settlement,
+};
 
 pub(crate) const ISSUER: &str = "https://as.example";
 pub(crate) const SHOP: &str = "https://shop.example";
@@ -120,4 +122,15 @@ pub(crate) fn settle(mut claim: Claim) -> Intent {
     claim.presenting("jwt~disclosure~kb").unwrap();
     claim.settled(&settlement()).unwrap();
     claim.intent().clone()
+}
+
+/// A purchase told in advance, which may differ by `minor` units or `percent`.
+pub(crate) fn declaration(amount: u64, reference: &str, minor: Option<u64>, percent: Option<u8>) -> DeclarationTerms {
+    DeclarationTerms {
+        purchase: purchase(amount, reference),
+        summary: "socks for the winter".into(),
+        tolerance_minor: minor,
+        tolerance_percent: percent,
+        ttl_seconds: 1800,
+    }
 }
