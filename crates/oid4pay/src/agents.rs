@@ -14,7 +14,6 @@ use spend_guard::{Filter, Intent, Ledger, Policy, State};
 
 use crate::approvals::time;
 use crate::policy::{PolicySource, Standing};
-use crate::refusal::ledger_failed;
 use crate::refusal::{Code, Refusal};
 use crate::settings::{Provided, Settings};
 
@@ -84,12 +83,7 @@ impl Agent {
     ///
     /// - `not_registered`, or what keeps the data directory from being read.
     pub fn issuer(&self) -> Result<String, Refusal> {
-        if let Some(issuer) = &self.settings.as_origin {
-            return Ok(issuer.clone());
-        }
-        FileStore::registered_issuer(&self.settings.data_dir)
-            .map_err(|error| Refusal::from(oid4ac_client::Error::from(error)))?
-            .ok_or_else(|| Refusal::from(oid4ac_client::Error::from(Misuse::NotRegistered)))
+        Ok(self.settings.issuer()?.ok_or(Misuse::NotRegistered)?)
     }
 
     /// The issuer that `as_url` names, unless the operator has set another.
@@ -117,7 +111,7 @@ impl Agent {
     pub fn directory_client(&self) -> Result<Client, Refusal> {
         let directory = self.settings.directory.as_ref().map(Endpoint::as_str);
         match (self.settings.as_origin.as_deref(), directory) {
-            (_, None) => Err(Refusal::from(oid4ac_client::Error::from(Misuse::NoDirectory))),
+            (_, None) => Err(Misuse::NoDirectory.into()),
             (Some(issuer), Some(_)) | (None, Some(issuer)) => self.client(issuer),
         }
     }
@@ -183,10 +177,9 @@ impl Agent {
     /// - `not_registered`, or what is wrong with the registration.
     pub fn check_registered(&self, client: &Client) -> Result<(), Refusal> {
         self.check_has_keys(client)?;
-        match client.registration() {
-            Ok(Some(_)) => Ok(()),
-            Ok(None) => Err(Refusal::from(oid4ac_client::Error::from(Misuse::NotRegistered))),
-            Err(error) => Err(Refusal::from(error)),
+        match client.registration()? {
+            Some(_) => Ok(()),
+            None => Err(Misuse::NotRegistered.into()),
         }
     }
 
@@ -195,8 +188,7 @@ impl Agent {
         if !self.provided()?.is_client_id_alone() {
             return Ok(());
         }
-        let keys = FileStore::for_issuer(&self.settings.data_dir, client.issuer()).keys();
-        match keys.map_err(|error| Refusal::from(oid4ac_client::Error::from(error)))? {
+        match FileStore::for_issuer(&self.settings.data_dir, client.issuer()).keys()? {
             Some(_) => Ok(()),
             None => Err(Refusal::new(
                 Code::KeysUnusable,
@@ -279,15 +271,13 @@ impl Agent {
             let waits = intent.consent.as_ref().is_some_and(|consent| consent.expires_at > now);
             intent.mandate_lives(now) || (waits && intent.mandate.is_none())
         };
-        let mut filter = Filter { open: Some(true), limit: Filter::MOST, ..Filter::default() };
-        loop {
-            let page = self.ledger.list(&filter).map_err(|error| ledger_failed(&error))?;
-            let open = page.intents.into_iter().find(needs_keys);
-            match page.next {
-                Some(next) if open.is_none() => filter.before = Some(next),
-                _ => return Ok(open),
+        for intent in self.ledger.every(Filter { open: Some(true), ..Filter::default() }) {
+            let intent = intent?;
+            if needs_keys(&intent) {
+                return Ok(Some(intent));
             }
         }
+        Ok(None)
     }
 
     /// Whether registering there makes another server the one that payments are authorized by. A payment that is open at
@@ -296,8 +286,7 @@ impl Agent {
         if self.settings.as_origin.is_some() {
             return Ok(false);
         }
-        let registered = FileStore::registered_issuer(&self.settings.data_dir)
-            .map_err(|error| Refusal::from(oid4ac_client::Error::from(error)))?;
+        let registered = FileStore::registered_issuer(&self.settings.data_dir)?;
         Ok(registered.is_some_and(|issuer| issuer != client.issuer()))
     }
 

@@ -23,15 +23,9 @@ pub use self::human::{Human, NotHuman, Passphrase, check, choose, is_chosen, ver
 pub fn pending(ledger: &Ledger) -> Result<Vec<Intent>, LedgerError> {
     let now = ledger.now()?;
     let in_time = |intent: &Intent| decide_until(intent).is_some_and(|until| until > now);
-    let mut filter = Filter { open: Some(true), limit: Filter::MOST, ..Filter::default() };
     let mut waiting = Vec::new();
-    loop {
-        let page = ledger.list(&filter)?;
-        waiting.extend(page.intents.into_iter().filter(|intent| waits(intent) && in_time(intent)));
-        match page.next {
-            Some(next) => filter.before = Some(next),
-            None => break,
-        }
+    for intent in ledger.every(Filter { open: Some(true), ..Filter::default() }) {
+        waiting.extend(Some(intent?).filter(|intent| waits(intent) && in_time(intent)));
     }
     waiting.reverse();
     Ok(waiting)
@@ -87,10 +81,14 @@ pub fn unasked(intent: &Intent) -> Vec<(String, String)> {
     lines
 }
 
-/// The most that the merchant can charge, where that is more than the amount.
+/// The most that the merchant can charge, in minor units, where that is more than the amount.
+pub fn cap_minor(intent: &Intent) -> Option<u64> {
+    Some(intent.at_stake_minor()).filter(|cap| *cap > intent.amount_minor)
+}
+
+/// The same as a line for the person.
 pub fn cap_line(intent: &Intent) -> Option<(String, String)> {
-    let cap = intent.at_stake_minor();
-    (cap > intent.amount_minor).then(|| ("At most, by its mandate".to_owned(), amount(cap, intent.currency)))
+    cap_minor(intent).map(|cap| ("At most, by its mandate".to_owned(), amount(cap, intent.currency)))
 }
 
 /// Records the human's yes to exactly `terms`, the ones they were shown.
@@ -171,7 +169,7 @@ pub fn shown(claim: &Claim, ledger: &Ledger, policy: &Policy) -> Result<Vec<(Str
     let intent = claim.intent();
     let mut shown = Vec::new();
     // What is asked about is the most that can be charged.
-    if intent.at_stake_minor() > intent.amount_minor {
+    if cap_minor(intent).is_some() {
         let order = intent.currency.format(intent.amount_minor);
         let order = format!("{order}; the amount above is the most that the mandate lets the merchant charge");
         shown.push(("Order".to_owned(), order));

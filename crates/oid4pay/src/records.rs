@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use spend_guard::{Filter, Intent, IntentId, Ledger, LedgerError, ReceiptVerdict, ResolvedBy};
 
 use crate::approvals::time;
-use crate::refusal::{Code, Refusal};
 use crate::resolve;
 use crate::shown::{failure_code, identifier};
 
@@ -23,15 +22,6 @@ pub enum NotFound {
     /// The ledger cannot be read.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-}
-
-impl From<NotFound> for Refusal {
-    fn from(error: NotFound) -> Self {
-        match error {
-            NotFound::Ledger(error) => Self::from(error),
-            error => Self::new(Code::NoSuchIntent, &error.to_string()),
-        }
-    }
 }
 
 /// The purchase that `id` names: by the intent's id, the mandate's, or the merchant's for the payment, whole or by a beginning
@@ -50,20 +40,13 @@ pub fn find(ledger: &Ledger, id: &str) -> Result<Intent, NotFound> {
     }
     let mut begins_so = None;
     let mut several = false;
-    let mut filter = Filter { limit: Filter::MOST, ..Filter::default() };
-    loop {
-        let page = ledger.list(&filter)?;
-        for intent in page.intents {
-            if is_named(&intent, id) {
-                return Ok(intent);
-            }
-            if id.len() >= SHORTEST_PREFIX && names(&intent).any(|name| name.starts_with(id)) {
-                several |= begins_so.replace(intent).is_some();
-            }
+    for intent in ledger.every(Filter::default()) {
+        let intent = intent?;
+        if is_named(&intent, id) {
+            return Ok(intent);
         }
-        match page.next {
-            Some(next) => filter.before = Some(next),
-            None => break,
+        if id.len() >= SHORTEST_PREFIX && names(&intent).any(|name| name.starts_with(id)) {
+            several |= begins_so.replace(intent).is_some();
         }
     }
     match (begins_so, several) {

@@ -4,7 +4,7 @@ mod code;
 
 use core::fmt;
 
-use oid4ac_client::{Error, NotIssued, TransportError, WalletScope};
+use oid4ac_client::{Error, JournalError, Misuse, NotIssued, StoreError, TransportError, WalletScope};
 use serde_json::{Map, Value};
 use spend_guard::{Evaluation, Finding, Intent, LedgerError, Verdict};
 
@@ -142,6 +142,24 @@ impl From<Error> for Refusal {
         let is_forbidden = matches!(error, Error::Transport { error: TransportError::ForbiddenAddress, .. });
         let retryable = error.is_retryable() && !is_forbidden;
         Self::of(Code::of(&error), Cause::Client(Box::new(error))).retryable(retryable)
+    }
+}
+
+impl From<Misuse> for Refusal {
+    fn from(error: Misuse) -> Self {
+        Error::from(error).into()
+    }
+}
+
+impl From<JournalError> for Refusal {
+    fn from(error: JournalError) -> Self {
+        Error::from(error).into()
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        Error::from(error).into()
     }
 }
 

@@ -22,14 +22,8 @@ use crate::shown;
 pub fn open(ledger: &Ledger) -> Result<Vec<Intent>, LedgerError> {
     let mut open = Vec::new();
     for state in [State::Charging, State::Unknown, State::Unresolved, State::Failed] {
-        let mut filter = Filter { state: Some(state), limit: Filter::MOST, ..Filter::default() };
-        loop {
-            let page = ledger.list(&filter)?;
-            open.extend(page.intents.into_iter().filter(is_open));
-            match page.next {
-                Some(next) => filter.before = Some(next),
-                None => break,
-            }
+        for intent in ledger.every(Filter { state: Some(state), ..Filter::default() }) {
+            open.extend(Some(intent?).filter(is_open));
         }
     }
     open.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));

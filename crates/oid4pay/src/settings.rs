@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use oid4ac_client::{Compatibility, Endpoint, KeyPair, Origin};
+use oid4ac_client::{Compatibility, Endpoint, FileStore, KeyPair, Origin, StoreError};
 use spend_guard::Tightening;
 
 /// The settings of one principal's agent. Several can be used side by side in one process.
@@ -31,6 +31,20 @@ pub struct Settings {
     /// Keys and registration that the operator gave in place of files, or what is wrong with them: that is reported by the
     /// first call that needs them.
     pub provided: Result<Provided, String>,
+}
+
+impl Settings {
+    /// The issuer that the operator chose, else the one registered at.
+    ///
+    /// # Errors
+    ///
+    /// - If the data directory cannot be read.
+    pub fn issuer(&self) -> Result<Option<String>, StoreError> {
+        match &self.as_origin {
+            Some(issuer) => Ok(Some(issuer.clone())),
+            None => FileStore::registered_issuer(&self.data_dir),
+        }
+    }
 }
 
 /// What ordinary authorization servers may need otherwise than OID4AC has it.

@@ -148,17 +148,12 @@ pub(crate) fn budget(settings: &Settings, output: Output) -> anyhow::Result<()> 
 
 /// What counts with the cap of its mandate, where that is above its amount.
 fn capped(ledger: &Ledger, now: jose::UnixSeconds) -> Result<Vec<Intent>, LedgerError> {
-    let mut filter = Filter { open: Some(true), limit: Filter::MOST, ..Filter::default() };
     let mut capped = Vec::new();
-    loop {
-        let page = ledger.list(&filter)?;
-        let counts = |intent: &Intent| intent.at_stake_minor() > intent.amount_minor && intent.mandate_lives(now);
-        capped.extend(page.intents.into_iter().filter(counts));
-        match page.next {
-            Some(next) => filter.before = Some(next),
-            None => return Ok(capped),
-        }
+    for intent in ledger.every(Filter { open: Some(true), ..Filter::default() }) {
+        let counts = |intent: &Intent| approvals::cap_minor(intent).is_some() && intent.mandate_lives(now);
+        capped.extend(Some(intent?).filter(counts));
     }
+    Ok(capped)
 }
 
 /// What an intent waits to be told, or by name why nothing can be said about it any more.

@@ -207,10 +207,7 @@ fn mode(_: &Path) -> Option<u32> {
 }
 
 fn issuer(settings: &Settings, findings: &mut Findings) -> Option<String> {
-    if let Some(issuer) = &settings.core.as_origin {
-        return Some(issuer.clone());
-    }
-    match FileStore::registered_issuer(&settings.core.data_dir) {
+    match settings.core.issuer() {
         Ok(Some(issuer)) => Some(issuer),
         Ok(None) => {
             let fix = "Set --as-origin or OID4PAY_AS_ORIGIN, so that no other server is taken.";
@@ -218,7 +215,7 @@ fn issuer(settings: &Settings, findings: &mut Findings) -> Option<String> {
             None
         }
         Err(error) => {
-            findings.problem("registration", error.to_string(), MEND_REGISTRATION);
+            findings.problem("registration", error.to_string(), FIX_REGISTRATION);
             None
         }
     }
@@ -269,14 +266,14 @@ fn check_keys(settings: &Settings, issuer: &str, findings: &mut Findings) {
             format!("there is none at {issuer} yet"),
             "Call agent_register with a setup token from the wallet portal.",
         ),
-        Err(error) => findings.problem("registration", error.to_string(), MEND_REGISTRATION),
+        Err(error) => findings.problem("registration", error.to_string(), FIX_REGISTRATION),
     }
 }
 
 /// From here on a ledger that is ahead of the clock is no matter of two clocks that differ a little.
 const AHEAD_SECONDS: i64 = 60;
 
-const MEND_REGISTRATION: &str =
+const FIX_REGISTRATION: &str =
     "Restore the file from a copy; without one, move it away and call agent_register with a new setup token.";
 
 fn check_ledger(settings: &Settings, findings: &mut Findings) {

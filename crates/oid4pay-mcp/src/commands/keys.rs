@@ -12,10 +12,7 @@ use crate::config::Settings;
 
 /// Prints the public keys, their thumbprints and the registration.
 pub(crate) fn show(settings: &Settings) -> anyhow::Result<()> {
-    let issuer = match &settings.core.as_origin {
-        Some(issuer) => Some(issuer.clone()),
-        None => FileStore::registered_issuer(&settings.core.data_dir)?,
-    };
+    let issuer = settings.core.issuer()?;
     let issuer = issuer.context("agent is not registered yet; call agent_register first, or give --as-origin")?;
     let store = FileStore::for_issuer(&settings.core.data_dir, &issuer);
     let provided = settings.core.provided.clone().map_err(anyhow::Error::msg)?;

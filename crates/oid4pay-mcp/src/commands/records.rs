@@ -273,7 +273,6 @@ fn write_export(
         serde_json::to_writer_pretty(&mut *out, &file)?;
         return Ok(writeln!(out)?);
     }
-    let mut filter = Filter { limit: Filter::MOST, ..args.filters.to_filter() };
     let is_csv = args.format == Some(ExportFormat::Csv);
     if is_csv {
         write_record(out, COLUMNS.iter().map(|name| (*name).to_owned()))?;
@@ -281,20 +280,14 @@ fn write_export(
         write!(out, "[")?;
     }
     let mut separator = "\n";
-    loop {
-        let page = ledger.list(&filter)?;
-        for intent in &page.intents {
-            if is_csv {
-                write_record(out, columns(intent).into_iter().map(|cell| safe_cell(&cell)))?;
-            } else {
-                write!(out, "{separator}{}", row(intent))?;
-                separator = ",\n";
-            }
+    for intent in ledger.every(args.filters.to_filter()) {
+        let intent = intent?;
+        if is_csv {
+            write_record(out, columns(&intent).into_iter().map(|cell| safe_cell(&cell)))?;
+        } else {
+            write!(out, "{separator}{}", row(&intent))?;
+            separator = ",\n";
         }
-        if page.next.is_none() {
-            break;
-        }
-        filter.before = page.next;
     }
     if !is_csv {
         writeln!(out, "\n]")?;

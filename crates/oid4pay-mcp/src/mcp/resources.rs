@@ -8,7 +8,7 @@
 //! `{id}` is the intent's, as tools answer it; the mandate's or the merchant's name for the payment is taken too.
 
 use oid4pay::agents::Agent;
-use oid4pay::refusal::{Refusal, ledger_failed};
+use oid4pay::refusal::Refusal;
 use oid4pay::resolve;
 use oid4pay::{policy, records, shown};
 use rmcp::ErrorData;
@@ -167,7 +167,7 @@ fn recent(agent: &Agent, limit: usize) -> Result<Vec<Intent>, Refusal> {
         return Ok(Vec::new());
     }
     let page = agent.ledger().list(&Filter { limit, ..Filter::default() });
-    page.map(|page| page.intents).map_err(|error| ledger_failed(&error))
+    page.map(|page| page.intents).map_err(Refusal::from)
 }
 
 const JSON: &str = "application/json";

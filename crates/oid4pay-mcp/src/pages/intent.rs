@@ -119,8 +119,8 @@ fn story(dashboard: &Dashboard, intent: &Intent) -> Result<String, LedgerError> 
             None => "Not looked at",
         },
     );
-    if approvals::cap_line(intent).is_some() {
-        facts += &line("At most", &format!("{} by its mandate", intent.currency.format(intent.at_stake_minor())));
+    if let Some(cap) = approvals::cap_minor(intent) {
+        facts += &line("At most", &format!("{} by its mandate", intent.currency.format(cap)));
     }
     if let Some(consent) = approvals::at_wallet(intent) {
         facts += &line("Waits for you", &in_wallet(consent));

@@ -87,8 +87,8 @@ fn unclear(dashboard: &Dashboard) -> Result<String, LedgerError> {
     }
     let item = |intent: &Intent| {
         let presented = intent.presented_at.map(|at| format!("Presented {}", moment(at)));
-        let cap = approvals::cap_line(intent)
-            .map(|_| format!(", at most {} by its mandate", intent.currency.format(intent.at_stake_minor())));
+        let cap =
+            approvals::cap_minor(intent).map(|cap| format!(", at most {} by its mandate", intent.currency.format(cap)));
         format!(
             "<li><div><strong class=\"sum\"><a href=\"/intents/{}\">{}</a></strong><span>to {}{}</span>\
              <span class=\"soft\">{}</span><code>{}</code></div><div class=\"end\">{}</div></li>",
@@ -223,24 +223,8 @@ fn alert(raised: &RaisedAlert) -> String {
 
 /// What was settled, of what was begun at `since` or later; the newest ten thousand at most.
 fn settled_since(dashboard: &Dashboard, since: i64) -> Result<Vec<Intent>, LedgerError> {
-    let mut settled = Vec::new();
-    let mut before = None;
-    while settled.len() < 10 * Filter::MOST {
-        let filter = Filter {
-            state: Some(State::Settled),
-            since: Some(since),
-            before,
-            limit: Filter::MOST,
-            ..Filter::default()
-        };
-        let page = dashboard.ledger.list(&filter)?;
-        settled.extend(page.intents);
-        match page.next {
-            None => break,
-            next => before = next,
-        }
-    }
-    Ok(settled)
+    let filter = Filter { state: Some(State::Settled), since: Some(since), ..Filter::default() };
+    dashboard.ledger.every(filter).take(10 * Filter::MOST).collect()
 }
 
 const ALERTS: usize = 10;

@@ -96,7 +96,7 @@ pub(super) async fn human(
         (Some(_), Some(answer)) => answered(ledger, &intent, &terms, Some(answer)),
         (Some(Way::ByRepeating), None) => {
             let asked = to_ask(ledger, &intent, Question::Approval(approvals::lines(&terms)));
-            asked.map(Decision::AskClient).map_err(|error| ledger_failed(&error))
+            asked.map(Decision::AskClient).map_err(Refusal::from)
         }
         (Some(Way::WithinCall), None) => {
             let elicited = async {
@@ -130,7 +130,7 @@ fn answered(
         Ok(intent) => Ok(decided(intent)),
         // Somebody decided elsewhere at the same time.
         Err(LedgerError::AlreadyApproved(_) | LedgerError::IllegalStep { .. }) => {
-            ledger.intent(&intent.id).map(decided).map_err(|error| ledger_failed(&error))
+            ledger.intent(&intent.id).map(decided).map_err(Refusal::from)
         }
         Err(error) => Err(ledger_failed(&error)),
     }
@@ -159,7 +159,7 @@ fn decided(intent: Intent) -> Decision {
 async fn elsewhere(waiting: &Waiting, ledger: &Ledger, intent: &Intent) -> Result<Decision, Refusal> {
     waiting.tell(format!("Waiting for the person to decide about {}", intent.id)).await;
     loop {
-        let decision = ledger.intent(&intent.id).map(decided).map_err(|error| ledger_failed(&error))?;
+        let decision = ledger.intent(&intent.id).map(decided)?;
         let left = waiting.left();
         if !matches!(decision, Decision::Open(_)) || left.is_zero() || !waiting.pause(left.min(LOOK_AGAIN)).await {
             return Ok(decision);
@@ -241,10 +241,8 @@ fn to_ask(ledger: &Ledger, intent: &Intent, question: Question) -> Result<ToAsk,
 
 /// The way to the consent page.
 fn page(consent: &oid4ac_client::Consent, intent: &Intent) -> Question {
-    let cap = match approvals::cap_line(intent) {
-        Some(_) => format!(" (at most {} by its mandate)", intent.currency.format(intent.at_stake_minor())),
-        None => String::new(),
-    };
+    let cap = approvals::cap_minor(intent)
+        .map_or_else(String::new, |cap| format!(" (at most {} by its mandate)", intent.currency.format(cap)));
     let message = format!(
         "Your wallet wants you to decide about a payment of {}{cap} to {}, until {}.",
         intent.currency.format(intent.amount_minor),

@@ -65,7 +65,7 @@ pub async fn run(mut call: Call<'_>) -> Result<Ran, Refusal> {
 pub fn simulate(agent: &Agent, client: &Client, purchase: Purchase) -> Result<Value, Refusal> {
     let policy = agent.policy()?;
     let purchase = with_agent(purchase, client);
-    let evaluation = agent.ledger().simulate(&purchase, &policy).map_err(|error| ledger_failed(&error))?;
+    let evaluation = agent.ledger().simulate(&purchase, &policy)?;
     Ok(json!({"verdict": evaluation.verdict, "findings": evaluation.findings}))
 }
 
@@ -222,9 +222,8 @@ fn wants_human_now(intent: &Intent) -> bool {
 
 /// Puts the intent on hold for the human. The next call, in this process or another, finds the question.
 fn put_question(claim: Claim, call: &Call<'_>, policy: &Policy) -> Result<Attempt, Refusal> {
-    let failed = |error: LedgerError| ledger_failed(&error);
-    let shown = approvals::shown(&claim, call.agent.ledger(), policy).map_err(failed)?;
-    let intent = claim.await_approval(shown).map_err(failed)?;
+    let shown = approvals::shown(&claim, call.agent.ledger(), policy)?;
+    let intent = claim.await_approval(shown)?;
     Ok(Attempt::AskHuman(Box::new(intent), Asked::Now))
 }
 

@@ -112,6 +112,30 @@ impl Ledger {
         self.store.read(|tx| tx.list(filter))
     }
 
+    /// Every intent that `filter` lets through, newest first, read page by page; its `limit` does not count.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`list`](Self::list), as the last item.
+    pub fn every(&self, filter: Filter) -> impl Iterator<Item = Result<Intent, LedgerError>> + '_ {
+        let mut page = Vec::new().into_iter();
+        let mut next = Some(Filter { limit: Filter::MOST, ..filter });
+        std::iter::from_fn(move || {
+            loop {
+                if let Some(intent) = page.next() {
+                    return Some(Ok(intent));
+                }
+                let asked = next.take()?;
+                let got = match self.list(&asked) {
+                    Ok(got) => got,
+                    Err(error) => return Some(Err(error)),
+                };
+                page = got.intents.into_iter();
+                next = got.next.map(|id| Filter { before: Some(id), ..asked });
+            }
+        })
+    }
+
     /// The newest alerts, newest first.
     ///
     /// # Errors

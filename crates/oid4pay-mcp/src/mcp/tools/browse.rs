@@ -37,9 +37,8 @@ pub(super) async fn browse(
 
 /// The verified first page of a merchant's catalog, and how it was verified.
 pub(in crate::mcp) async fn catalog(agent: &Agent, merchant_id: &str) -> Result<(Value, Signatures), Refusal> {
-    let refused = |error| Refusal::from(error);
     let client = agent.directory_client()?;
-    let catalog = client.catalog_preview(merchant_id).await.map_err(refused)?;
+    let catalog = client.catalog_preview(merchant_id).await?;
     let (items, omitted) = catalog.items.split_at(catalog.items.len().min(MAX_ITEMS));
     let mut output = json!({
         "merchant_id": merchant_id,

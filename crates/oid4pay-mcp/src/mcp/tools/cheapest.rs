@@ -5,7 +5,7 @@ use crate::mcp::answer::success;
 use crate::mcp::host::Host;
 use crate::mcp::person::input_required;
 use oid4ac_client::{
-    Client, Country, Currency, Error, IdempotencyKey, LineItem, Misuse, Money, Order, Origin, SystemRng, Wanted,
+    Client, Country, Currency, IdempotencyKey, LineItem, Misuse, Money, Order, Origin, SystemRng, Wanted,
 };
 use oid4pay::agents::Agent;
 use oid4pay::pay;
@@ -44,7 +44,6 @@ pub(super) async fn buy(
     arguments: Arguments,
     waiting: Waiting,
 ) -> Result<CallToolResponse, Refusal> {
-    let refused = |error: Error| Refusal::from(error);
     let issuer = agent.issuer()?;
     let client = agent.client(&issuer)?;
     let dry_run = arguments.dry_run;
@@ -64,7 +63,7 @@ pub(super) async fn buy(
         Ran::Answered(answer) => answer,
         Ran::AskClient(question) => return Ok(input_required(question).into()),
     };
-    let chosen = pay::chosen(agent.ledger(), answer.intent()).map_err(|error| refused(error.into()))?;
+    let chosen = pay::chosen(agent.ledger(), answer.intent())?;
     let mut told = output::told(&answer, settings, |_| json!({}));
     add_chosen(&mut told.output, chosen);
     Ok(told.into_result().into())
@@ -73,13 +72,11 @@ pub(super) async fn buy(
 /// What is looked for, how it is ordered, and what makes two calls the same purchase. Everything that can be wrong with the
 /// arguments is found here, before anything is stored or sent.
 fn read(arguments: Arguments) -> Result<(Cheapest, CheapestTerms), Refusal> {
-    let refused = |error: Misuse| Refusal::from(Error::from(error));
     let code = arguments.currency.as_ref().map_or("EUR", CurrencyCode::as_str);
-    let currency = Currency::parse(code).map_err(|error| refused(Misuse::Money(error)))?;
+    let currency = Currency::parse(code).map_err(Misuse::Money)?;
     let guards = spend_guard::Currency::parse(currency.code())
         .map_err(|_| Refusal::new(Code::InvalidCurrency, "the currency is not an ISO 4217 code with a minor unit"))?;
-    let store =
-        Origin::of(arguments.store_url.as_str()).map_err(|why| refused(Misuse::Url { what: "store_url", why }))?;
+    let store = Origin::of(arguments.store_url.as_str()).map_err(|why| Misuse::Url { what: "store_url", why })?;
     let cap_minor = arguments.max_amount_minor.value();
     let mut wanted = Wanted::new(cap_minor, currency);
     // Neither tells two purchases apart by its case.
@@ -112,7 +109,7 @@ fn read(arguments: Arguments) -> Result<(Cheapest, CheapestTerms), Refusal> {
     };
     // An order for some article at some price tells whether the URLs belong together.
     let key = IdempotencyKey::generate(&SystemRng);
-    let price = Money::new(cap_minor, currency).map_err(|error| refused(Misuse::Money(error)))?;
+    let price = Money::new(cap_minor, currency).map_err(Misuse::Money)?;
     order(key, LineItem::new("any", 1), price)?;
     Ok((Cheapest { store, currency, wanted, order: Box::new(order) }, terms))
 }
@@ -125,8 +122,7 @@ async fn simulate(
     cheapest: &Cheapest,
 ) -> Result<CallToolResult, Refusal> {
     let chosen = cheapest.find(client).await?;
-    let refused = |error| Refusal::from(Error::from(Misuse::Money(error)));
-    let price = Money::new(chosen.price_minor(), cheapest.currency).map_err(refused)?;
+    let price = Money::new(chosen.price_minor(), cheapest.currency).map_err(Misuse::Money)?;
     let guard = pay::simulate(agent, client, as_picked(issuer, cheapest, &chosen)?)?;
     let passed_over = match chosen.disqualified.len() {
         0 => String::new(),

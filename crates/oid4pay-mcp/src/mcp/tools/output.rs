@@ -138,8 +138,8 @@ fn approval_here(settings: &Settings, intent: &Intent) -> Told {
     let mut output = json!({"status": "approval_required", "approve_command": command, "next_step": next_step});
     let mut sentence =
         format!("A person has to approve the payment of {} to {} on this machine", amount(intent), intent.merchant);
-    if intent.at_stake_minor() > intent.amount_minor {
-        let cap = intent.currency.format(intent.at_stake_minor());
+    if let Some(cap) = approvals::cap_minor(intent) {
+        let cap = intent.currency.format(cap);
         sentence.push_str(&format!(", for which the mandate lets up to {cap} be charged,"));
     }
     if let Some(terms) = approvals::terms(intent) {

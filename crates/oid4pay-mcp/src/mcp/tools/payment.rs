@@ -69,18 +69,17 @@ pub(super) async fn pay(
     arguments: Arguments,
     waiting: Waiting,
 ) -> Result<CallToolResponse, Refusal> {
-    let refused = |error: Error| Refusal::from(error);
     let issuer = agent.issuer()?;
     let client = agent.client(&issuer)?;
     let (dry_run, purchase_ref) = (arguments.dry_run, arguments.purchase_ref.as_ref().map(|r| r.as_str().to_owned()));
     let to_repeat = args::to_repeat(&arguments);
-    let terms = Terms::new(arguments).map_err(refused)?;
-    let order = terms.order(IdempotencyKey::generate(&SystemRng)).map_err(refused)?;
+    let terms = Terms::new(arguments)?;
+    let order = terms.order(IdempotencyKey::generate(&SystemRng))?;
     agent.check_registered(&client)?;
     let purchase = as_purchase(&issuer, &order, purchase_ref)?.called_with(to_repeat);
     if dry_run {
         let guard = pay::simulate(agent, &client, purchase)?;
-        let simulated = async { simulated(&client, &order, guard).await.map_err(refused) };
+        let simulated = async { simulated(&client, &order, guard).await.map_err(Refusal::from) };
         return waiting.stop().unless_stopped(simulated).await.map(CallToolResponse::from);
     }
     let work = Work::Order(Box::new(move |key| terms.order(key)));

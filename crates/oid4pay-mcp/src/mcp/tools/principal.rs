@@ -47,7 +47,7 @@ pub(super) async fn dsar(
     waiting: Waiting,
 ) -> Result<CallToolResponse, Refusal> {
     let tool = Name::DsarInitiate;
-    let (client, token) = as_principal(agent, tool, arguments.principal_token)?;
+    let (client, token) = as_principal(agent, arguments.principal_token)?;
     let right = match arguments.right {
         Right::Access => DsarRight::Access,
         Right::Portability => DsarRight::Portability,
@@ -149,7 +149,7 @@ pub(super) async fn audit_chain_query(
     waiting: Waiting,
 ) -> Result<CallToolResponse, Refusal> {
     let tool = Name::AuditChainQuery;
-    let (client, token) = as_principal(agent, tool, arguments.principal_token)?;
+    let (client, token) = as_principal(agent, arguments.principal_token)?;
     let mut query = AuditQuery::default();
     query.from = arguments.from_iso.map(DateTime::into_string);
     query.to = arguments.to_iso.map(DateTime::into_string);
@@ -261,7 +261,7 @@ pub(super) async fn payment_history(
     waiting: Waiting,
 ) -> Result<CallToolResponse, Refusal> {
     let tool = Name::PaymentHistory;
-    let (client, token) = as_principal(agent, tool, arguments.principal_token)?;
+    let (client, token) = as_principal(agent, arguments.principal_token)?;
     let query = PaymentsQuery {
         from: arguments.from_iso.map(DateTime::into_string),
         to: arguments.to_iso.map(DateTime::into_string),
@@ -304,7 +304,7 @@ fn limit<const MAX: u64>(limit: Option<Integer<1, MAX>>) -> u32 {
 
 /// The client, and whose word it goes by: a token that was given, or for the handle `wallet-session` one that the client
 /// gets itself.
-fn as_principal(agent: &Agent, _tool: Name, token: Text) -> Result<(Client, PrincipalToken), Refusal> {
+fn as_principal(agent: &Agent, token: Text) -> Result<(Client, PrincipalToken), Refusal> {
     let client = agent.registered_client(&agent.issuer()?)?;
     if token.as_str() != WALLET_SESSION {
         return Ok((client, PrincipalToken::given(token.into_string())));

@@ -7,7 +7,7 @@ use oid4ac_client::{IdempotencyKey, PresentedMandate};
 use oid4pay::pay;
 use oid4pay::pay::{Call, Ran, Work};
 use oid4pay::person::Waiting;
-use oid4pay::refusal::{Code, Refusal, ledger_failed};
+use oid4pay::refusal::{Code, Refusal};
 use rmcp::model::{CallToolResponse, CallToolResult};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -55,7 +55,7 @@ pub(super) async fn verify(
     let presented = waiting.stop().unless_stopped(presented).await?;
     let line_items: Vec<_> = arguments.line_items.into_iter().map(args::LineItem::into_client).collect();
     let known = agent.ledger().find_by_mandate(&issuer, presented.merchant().as_str(), presented.mandate_id());
-    let known = known.map_err(|error| ledger_failed(&error))?;
+    let known = known?;
     // Before anything is answered from the ledger: what was paid for is not what a caller says it was.
     presented.check_line_items(&line_items).map_err(|error| {
         let refusal = Refusal::from(error).with("sent", false);

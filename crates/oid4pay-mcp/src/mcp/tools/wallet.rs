@@ -36,7 +36,6 @@ pub(super) async fn register(
     arguments: RegisterArguments,
     _: Waiting,
 ) -> Result<CallToolResult, Refusal> {
-    let _tool = Name::WalletRegister;
     // The contract has words for this, and a setup token is too good to be spent on it.
     for (member, text) in [("client_name", &arguments.client_name), ("purpose", &arguments.purpose)] {
         if text.is_empty() {
@@ -101,7 +100,7 @@ pub(super) async fn list_agents(
     waiting: Waiting,
 ) -> Result<CallToolResponse, Refusal> {
     let tool = Name::WalletListAgents;
-    let client = client(agent, tool, &arguments.as_url, &arguments.resource)?;
+    let client = client(agent, &arguments.as_url, &arguments.resource)?;
     let redirect_uri = arguments.redirect_uri.as_str();
     granted(
         tool,
@@ -137,7 +136,7 @@ pub(super) async fn revoke_agent(
     waiting: Waiting,
 ) -> Result<CallToolResponse, Refusal> {
     let tool = Name::WalletRevokeAgent;
-    let client = client(agent, tool, &arguments.as_url, &arguments.resource)?;
+    let client = client(agent, &arguments.as_url, &arguments.resource)?;
     let (revoked, redirect_uri) = (arguments.agent_client_id.as_str(), arguments.redirect_uri.as_str());
     let own = client.registration()?;
     let is_itself = own.is_some_and(|own| own.client_id == revoked);
@@ -160,7 +159,7 @@ pub(super) async fn revoke_agent(
 }
 
 /// The client for a call on the wallet. Its tokens are for the authorization server alone.
-fn client(agent: &Agent, _tool: Name, as_url: &Uri, resource: &Uri) -> Result<Client, Refusal> {
+fn client(agent: &Agent, as_url: &Uri, resource: &Uri) -> Result<Client, Refusal> {
     let issuer = agent.issuer_named(as_url.as_str())?;
     let client = agent.registered_client(&issuer)?;
     let origin = Origin::of(&issuer).ok();

@@ -58,7 +58,7 @@ pub(in crate::mcp::tools) async fn create(
         ttl_seconds: u32::try_from(minutes.saturating_mul(60)).unwrap_or(u32::MAX),
     };
     let policy = agent.policy()?;
-    match agent.ledger().declare(&terms, Some(&policy)).map_err(|error| ledger_failed(&error))? {
+    match agent.ledger().declare(&terms, Some(&policy))? {
         Declared::New(intent, _) => Ok(told(settings, &intent, "declared", "Declared")),
         Declared::Known(intent) => Ok(told(settings, &intent, "known", "Known already, and not declared again")),
         Declared::Rejected(intent) => Err(rejected(&intent)),
@@ -78,7 +78,7 @@ pub(in crate::mcp::tools) async fn get(
     about: About,
     _: Waiting,
 ) -> Result<CallToolResult, Refusal> {
-    let intent = agent.ledger().intent(&about.intent_id).map_err(|error| ledger_failed(&error))?;
+    let intent = agent.ledger().intent(&about.intent_id)?;
     Ok(told(settings, &intent, "found", "Found"))
 }
 
@@ -108,7 +108,7 @@ pub(in crate::mcp::tools) async fn list(
         limit: records::page_size(arguments.limit.map(|limit| limit.value())),
         ..Filter::default()
     };
-    let page = agent.ledger().list(&filter).map_err(|error| ledger_failed(&error))?;
+    let page = agent.ledger().list(&filter)?;
     let intents: Vec<_> = page.intents.iter().map(|intent| output(settings, intent)).collect();
     let more = if page.next.is_some() { ", and there are older ones" } else { "" };
     let sentence = format!("{} intents, newest first{more}.", intents.len());
@@ -158,7 +158,7 @@ pub(in crate::mcp::tools) async fn request_approval(
     _: Waiting,
 ) -> Result<CallToolResult, Refusal> {
     let (ledger, policy) = (agent.ledger(), agent.policy()?);
-    let intent = ledger.intent(&about.intent_id).map_err(|error| ledger_failed(&error))?;
+    let intent = ledger.intent(&about.intent_id)?;
     if matches!(intent.approval, Approval::NotNeeded | Approval::Given { .. }) && !intent.state.is_final() {
         let words = match approvals::at_wallet(&intent) {
             Some(_) => "Nobody has to be asked here: the person decides in their wallet",
@@ -166,9 +166,7 @@ pub(in crate::mcp::tools) async fn request_approval(
         };
         return Ok(told(settings, &intent, "not_asked", words));
     }
-    let intent = ledger
-        .request_approval(&about.intent_id, shown(&intent), Some(&policy))
-        .map_err(|error| ledger_failed(&error))?;
+    let intent = ledger.request_approval(&about.intent_id, shown(&intent), Some(&policy))?;
     Ok(told(settings, &intent, "asked", "The person is asked"))
 }
 
@@ -179,8 +177,8 @@ pub(in crate::mcp::tools) async fn status(
     _: Waiting,
 ) -> Result<CallToolResult, Refusal> {
     let ledger = agent.ledger();
-    ledger.expire().map_err(|error| ledger_failed(&error))?;
-    let intent = ledger.intent(&about.intent_id).map_err(|error| ledger_failed(&error))?;
+    ledger.expire()?;
+    let intent = ledger.intent(&about.intent_id)?;
     let answer = match (&intent.approval, intent.state) {
         (_, State::Expired) => "Nobody decided in time",
         (approval, _) if approvals::at_wallet(&intent).is_some() && !matches!(approval, Approval::Refused { .. }) => {

@@ -2,11 +2,9 @@
 
 use crate::mcp::answer::success;
 use crate::mcp::host::Host;
-use crate::mcp::name::Name;
 use oid4pay::approvals::time;
 use oid4pay::person::Waiting;
 use oid4pay::refusal::Refusal;
-use oid4pay::refusal::ledger_failed;
 use oid4pay::shown;
 use std::collections::BTreeMap;
 
@@ -32,17 +30,15 @@ pub(in crate::mcp::tools) async fn resolve(
     arguments: ResolveArguments,
     _: Waiting,
 ) -> Result<CallToolResult, Refusal> {
-    let tool = Name::MerchantResolve;
-    let refused = |error: Error| Refusal::from(error);
     let query = arguments.query.0.as_str();
-    let asked = query.contains("://").then(|| origin_of(tool, query)).transpose()?;
+    let asked = query.contains("://").then(|| origin(query)).transpose()?;
     let matches = match (agent.directory_client(), &asked) {
-        (Ok(client), Some(origin)) => Some(listed_at(&client, origin).await.map_err(refused)?),
+        (Ok(client), Some(origin)) => Some(listed_at(&client, origin).await?),
         (Ok(client), None) => {
             let mut filter = MerchantFilter::default();
             filter.q = Some(query.to_owned());
             filter.page_size = Some(MAX_MATCHES);
-            Some(client.merchants(&filter).await.map_err(refused)?.merchants)
+            Some(client.merchants(&filter).await?.merchants)
         }
         // The merchant's own keys can be had without a directory.
         (Err(_), Some(_)) => None,
@@ -123,10 +119,10 @@ pub(in crate::mcp::tools) async fn allowlist_suggest(
     arguments: SuggestArguments,
     _: Waiting,
 ) -> Result<CallToolResult, Refusal> {
-    let asked = arguments.merchant_url.map(|url| origin(Name::MerchantAllowlistSuggest, &url)).transpose()?;
+    let asked = arguments.merchant_url.map(|url| origin(url.as_str())).transpose()?;
     let policy = agent.policy()?;
     let filter = Filter { state: Some(State::Settled), limit: Filter::MOST, ..Filter::default() };
-    let page = agent.ledger().list(&filter).map_err(|error| ledger_failed(&error))?;
+    let page = agent.ledger().list(&filter)?;
     let mut paid: BTreeMap<String, (u64, Option<i64>)> = BTreeMap::new();
     for intent in &page.intents {
         let (count, last) = paid.entry(intent.merchant.clone()).or_default();
@@ -159,12 +155,8 @@ pub(in crate::mcp::tools) async fn allowlist_suggest(
 }
 
 /// The origin that an argument names.
-pub(super) fn origin(tool: Name, url: &Uri) -> Result<Origin, Refusal> {
-    origin_of(tool, url.as_str())
-}
-
-fn origin_of(_tool: Name, url: &str) -> Result<Origin, Refusal> {
-    Origin::of(url).map_err(|why| Refusal::from(Error::from(Misuse::Url { what: "merchant_url", why })))
+pub(super) fn origin(url: &str) -> Result<Origin, Misuse> {
+    Origin::of(url).map_err(|why| Misuse::Url { what: "merchant_url", why })
 }
 
 const MAX_MATCHES: u32 = 20;

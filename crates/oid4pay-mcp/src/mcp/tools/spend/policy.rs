@@ -7,7 +7,7 @@ use oid4ac_client::{Error, Misuse, SystemClock};
 use oid4pay::pay::with_agent;
 use oid4pay::person::Waiting;
 use oid4pay::policy::in_words;
-use oid4pay::refusal::{Refusal, ledger_failed};
+use oid4pay::refusal::Refusal;
 use rmcp::model::CallToolResult;
 use serde::Deserialize;
 use serde_json::json;
@@ -65,27 +65,26 @@ pub(in crate::mcp::tools) async fn simulate(
     arguments: SimulateArguments,
     _: Waiting,
 ) -> Result<CallToolResult, Refusal> {
-    let refused = |error: Error| Refusal::from(error);
     let issuer = agent.issuer()?;
     let client = agent.client(&issuer)?;
     let policy = agent.policy()?;
     let purchase_ref = arguments.purchase_ref.map(|reference| reference.as_str().to_owned());
-    let order = order(&arguments.merchant_url, &arguments.amount, arguments.line_items).map_err(refused)?;
+    let order = order(&arguments.merchant_url, &arguments.amount, arguments.line_items)?;
     let purchase = with_agent(payment::as_purchase(&issuer, &order, purchase_ref.clone())?, &client);
-    let before = agent.ledger().find(&purchase).map_err(|error| ledger_failed(&error))?;
+    let before = agent.ledger().find(&purchase)?;
     let before = before.filter(|intent| is_answered(intent, &policy));
     let declared = match &purchase_ref {
-        Some(reference) => agent.ledger().find_declared(reference).map_err(|error| ledger_failed(&error))?,
+        Some(reference) => agent.ledger().find_declared(reference)?,
         None => None,
     };
     let declared = declared.filter(|intent| !intent.state.is_final()).and_then(|intent| fits(&intent, &purchase));
-    let evaluation = agent.ledger().simulate(&purchase, &policy).map_err(|error| ledger_failed(&error))?;
+    let evaluation = agent.ledger().simulate(&purchase, &policy)?;
     let all_priced = order.line_items().iter().all(|line| line.unit_price_minor().is_some());
     let (offer, offer_error) = match client.check_offers(&order).await {
         Ok(offers) => (if offers.verdict.is_verified() { Offer::Verified } else { Offer::Unsigned }, None),
         Err(error @ Error::Misuse(Misuse::OfferMissing { .. })) if all_priced => (Offer::Unsigned, Some(error)),
         Err(error @ (Error::PeerMisbehaved(_) | Error::Misuse(_))) => (Offer::Refused, Some(error)),
-        Err(error) => return Err(refused(error)),
+        Err(error) => return Err(error.into()),
     };
     let outcome = match (&before, evaluation.verdict, offer) {
         (Some(intent), ..) if intent.state == State::Settled => "replayed",
@@ -189,7 +188,7 @@ pub(in crate::mcp::tools) async fn balance(
     let policy = &standing.policy;
     let only = arguments.currency.as_ref().map(currency_of).transpose()?;
     let wanted = |currency: &Currency| only.is_none_or(|only| only == *currency);
-    let mut budgets = agent.ledger().budgets(policy).map_err(|error| ledger_failed(&error))?;
+    let mut budgets = agent.ledger().budgets(policy)?;
     budgets.retain(|budget| wanted(&budget.currency));
     let limits = policy.rules().currencies.iter().filter(|(currency, _)| wanted(currency));
     let limits: Vec<_> = limits

@@ -2,7 +2,6 @@
 
 use crate::mcp::answer::success;
 use crate::mcp::host::Host;
-use crate::mcp::name::Name;
 use jose::Clock as _;
 use oid4ac_client::{CheckResult, EvidenceVerdict, SystemClock};
 use oid4pay::approvals::time;
@@ -58,7 +57,7 @@ pub(in crate::mcp::tools) async fn history(
     arguments: HistoryArguments,
     _: Waiting,
 ) -> Result<CallToolResult, Refusal> {
-    let merchant = arguments.merchant_url.map(|url| super::merchants::origin(Name::SpendHistory, &url)).transpose()?;
+    let merchant = arguments.merchant_url.map(|url| super::merchants::origin(url.as_str())).transpose()?;
     let filter = Filter {
         state: arguments.state,
         merchant: merchant.map(|origin| origin.as_str().to_owned()),
@@ -69,7 +68,7 @@ pub(in crate::mcp::tools) async fn history(
         limit: records::page_size(arguments.limit.map(|limit| limit.value())),
         ..Filter::default()
     };
-    let page = agent.ledger().list(&filter).map_err(|error| ledger_failed(&error))?;
+    let page = agent.ledger().list(&filter)?;
     let payments: Vec<_> = page.intents.iter().map(records::row).collect();
     let settled = page.intents.iter().filter(|intent| intent.state == State::Settled).count();
     let more = if page.next.is_some() { " There are older ones." } else { "" };
@@ -149,9 +148,8 @@ pub(in crate::mcp::tools) async fn evidence_list(
     _: Waiting,
 ) -> Result<CallToolResult, Refusal> {
     let id = &about.intent_id;
-    let failed = |error| ledger_failed(&error);
-    let intent = agent.ledger().intent(id).map_err(failed)?;
-    let entries = agent.ledger().journal(id).map_err(failed)?;
+    let intent = agent.ledger().intent(id)?;
+    let entries = agent.ledger().journal(id)?;
     let artefacts: Vec<_> = entries
         .iter()
         .filter(|entry| entry.event == "artefact" && entry.detail["name"] != Artefact::Step.as_str())
@@ -202,16 +200,15 @@ pub(in crate::mcp::tools) async fn attach(
         AttachmentKind::Other => "other",
     };
     let content = Value::to_string(&json!({"kind": kind, "text": text.0}));
-    let failed = |error| ledger_failed(&error);
-    let intent = agent.ledger().intent(&id).map_err(failed)?;
-    let before = agent.ledger().artefacts(&id, Artefact::Attachment).map_err(failed)?;
+    let intent = agent.ledger().intent(&id)?;
+    let before = agent.ledger().artefacts(&id, Artefact::Attachment)?;
     let is_known = before.contains(&content);
     if !is_known && before.len() >= MAX_ATTACHMENTS {
         return Err(Refusal::new(Code::TooManyAttachments, "an intent keeps at most 20 attachments")
             .with("intent_id", id.as_str()));
     }
     if !is_known {
-        agent.ledger().attach(&id, Artefact::Attachment, &content).map_err(failed)?;
+        agent.ledger().attach(&id, Artefact::Attachment, &content)?;
     }
     let count = before.len() + usize::from(!is_known);
     let verb = if is_known { "was there already" } else { "is kept" };

@@ -7,7 +7,7 @@ use oid4ac_client::{FileStore, Misuse, Store as _};
 use oid4pay::approvals;
 use oid4pay::person::Waiting;
 use oid4pay::policy::{NoStanding, Standing};
-use oid4pay::refusal::{Code, Refusal, ledger_failed};
+use oid4pay::refusal::{Code, Refusal};
 use oid4pay::resolve;
 use rmcp::model::CallToolResult;
 use serde_json::json;
@@ -21,31 +21,26 @@ pub(in crate::mcp::tools) async fn get(
     _: Nothing,
     _: Waiting,
 ) -> Result<CallToolResult, Refusal> {
-    let failed = |error| ledger_failed(&error);
-    let refused = |error: oid4ac_client::Error| Refusal::from(error);
     let settings = agent.settings();
     let offered = Offered::of(host_settings);
-    let issuer = match &settings.as_origin {
-        Some(issuer) => Some(issuer.clone()),
-        None => FileStore::registered_issuer(&settings.data_dir).map_err(|error| refused(error.into()))?,
-    };
+    let issuer = settings.issuer()?;
     let (registration, scopes) = match &issuer {
         None => (None, Vec::new()),
         Some(issuer) => {
-            let registration = agent.client(issuer)?.registration().map_err(refused)?;
+            let registration = agent.client(issuer)?.registration()?;
             let store = FileStore::for_issuer(&settings.data_dir, issuer);
-            (registration, store.session_scopes().map_err(|error| refused(error.into()))?)
+            (registration, store.session_scopes()?)
         }
     };
     let ledger = agent.ledger();
     let open = Filter { open: Some(true), limit: Filter::MOST, ..Filter::default() };
-    let open = ledger.list(&open).map_err(failed)?.intents;
+    let open = ledger.list(&open)?.intents;
     let waiting: Vec<_> = open.iter().filter(|intent| approvals::waits(intent)).collect();
-    let unclear = resolve::open(ledger).map_err(failed)?;
+    let unclear = resolve::open(ledger)?;
     let (policy_problem, confirmed, frozen) = match Standing::of(agent.policy_source(), ledger) {
         Ok(standing) => (None, standing.is_confirmed(), standing.frozen),
-        Err(NoStanding::Policy(_)) => (Some(Code::PolicyUnusable.as_str()), false, ledger.is_frozen().map_err(failed)?),
-        Err(NoStanding::Ledger(error)) => return Err(failed(error)),
+        Err(NoStanding::Policy(_)) => (Some(Code::PolicyUnusable.as_str()), false, ledger.is_frozen()?),
+        Err(NoStanding::Ledger(error)) => return Err(error.into()),
     };
     let can_pay = registration.is_some() && !frozen && confirmed && policy_problem.is_none();
     let tools: Vec<_> = Name::ALL
