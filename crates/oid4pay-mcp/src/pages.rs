@@ -172,18 +172,16 @@ async fn decide(
     form: Result<Form<Posted>, FormRejection>,
 ) -> Response {
     let decided = Arc::clone(&dashboard);
-    let about = id.clone();
-    let response = off_thread(move || {
+    let answered = on_disk(move || {
         let posted = Posted::of(&visitor.0, form)?;
-        intent::decide(&decided, &visitor.0, &parse(&about)?, posted)
-    })
-    .await;
-    // The mandate of what was rejected is no use to anybody.
-    if let Ok(id) = IntentId::parse(&id)
-        && let Ok(intent) = dashboard.ledger.intent(&id)
-        && intent.state == spend_guard::State::Rejected
-        && intent.revocation.is_none()
-    {
+        intent::decide(&decided, &visitor.0, &parse(&id)?, posted)
+    });
+    let (response, rejected) = match answered.await {
+        Ok(answered) => answered,
+        Err(problem) => return problem.into_response(),
+    };
+    // Its mandate has no use any more.
+    if let Some(intent) = rejected {
         resolve::end_grant_for_person(&dashboard.settings.core, &dashboard.ledger, intent).await;
     }
     response
@@ -217,13 +215,17 @@ async fn unfreeze(
     .await
 }
 
-/// Runs what waits for the disk, or computes for long, where it holds nobody else up.
+/// A page that is made where it holds no other visitor up.
 async fn off_thread(work: impl FnOnce() -> Result<Response, Problem> + Send + 'static) -> Response {
-    let done = tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| {
+    on_disk(work).await.unwrap_or_else(Problem::into_response)
+}
+
+/// Runs what waits for the disk, or computes for long, on a thread of its own.
+async fn on_disk<T: Send + 'static>(work: impl FnOnce() -> Result<T, Problem> + Send + 'static) -> Result<T, Problem> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| {
         let why = "The page could not be made. Nothing is known to have changed: look again.";
         Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong", why))
-    });
-    done.unwrap_or_else(Problem::into_response)
+    })
 }
 
 fn parse(id: &str) -> Result<IntentId, Problem> {

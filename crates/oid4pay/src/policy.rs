@@ -129,10 +129,8 @@ impl Standing {
     ///
     /// - [`NoStanding`] if the policy cannot be used or the ledger cannot be read.
     pub fn of(source: &PolicySource, ledger: &Ledger) -> Result<Self, NoStanding> {
-        let policy = source.read()?;
-        let before = ledger.rules_in_force()?;
-        let looser = policy.looser_than(&before);
-        Ok(Self { policy, before, looser, frozen: ledger.is_frozen()? })
+        let (_, standing) = look(source, ledger)?;
+        Ok(standing?)
     }
 
     /// Whether the policy is nowhere looser than what the person agreed to.
@@ -146,6 +144,22 @@ impl Standing {
     pub fn is_new(&self) -> bool {
         self.policy.differs_from(&self.before)
     }
+}
+
+/// Whether all payments are frozen, and how the policy stands where it can be used.
+///
+/// # Errors
+///
+/// - If the ledger cannot be read.
+pub fn look(source: &PolicySource, ledger: &Ledger) -> Result<(bool, Result<Standing, PolicyUnusable>), LedgerError> {
+    let frozen = ledger.is_frozen()?;
+    let policy = match source.read() {
+        Ok(policy) => policy,
+        Err(error) => return Ok((frozen, Err(error))),
+    };
+    let before = ledger.rules_in_force()?;
+    let looser = policy.looser_than(&before);
+    Ok((frozen, Ok(Standing { policy, before, looser, frozen })))
 }
 
 /// A policy file's text; `None` if there is none.

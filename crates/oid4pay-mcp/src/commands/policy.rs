@@ -213,7 +213,8 @@ fn simulate(settings: &Settings, simulated: &Simulated) -> anyhow::Result<()> {
 fn confirm(settings: &Settings) -> anyhow::Result<()> {
     terminal::require_terminal("confirming a policy")?;
     let ledger = ledger(&settings.core);
-    let Standing { policy, looser, .. } = Standing::of(&PolicySource::new(&settings.core), &ledger)?;
+    let source = PolicySource::new(&settings.core);
+    let Standing { policy, looser, .. } = Standing::of(&source, &ledger)?;
     let mut out = std::io::stdout().lock();
     if looser.is_empty() {
         return Ok(writeln!(
@@ -225,7 +226,7 @@ fn confirm(settings: &Settings) -> anyhow::Result<()> {
     print_list(&mut out, &looser)?;
     let human = terminal::require(&settings.core.data_dir, "Putting it in force")?;
     // What was shown is what is confirmed: a file that changed meanwhile is another policy.
-    if PolicySource::new(&settings.core).read()?.hash() != policy.hash() {
+    if source.read()?.hash() != policy.hash() {
         bail!("the policy changed while you were asked; nothing was confirmed");
     }
     approvals::confirm(&human, &ledger, &policy)?;

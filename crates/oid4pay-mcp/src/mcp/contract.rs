@@ -10,10 +10,11 @@ use oid4ac_client::{
     Error, Misuse, NotIssued, PrincipalTokenError, ServerError, Stage, TransportError, WalletScope, Why,
 };
 use oid4pay::refusal::{Cause, Code, Refusal};
+use oid4pay::resolve;
 use rmcp::ErrorData;
 use rmcp::model::{CallToolResult, ContentBlock};
 use serde_json::{Map, Value, json};
-use spend_guard::{Intent, Revocation};
+use spend_guard::Intent;
 
 use super::advice;
 use super::answer::signatures_meta;
@@ -157,8 +158,8 @@ impl Told {
                 put("mandate_id", json!(mandate.mandate_id));
             }
         }
-        if let Some(revocation) = &intent.revocation {
-            put("grant_revoked", json!(matches!(revocation, Revocation::Confirmed { .. })));
+        if let Some(revoked) = resolve::grant_revoked(intent) {
+            put("grant_revoked", json!(revoked));
         }
         match self.code {
             Code::IdempotencyConflict if by_us => put("next_step", json!(NEXT_WITHOUT_KEY)),
@@ -464,11 +465,11 @@ fn insufficient_scope(tool: Option<Name>, scope: WalletScope) -> Told {
 pub(crate) const NEXT_IN_FLIGHT: &str = "Call again with the same arguments, and change none of them: the same purchase is \
 presented under the same idempotency_key, which the merchant settles at most once.";
 
-/// After a presentation there is no second mandate for the same purchase.
 /// The hint of the code would be about a purchase that was refused and not paid.
 const HINT_MAY_HAVE_BEEN_PAID: &str = "The refusal is only the merchant's word: it may have been paid, and counts as spent. \
 Tell the person, who can find out and say so with `oid4pay-mcp resolve`.";
 
+/// After a presentation there is no second mandate for the same purchase.
 pub(crate) const NEXT_AFTER_PRESENTED: &str = "A mandate was presented for this purchase, so the same call only repeats what \
 is recorded. Ask the person; a deliberate new attempt needs a new purchase_ref.";
 

@@ -106,10 +106,9 @@ fn policy(agent: &Agent) -> Result<Value, Refusal> {
 
 fn receipt(intent: &Intent) -> Option<Value> {
     let settlement = intent.settlement.as_ref()?;
-    let (status, invalid) = match &settlement.receipt {
-        ReceiptVerdict::Verified => ("verified", None),
-        ReceiptVerdict::Absent => ("absent", None),
-        ReceiptVerdict::Invalid { field } => ("invalid", Some(field)),
+    let invalid = match &settlement.receipt {
+        ReceiptVerdict::Invalid { field } => Some(field),
+        ReceiptVerdict::Verified | ReceiptVerdict::Absent => None,
     };
     let mut receipt = about(intent);
     receipt["payment_intent_id"] = json!(shown::identifier(&settlement.payment_intent_id));
@@ -117,7 +116,7 @@ fn receipt(intent: &Intent) -> Option<Value> {
     receipt["settled_at"] = json!(shown::time(&settlement.settled_at));
     receipt["receipt_url"] = json!(shown::receipt_url(intent, settlement));
     receipt["receipt_jws"] = json!(settlement.receipt_jws);
-    receipt["receipt_status"] = json!(status);
+    receipt["receipt_status"] = json!(records::receipt_status(&settlement.receipt));
     receipt["receipt_invalid_field"] = json!(invalid);
     receipt["offer_verified"] = json!(intent.offer_verified);
     Some(receipt)

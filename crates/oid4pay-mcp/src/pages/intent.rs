@@ -26,8 +26,13 @@ pub(super) fn show(dashboard: &Dashboard, csrf: &str, id: &IntentId) -> Result<R
     }
 }
 
-/// `POST /intents/{id}`: the human's answer to what they were shown.
-pub(super) fn decide(dashboard: &Dashboard, csrf: &str, id: &IntentId, posted: Posted) -> Result<Response, Problem> {
+/// `POST /intents/{id}`: the human's answer to what they were shown, and the intent where they rejected it.
+pub(super) fn decide(
+    dashboard: &Dashboard,
+    csrf: &str,
+    id: &IntentId,
+    posted: Posted,
+) -> Result<(Response, Option<Intent>), Problem> {
     let intent = dashboard.ledger.intent(id).map_err(problem_of)?;
     let Some(terms) = approvals::terms(&intent) else {
         return Err(Problem::new(StatusCode::CONFLICT, "Nothing to decide", "Nobody is asked about this payment."));
@@ -44,7 +49,7 @@ pub(super) fn decide(dashboard: &Dashboard, csrf: &str, id: &IntentId, posted: P
     let human = match approvals::verify(&dashboard.settings.core.data_dir, &posted.passphrase) {
         Ok(human) => human,
         Err(error @ (NotHuman::Wrong | NotHuman::TooMany { .. })) if intent.state == State::AwaitingApproval => {
-            return Ok(question(csrf, &intent, terms, Some(&error)));
+            return Ok((question(csrf, &intent, terms, Some(&error)), None));
         }
         Err(error) => return Err(not_human(&error)),
     };
@@ -52,8 +57,8 @@ pub(super) fn decide(dashboard: &Dashboard, csrf: &str, id: &IntentId, posted: P
         true => approvals::approve(&human, &dashboard.ledger, id, terms),
         false => approvals::reject(&human, &dashboard.ledger, id),
     };
-    answered.map_err(problem_of)?;
-    Ok(see_other(&format!("/intents/{id}")))
+    let answered = answered.map_err(problem_of)?;
+    Ok((see_other(&format!("/intents/{id}")), (!yes).then_some(answered)))
 }
 
 /// What a proof that failed is answered.

@@ -3,7 +3,7 @@
 use jose::Clock as _;
 use oid4ac_client::SystemClock;
 use oid4pay::approvals;
-use oid4pay::policy::{NoStanding, Standing};
+use oid4pay::policy::{self, Standing};
 use oid4pay::resolve;
 use spend_guard::{Budget, Filter, Intent, IntentId, LedgerError, RaisedAlert, Severity, State};
 
@@ -26,19 +26,23 @@ pub(super) fn overview(dashboard: &Dashboard, csrf: &str) -> Result<String, Ledg
         true => "<p class=\"soft\">Nothing stood out.</p>".to_owned(),
         false => format!("<ul class=\"lines\">{alerts}</ul>"),
     };
+    let (is_frozen, standing) = policy::look(&dashboard.policy, ledger)?;
     let recent = ledger.list(&Filter { limit: RECENT, ..Filter::default() })?.intents;
     Ok(format!(
         "{}{}{}{}<section class=\"card\"><h2>Budgets</h2>{}</section>\
          <section class=\"card\"><h2>Spending</h2>{spending}</section>\
          <section class=\"card\"><h2>Alerts</h2>{alerts}</section>\
          <section><h2>Latest payments</h2>{}</section>{}",
-        frozen(dashboard, csrf)?,
-        unconfirmed(dashboard)?,
+        if is_frozen { frozen(csrf) } else { String::new() },
+        standing.as_ref().map_or_else(|_| String::new(), |standing| unconfirmed(dashboard, standing)),
         pending(dashboard)?,
         unclear(dashboard)?,
-        budgets(dashboard)?,
+        match &standing {
+            Ok(standing) => budgets(&ledger.budgets(&standing.policy)?),
+            Err(error) => format!("<p role=\"alert\">Payments are stopped: {}.</p>", escape(&error.to_string())),
+        },
         list(&recent),
-        freeze(dashboard, csrf)?,
+        if is_frozen { String::new() } else { freeze(csrf) },
     ))
 }
 
@@ -116,14 +120,7 @@ fn unclear(dashboard: &Dashboard) -> Result<String, LedgerError> {
     ))
 }
 
-fn budgets(dashboard: &Dashboard) -> Result<String, LedgerError> {
-    let policy = match dashboard.policy.read() {
-        Ok(policy) => policy,
-        Err(error) => {
-            return Ok(format!("<p role=\"alert\">Payments are stopped: {}.</p>", escape(&error.to_string())));
-        }
-    };
-    let budgets = dashboard.ledger.budgets(&policy)?;
+fn budgets(budgets: &[Budget]) -> String {
     let is_used =
         |budget: &&Budget| budget.settled_minor > 0 || budget.reserved_minor > 0 || budget.unresolved_minor > 0;
     let (used, untouched): (Vec<_>, Vec<_>) = budgets.iter().partition(is_used);
@@ -131,57 +128,45 @@ fn budgets(dashboard: &Dashboard) -> Result<String, LedgerError> {
         let bars: String = budgets.into_iter().map(chart::budget).collect();
         format!("<ul class=\"bars\">{bars}</ul>")
     };
-    Ok(match (used.is_empty(), untouched.is_empty()) {
+    match (used.is_empty(), untouched.is_empty()) {
         (true, true) => "<p class=\"soft\">The policy has no budgets.</p>".to_owned(),
         (true, false) => bars(untouched),
         (false, true) => bars(used),
         (false, false) => {
             format!("{}<details><summary>Not used lately</summary>{}</details>", bars(used), bars(untouched))
         }
-    })
+    }
 }
 
 /// The notice that payments are stopped, and the form that ends it.
-fn frozen(dashboard: &Dashboard, csrf: &str) -> Result<String, LedgerError> {
-    if !dashboard.ledger.is_frozen()? {
-        return Ok(String::new());
-    }
-    Ok(format!(
+fn frozen(csrf: &str) -> String {
+    format!(
         "<section class=\"card stopped\" role=\"status\"><h2>All payments are frozen</h2><p>No agent can pay until you end \
          this.</p><details><summary>End the freeze</summary>{}{}<button>End the freeze</button></form></details></section>",
         form(csrf, "/unfreeze"),
         passphrase_field("unfreeze")
-    ))
+    )
 }
 
 /// The notice that payments are stopped by a policy that became looser. What it says is no limit of any payment yet.
-fn unconfirmed(dashboard: &Dashboard) -> Result<String, LedgerError> {
-    let standing = match Standing::of(&dashboard.policy, &dashboard.ledger) {
-        Ok(standing) => standing,
-        // Told where the budgets would be.
-        Err(NoStanding::Policy(_)) => return Ok(String::new()),
-        Err(NoStanding::Ledger(error)) => return Err(error),
-    };
+fn unconfirmed(dashboard: &Dashboard, standing: &Standing) -> String {
     if standing.is_confirmed() {
-        return Ok(String::new());
+        return String::new();
     }
     let looser: String = standing.looser.iter().map(|line| format!("<li>{}</li>", escape(line))).collect();
-    Ok(format!(
+    format!(
         "<section class=\"card stopped\" role=\"status\"><h2>The policy is not in force</h2><p>It became looser, and payments are \
          stopped until you confirm it: <code>{}</code></p><ul>{looser}</ul></section>",
         escape(&dashboard.settings.command("policy confirm"))
-    ))
+    )
 }
 
-fn freeze(dashboard: &Dashboard, csrf: &str) -> Result<String, LedgerError> {
-    if dashboard.ledger.is_frozen()? {
-        return Ok(String::new());
-    }
-    Ok(format!(
+fn freeze(csrf: &str) -> String {
+    format!(
         "<section class=\"card\"><h2>Stop everything</h2><p>Stops every payment of every agent on this machine at once. What \
          was sent already is not called back.</p>{}<button class=\"danger\">Freeze all payments</button></form></section>",
         form(csrf, "/freeze")
-    ))
+    )
 }
 
 fn list(intents: &[Intent]) -> String {

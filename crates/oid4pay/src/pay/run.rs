@@ -125,7 +125,8 @@ async fn attempt(call: &Call<'_>, policy: &Policy, reply: &mut Option<Reply>) ->
         }
     };
     let Some(key) = journal.idempotency_key() else {
-        return Err(with_intent(Refusal::new(Code::LedgerFailed, "the intent's idempotency key is damaged"), &journal));
+        let refusal = Refusal::new(Code::LedgerFailed, "the intent's idempotency key is damaged");
+        return Err(refusal.about(&journal.intent()));
     };
     match drive(call, &key, &journal, reply.take()).await {
         Ok(Driven::AskClient(question)) => Ok(Attempt::Ran(Ran::AskClient(question))),
@@ -164,10 +165,8 @@ async fn attempt(call: &Call<'_>, policy: &Policy, reply: &mut Option<Reply>) ->
         Ok(Driven::To(Outcome::Unknown(in_flight))) => match unknown(call, &journal, in_flight)? {
             Answer::Unresolved { intent, replayed } => {
                 drop(journal);
-                match resolve::by_chain_if_allowed(call.agent, call.client, intent).await {
-                    intent if intent.resolution.is_some() => Err(resolved(&intent)),
-                    intent => Ok(Answer::Unresolved { intent, replayed }.into()),
-                }
+                let intent = resolve::by_chain_if_allowed(call.agent, call.client, intent).await;
+                as_recorded(intent, replayed).map(Attempt::from)
             }
             answer => Ok(answer.into()),
         },
@@ -177,10 +176,10 @@ async fn attempt(call: &Call<'_>, policy: &Policy, reply: &mut Option<Reply>) ->
             Some(claim) => Err(failed(claim.intent())),
             None => Err(Refusal::new(Code::UnexpectedOutcome, "a settled payment was stopped")),
         },
-        Ok(Driven::To(_)) => Err(with_intent(
-            Refusal::new(Code::UnexpectedOutcome, "the client gave an outcome not known here"),
-            &journal,
-        )),
+        Ok(Driven::To(_)) => {
+            let refusal = Refusal::new(Code::UnexpectedOutcome, "the client gave an outcome not known here");
+            Err(refusal.about(&journal.intent()))
+        }
         Err(error) => {
             if !journal.intent().was_presented() && !is_worth_resuming(&error, &journal) {
                 journal.close(error.code(), &error.to_string());
@@ -424,10 +423,6 @@ fn is_worth_resuming(error: &Error, journal: &IntentJournal<'_>) -> bool {
         Error::Local(_) => has_begun,
         error => has_begun && error.is_retryable(),
     }
-}
-
-fn with_intent(refusal: Refusal, journal: &IntentJournal<'_>) -> Refusal {
-    refusal.about(&journal.intent())
 }
 
 const OTHERS: Duration = Duration::from_secs(15);

@@ -6,7 +6,7 @@ use crate::mcp::name::{Name, Offered};
 use oid4ac_client::{FileStore, Misuse, Store as _};
 use oid4pay::approvals;
 use oid4pay::person::Waiting;
-use oid4pay::policy::{NoStanding, Standing};
+use oid4pay::policy;
 use oid4pay::refusal::{Code, Refusal};
 use oid4pay::resolve;
 use rmcp::model::CallToolResult;
@@ -37,10 +37,10 @@ pub(in crate::mcp::tools) async fn get(
     let open = ledger.list(&open)?.intents;
     let waiting: Vec<_> = open.iter().filter(|intent| approvals::waits(intent)).collect();
     let unclear = resolve::open(ledger)?;
-    let (policy_problem, confirmed, frozen) = match Standing::of(agent.policy_source(), ledger) {
-        Ok(standing) => (None, standing.is_confirmed(), standing.frozen),
-        Err(NoStanding::Policy(_)) => (Some(Code::PolicyUnusable.as_str()), false, ledger.is_frozen()?),
-        Err(NoStanding::Ledger(error)) => return Err(error.into()),
+    let (frozen, standing) = policy::look(agent.policy_source(), ledger)?;
+    let (policy_problem, confirmed) = match standing {
+        Ok(standing) => (None, standing.is_confirmed()),
+        Err(_) => (Some(Code::PolicyUnusable.as_str()), false),
     };
     let can_pay = registration.is_some() && !frozen && confirmed && policy_problem.is_none();
     let tools: Vec<_> = Name::ALL
