@@ -192,14 +192,17 @@ impl Ledger {
         self.store.read(|tx| tx.held(issuer, merchant, mandate_id))
     }
 
-    /// Whether `purchase` was made before, is under way, or neither. For a caller that must know before it fetches a
-    /// catalog; [`Ledger::begin`] decides.
+    /// The intent that [`begin`](Self::begin) would go on with or answer again for `purchase`. For a caller that must know before
+    /// it sends anything.
     ///
     /// # Errors
     ///
     /// - Any of the errors of opening and reading the file.
-    pub fn find(&self, purchase: &Purchase) -> Result<Option<Intent>, LedgerError> {
-        self.store.read(|tx| tx.repeated(purchase))
+    pub fn find(&self, purchase: &Purchase, policy: Option<&Policy>) -> Result<Option<Intent>, LedgerError> {
+        self.store.read(|tx| {
+            let found = tx.repeated(purchase)?;
+            Ok(found.filter(|intent| !intent.state.is_final() || tx.is_answered_again(intent, Some(purchase), policy)))
+        })
     }
 
     /// The newest intent that was declared under `reference`.
@@ -494,10 +497,7 @@ impl Ledger {
         retired: &mut Vec<Lock>,
     ) -> Result<Option<Begun>, Failed> {
         if intent.state.is_final() {
-            // The presentation of one mandate under one key is one payment for ever.
-            let repeats = tx.is_replayed(&intent, policy)
-                || (intent.state != State::Settled && intent.was_presented() && intent.mandate_lives(tx.now))
-                || purchase.is_some_and(|purchase| purchase.kind == PurchaseKind::Verify);
+            let repeats = tx.is_answered_again(&intent, purchase, policy);
             let recorded = intent.is_recorded_outcome();
             return Ok(repeats.then(|| if recorded { Begun::Recorded(intent) } else { Begun::Replay(intent) }));
         }

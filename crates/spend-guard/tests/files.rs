@@ -161,7 +161,7 @@ fn read_everything(ledger: &spend_guard::Ledger) {
     ledger.rules_in_force().unwrap();
     ledger.budgets(&policy).unwrap();
     ledger.simulate(&purchase(1, "s"), &policy).unwrap();
-    ledger.find(&purchase(1, "s")).unwrap();
+    ledger.find(&purchase(1, "s"), None).unwrap();
     ledger.find_declared("s").unwrap();
     ledger.alerts(10).unwrap();
     ledger.head().unwrap();

@@ -104,6 +104,34 @@ fn a_rewritten_ledger_of_the_same_length_or_longer_is_found() {
     }
 }
 
+#[test]
+fn a_freeze_makes_no_rewritten_ledger_the_kept_one() {
+    let bench = bench();
+    pay(&bench, "a");
+    let newest = kept(&bench);
+    let other = common::bench();
+    for name in ["a", "b"] {
+        common::settle(claim(other.ledger.begin(&purchase(1_00, name), None).unwrap()));
+    }
+    copy_whole(&other, &bench);
+    open(&bench).freeze().unwrap();
+    assert_eq!(kept(&bench), newest);
+    let refused = open(&bench).begin(&purchase(1_00, "c"), None).unwrap_err();
+    assert!(matches!(refused, LedgerError::RolledBack { kept, .. } if kept == newest.seq), "{refused}");
+}
+
+#[test]
+fn a_copy_from_before_a_freeze_does_not_end_it() {
+    let bench = bench();
+    pay(&bench, "a");
+    let older = bench.dir.path().join("older");
+    copy(&bench.file(), &older);
+    open(&bench).freeze().unwrap();
+    assert_eq!(kept(&bench), open(&bench).head().unwrap());
+    copy(&older, &bench.file());
+    assert!(matches!(open(&bench).begin(&purchase(1_00, "b"), None), Err(LedgerError::RolledBack { .. })));
+}
+
 fn copy_whole(from: &Bench, to: &Bench) {
     let sql = rusqlite::Connection::open(from.file()).unwrap();
     sql.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();

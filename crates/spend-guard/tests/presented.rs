@@ -542,6 +542,30 @@ fn what_was_declared_and_presented_gets_no_second_mandate_at_another_amount() {
     assert!(matches!(bench.ledger.begin(&purchase(10_00, "d"), None).unwrap(), Begun::New(_)));
 }
 
+#[test]
+fn what_is_looked_for_is_what_would_be_gone_on_with_or_answered_from_the_record() {
+    let bench = bench();
+    let find = |purchase: &Purchase, policy: Option<&Policy>| bench.ledger.find(purchase, policy).unwrap();
+    let policy = no_replay(&bench);
+    assert!(find(&purchase(10_00, "a"), None).is_none());
+    let mut refused = presented(&bench, 10_00, "a", 10_00, START + 2 * DAY);
+    let id = refused.intent().id.clone();
+    assert_eq!(find(&purchase(10_00, "a"), Some(&policy)).unwrap().id, id, "under way");
+    refused.refused_by_merchant(422, "offer_out_of_stock", "no").unwrap();
+    bench.clock.advance(DAY + 1);
+    assert_eq!(find(&purchase(10_00, "a"), Some(&policy)).unwrap().id, id, "its mandate lives");
+    // A resolution is newer than the payment, and repeated for as long as one.
+    bench.clock.advance(DAY);
+    bench.ledger.resolve(&id, &paid(None), person()).unwrap();
+    assert_eq!(find(&purchase(10_00, "a"), None).unwrap().id, id, "resolved just now");
+    bench.clock.advance(DAY + 1);
+    assert!(find(&purchase(10_00, "a"), None).is_none());
+    let intent = bench.ledger.intent(&id).unwrap();
+    let verify = existing(10_00, 10_00, &intent.mandate.unwrap().mandate_id, &intent.idempotency_key);
+    bench.clock.advance(30 * DAY);
+    assert!(find(&verify, Some(&policy)).is_some(), "one mandate under one key is one payment for ever");
+}
+
 /// A policy under which nothing that is over is answered again for long.
 fn no_replay(bench: &Bench) -> Policy {
     let policy = Policy::parse("replay_hours = 0\n[currency.EUR]\nhour = 200\nday = 500", "p").unwrap();

@@ -1,7 +1,5 @@
 //! The clock, before anything is put on record by it.
 
-use jose::Clock as _;
-use oid4ac_client::SystemClock;
 use spend_guard::{Policy, State, Verdict};
 
 use super::call::Call;
@@ -14,13 +12,9 @@ use crate::refusal::Refusal;
 /// policy refuses is refused without it.
 pub(super) async fn check(call: &Call<'_>, policy: &Policy) -> Result<(), Refusal> {
     let ledger = call.agent.ledger();
-    let is_answered_here = match ledger.find(&call.purchase) {
-        Ok(Some(intent)) if intent.state.is_final() => {
-            let settled_at = intent.settled_at.unwrap_or(intent.updated_at);
-            SystemClock.now().saturating_sub(settled_at) <= policy.rules().replay_seconds.into()
-        }
-        Ok(intent) => intent.is_some_and(|intent| intent.state == State::AwaitingApproval),
-        // Told by what comes next.
+    let is_answered_here = match ledger.find(&call.purchase, Some(policy)) {
+        Ok(intent) => intent.is_some_and(|intent| intent.state.is_final() || intent.state == State::AwaitingApproval),
+        // What comes next reports it.
         Err(_) => true,
     };
     let goes_out =

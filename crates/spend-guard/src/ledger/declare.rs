@@ -81,7 +81,7 @@ impl Ledger {
             }
             // What was paid a moment ago, or is being paid, cannot be declared to be paid again.
             if let Some(known) = tx.repeated(purchase)?
-                && (!known.state.is_final() || tx.is_replayed(&known, policy))
+                && (!known.state.is_final() || tx.is_answered_again(&known, None, policy))
             {
                 return Ok(Declared::Known(known));
             }
@@ -166,7 +166,7 @@ impl Tx<'_> {
         let is_used = intent.declaration.as_ref().is_some_and(|declaration| declaration.used);
         match (is_used, intent.state.is_final()) {
             (false, is_final) => Ok((!is_final).then_some(intent)),
-            (true, true) if !self.is_replayed(&intent, policy) => Ok(None),
+            (true, true) if !self.is_answered_again(&intent, None, policy) => Ok(None),
             (true, _) if intent.differs_from(purchase).is_some() => Ok(None),
             (true, _) => Err(LedgerError::DeclarationMismatch { id: intent.id, what: "amount" }.into()),
         }

@@ -122,7 +122,20 @@ impl Tx<'_> {
         self.write_row(intent, "rejection_told", json!({"state": intent.state}))
     }
 
-    /// Whether an intent that is over is still answered again instead of made again.
+    /// Whether `purchase` is answered by this intent, which is over, instead of made again.
+    pub(crate) fn is_answered_again(
+        &self,
+        intent: &Intent,
+        purchase: Option<&Purchase>,
+        policy: Option<&Policy>,
+    ) -> bool {
+        // The presentation of one mandate under one key is one payment for ever.
+        let is_presentation = purchase.is_some_and(|purchase| purchase.kind == PurchaseKind::Verify);
+        let can_be_charged = intent.state != State::Settled && intent.was_presented() && intent.mandate_lives(self.now);
+        is_presentation || can_be_charged || self.is_replayed(intent, policy)
+    }
+
+    /// Whether an intent that is over ended lately.
     pub(crate) fn is_replayed(&self, intent: &Intent, policy: Option<&Policy>) -> bool {
         let replay_seconds = policy.map_or(DEFAULT_REPLAY_SECONDS, |policy| policy.rules().replay_seconds);
         // A resolution is newer than the payment that it is about.

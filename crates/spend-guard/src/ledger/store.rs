@@ -130,18 +130,23 @@ impl Store {
             _ => clock,
         };
         let tx = Tx { sql, now, newest, dir: &self.dir, appended: RefCell::new(None) };
-        if let (Kind::Write | Kind::WriteAtClock, Some(head)) = (kind, &self.head)
-            && let Some(kept) = head.read(&self.dir)?
-        {
-            tx.check_leads_through(&kept)?;
-        }
+        let head = self.head.as_ref().filter(|_| kind != Kind::Read);
+        let checked = head.map_or(Ok(()), |head| match head.read(&self.dir)? {
+            Some(kept) => tx.check_leads_through(&kept),
+            None => Ok(()),
+        });
+        let head = match checked {
+            // The head that was kept goes on to hold: another ledger does not take its place by being frozen.
+            Err(_) if kind == Kind::WriteWhateverHead => None,
+            checked => checked.map(|()| head)?,
+        };
         let value = work(&tx)?;
         if kind == Kind::Read {
             return Ok(value);
         }
         let appended = tx.appended.take();
         tx.sql.commit()?;
-        if let (Some(head), Some(appended)) = (&self.head, appended) {
+        if let (Some(head), Some(appended)) = (head, appended) {
             head.keep(&self.dir, &appended);
         }
         Ok(value)

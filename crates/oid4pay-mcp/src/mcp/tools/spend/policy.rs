@@ -71,8 +71,7 @@ pub(in crate::mcp::tools) async fn simulate(
     let purchase_ref = arguments.purchase_ref.map(|reference| reference.as_str().to_owned());
     let order = order(&arguments.merchant_url, &arguments.amount, arguments.line_items)?;
     let purchase = with_agent(payment::as_purchase(&issuer, &order, purchase_ref.clone())?, &client);
-    let before = agent.ledger().find(&purchase)?;
-    let before = before.filter(|intent| is_answered(intent, &policy));
+    let before = agent.ledger().find(&purchase, Some(&policy))?;
     let declared = match &purchase_ref {
         Some(reference) => agent.ledger().find_declared(reference)?,
         None => None,
@@ -163,12 +162,6 @@ fn fits(intent: &Intent, purchase: &Purchase) -> Option<Declared> {
         (None, Approval::Given { used: false, .. }) => Declared::Approved,
         (None, _) => Declared::Unused,
     })
-}
-
-/// Whether the same purchase would be gone on with, or answered from the ledger.
-fn is_answered(intent: &Intent, policy: &Policy) -> bool {
-    let age = intent.settled_at.map(|at| SystemClock.now() - at);
-    age.is_none_or(|age| age <= i64::from(policy.rules().replay_seconds))
 }
 
 #[derive(Deserialize)]
