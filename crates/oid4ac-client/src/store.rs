@@ -35,14 +35,12 @@ pub trait Store: Send + Sync {
     fn save_keys(&self, keys: &Arc<KeyPair>) -> Result<(), StoreError>;
 
     /// Makes sure that keys and a registration could be kept now, by durably writing as much and removing it again. It is
-    /// called before a setup token is spent, which cannot be had back. A store that cannot tell says yes.
+    /// called before a setup token is spent, which cannot be had back. A store that cannot find out returns `Ok`.
     ///
     /// # Errors
     ///
     /// - [`StoreError`] if they could not.
-    fn check_writable(&self) -> Result<(), StoreError> {
-        Ok(())
-    }
+    fn check_writable(&self) -> Result<(), StoreError>;
 
     /// The registration, if there is one yet.
     ///
@@ -314,6 +312,10 @@ impl Store for MemoryStore {
 
     fn save_keys(&self, keys: &Arc<KeyPair>) -> Result<(), StoreError> {
         self.lock().keys = Some(Arc::clone(keys));
+        Ok(())
+    }
+
+    fn check_writable(&self) -> Result<(), StoreError> {
         Ok(())
     }
 

@@ -40,6 +40,10 @@ impl Store for ProvidedStore {
         self.files.save_keys(keys)
     }
 
+    fn check_writable(&self) -> Result<(), StoreError> {
+        self.files.check_writable()
+    }
+
     fn registration(&self) -> Result<Option<Registration>, StoreError> {
         match &self.registration {
             Some(registration) => Ok(Some(registration.clone())),
@@ -95,5 +99,23 @@ impl Store for ProvidedStore {
 
     fn try_lock_session(&self) -> Result<Option<SessionLock>, StoreError> {
         self.files.try_lock_session()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_cannot_be_written_is_found_with_keys_from_elsewhere_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a file");
+        std::fs::write(&file, "").unwrap();
+        let store = |data_dir: &std::path::Path| {
+            let files = FileStore::for_issuer(data_dir, "https://as.example");
+            ProvidedStore::new(Provided::default(), files, "https://as.example", &[])
+        };
+        assert!(store(&dir.path().join("data")).check_writable().is_ok());
+        assert!(store(&file.join("data")).check_writable().is_err());
     }
 }
