@@ -114,7 +114,7 @@ impl Client {
     ) -> Result<Issued, Error> {
         let tokens = self.redeem(agent, metadata, order.scope(), order.merchant().as_str(), grant).await?;
         let Some(mandate) = &tokens.mandate else {
-            self.revoke(agent, metadata, &tokens).await;
+            self.revoke(agent, metadata, &tokens.access_token, tokens.refresh_token.as_ref()).await;
             return Ok(Issued::Nothing);
         };
         let checked =
@@ -143,7 +143,7 @@ impl Client {
                 Ok(Issued::Stopped)
             }
             Err(error) => {
-                self.revoke(agent, metadata, &tokens).await;
+                self.revoke(agent, metadata, &tokens.access_token, tokens.refresh_token.as_ref()).await;
                 // What went wrong first is what the caller hears of.
                 self.forget_grant(order.idempotency_key());
                 Err(error)

@@ -30,19 +30,13 @@ pub(crate) struct Tokens {
     pub(crate) scope: Option<String>,
 }
 
-impl Tokens {
-    /// The token whose revocation ends most, and its `token_type_hint` (RFC 7009 §2.1).
-    pub(crate) fn revocable(&self) -> (&str, &'static str) {
-        match &self.refresh_token {
-            Some(token) => (token.expose(), REFRESH_TOKEN),
-            None => (self.access_token.expose(), ACCESS_TOKEN),
-        }
-    }
-}
-
 impl GrantToken {
+    /// The token whose revocation ends most (RFC 7009 §2.1).
     pub(crate) fn of(tokens: &Tokens, mandate_expires_at: i64) -> Self {
-        let (token, hint) = tokens.revocable();
+        let (token, hint) = match &tokens.refresh_token {
+            Some(token) => (token.expose(), REFRESH_TOKEN),
+            None => (tokens.access_token.expose(), ACCESS_TOKEN),
+        };
         Self { token: SecretText::new(token.to_owned()), hint, mandate_expires_at }
     }
 }
@@ -121,7 +115,7 @@ impl Client {
     }
 
     async fn give_back<T>(&self, agent: &Agent, metadata: &Metadata, tokens: &Tokens, why: Why) -> Result<T, Error> {
-        self.revoke(agent, metadata, tokens).await;
+        self.revoke(agent, metadata, &tokens.access_token, tokens.refresh_token.as_ref()).await;
         Err(Misbehaviour::new(Artefact::TokenResponse, why).into())
     }
 
@@ -167,9 +161,15 @@ impl Client {
 
     /// Revokes what a code brought, so that nothing usable is left behind; whether the server confirmed it. Best effort: most
     /// call it when something is wrong already, and that is what their callers hear of.
-    pub(crate) async fn revoke(&self, agent: &Agent, metadata: &Metadata, tokens: &Tokens) -> bool {
-        let refresh_token = tokens.refresh_token.as_ref().map(|token| (token.expose(), REFRESH_TOKEN));
-        let access_token = (tokens.access_token.expose(), ACCESS_TOKEN);
+    pub(crate) async fn revoke(
+        &self,
+        agent: &Agent,
+        metadata: &Metadata,
+        access_token: &AccessToken,
+        refresh_token: Option<&RefreshToken>,
+    ) -> bool {
+        let refresh_token = refresh_token.map(|token| (token.expose(), REFRESH_TOKEN));
+        let access_token = (access_token.expose(), ACCESS_TOKEN);
         self.revoke_each(agent, metadata, refresh_token.into_iter().chain([access_token]).collect()).await
     }
 

@@ -211,8 +211,7 @@ impl Ledger {
     ///
     /// - Any of the errors of opening and reading the file.
     pub fn find_declared(&self, reference: &str) -> Result<Option<Intent>, LedgerError> {
-        self.store
-            .read(|tx| tx.one("SELECT body FROM intents WHERE declared = ?1 ORDER BY seq DESC LIMIT 1", [reference]))
+        self.store.read(|tx| tx.newest_declared(reference))
     }
 
     /// Ends what has had its time, as every [`Ledger::begin`] does: for a list of what is open

@@ -99,6 +99,30 @@ impl FileStore {
         dir.remove(NEXT_KEYS)
     }
 
+    /// Keeps or removes what the session file has under `purchase`. Entries that ended long before a new one are dropped.
+    fn set_entry<T>(
+        &self,
+        entries: impl Fn(&mut Session) -> &mut BTreeMap<String, T>,
+        ends_at: impl Fn(&T) -> i64,
+        purchase: &str,
+        new: Option<T>,
+    ) -> Result<(), StoreError> {
+        if new.is_none() && !entries(&mut Session::read(&self.dir()?)?).contains_key(purchase) {
+            return Ok(());
+        }
+        self.change_session(|session| {
+            let entries = entries(session);
+            match new {
+                Some(new) => {
+                    let long_ago = ends_at(&new) - KEEP_PENDING_SECONDS;
+                    entries.retain(|_, other| ends_at(other) > long_ago);
+                    entries.insert(purchase.to_owned(), new);
+                }
+                None => drop(entries.remove(purchase)),
+            }
+        })
+    }
+
     fn change_session(&self, change: impl FnOnce(&mut Session)) -> Result<(), StoreError> {
         loop {
             let dir = self.dir()?;
@@ -198,20 +222,9 @@ impl Store for FileStore {
     }
 
     fn set_pending(&self, purchase: &str, pending: Option<&PendingAuthorization>) -> Result<(), StoreError> {
-        if pending.is_none() && !Session::read(&self.dir()?)?.pending.contains_key(purchase) {
-            return Ok(());
-        }
-        self.change_session(|session| {
-            match pending {
-                Some(pending) => {
-                    // What nobody came back for is not kept for ever.
-                    let long_ago = pending.consent.expires_at - KEEP_PENDING_SECONDS;
-                    session.pending.retain(|_, other| other.consent.expires_at > long_ago);
-                    session.pending.insert(purchase.to_owned(), PendingWire::from(pending))
-                }
-                None => session.pending.remove(purchase),
-            };
-        })
+        // What nobody came back for is not kept for ever.
+        let ends_at = |pending: &PendingWire| pending.consent.expires_at;
+        self.set_entry(|session| &mut session.pending, ends_at, purchase, pending.map(PendingWire::from))
     }
 
     fn grant(&self, purchase: &str) -> Result<Option<GrantToken>, StoreError> {
@@ -220,20 +233,9 @@ impl Store for FileStore {
     }
 
     fn set_grant(&self, purchase: &str, grant: Option<&GrantToken>) -> Result<(), StoreError> {
-        if grant.is_none() && !Session::read(&self.dir()?)?.grants.contains_key(purchase) {
-            return Ok(());
-        }
-        self.change_session(|session| {
-            match grant {
-                Some(grant) => {
-                    // A mandate that has ended by itself needs no revocation.
-                    let long_ago = grant.mandate_expires_at - KEEP_PENDING_SECONDS;
-                    session.grants.retain(|_, other| other.mandate_expires_at > long_ago);
-                    session.grants.insert(purchase.to_owned(), GrantWire::from(grant))
-                }
-                None => session.grants.remove(purchase),
-            };
-        })
+        // A mandate that has ended by itself needs no revocation.
+        let ends_at = |grant: &GrantWire| grant.mandate_expires_at;
+        self.set_entry(|session| &mut session.grants, ends_at, purchase, grant.map(GrantWire::from))
     }
 
     fn session(&self, scope: &str) -> Result<Option<WalletSession>, StoreError> {

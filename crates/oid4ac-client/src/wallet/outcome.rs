@@ -218,15 +218,14 @@ fn paid(terms: &PresentedTerms, entry: &AuditEntry) -> Result<MandateOutcome, Un
 /// Whether every entry from `first` up to the head is here, with its hash and the link to the one before. Pages are linked
 /// only where the server repeats the last entry of the one before, so the links are counted.
 fn covered(first: u64, head_seq: u64, entries: &[AuditEntry], chain: &ChainReport) -> Result<(), Undecided> {
-    let is_whole = |entries: &[AuditEntry]| entries.windows(2).all(|pair| pair[0].seq == pair[1].seq + 1);
-    let span: Vec<_> = entries.iter().filter(|entry| (first..=head_seq).contains(&entry.seq)).cloned().collect();
+    // They descend, so their number tells that none is missing.
+    let here = entries.iter().filter(|entry| (first..=head_seq).contains(&entry.seq)).count();
+    let wanted = head_seq.checked_sub(first).and_then(|more| more.checked_add(1));
+    let is_whole = wanted == u64::try_from(here).ok();
     let pairs = entries.windows(2).filter(|pair| pair[0].seq == pair[1].seq + 1).count();
     let links = pairs + usize::from(entries.last().is_some_and(|entry| entry.seq == 1));
     let is_linked = u64::try_from(links).is_ok_and(|links| links == chain.links_verified);
-    let ends =
-        span.first().map(|entry| entry.seq) == Some(head_seq) && span.last().map(|entry| entry.seq) == Some(first);
-    let unchecked = chain.not_checkable.iter().any(|seq| (first..=head_seq).contains(seq));
-    match ends && is_whole(&span) && is_linked && !unchecked {
+    match is_whole && is_linked && chain.head_covers(first) {
         true => Ok(()),
         false => Err(Undecided::Gap),
     }

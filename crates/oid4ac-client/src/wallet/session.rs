@@ -55,7 +55,7 @@ impl Client {
             for scope in &scopes {
                 let Some(session) = self.inner.store.session(scope)? else { continue };
                 let revoked = match (&agent, &metadata) {
-                    (Ok(agent), Ok(metadata)) => self.revoke(agent, metadata, &tokens_of(&session)).await,
+                    (Ok(agent), Ok(metadata)) => self.revoke_session(agent, metadata, &session).await,
                     _ => false,
                 };
                 self.inner.store.set_session(scope, None)?;
@@ -216,17 +216,21 @@ impl Client {
         self.inner.store.set_pending(&key, None)?;
         let tokens = self.redeem(agent, metadata, scope.as_str(), resource, &grant).await?;
         if tokens.scope.as_deref().is_some_and(|granted| !granted.split(' ').any(|granted| granted == scope.as_str())) {
-            self.revoke(agent, metadata, &tokens).await;
+            self.revoke(agent, metadata, &tokens.access_token, tokens.refresh_token.as_ref()).await;
             return Ok(Granted::InsufficientScope(scope));
         }
         if let Err(error) = self.check_access_token(agent, metadata, &tokens.access_token, resource).await {
-            self.revoke(agent, metadata, &tokens).await;
+            self.revoke(agent, metadata, &tokens.access_token, tokens.refresh_token.as_ref()).await;
             return Err(error);
         }
         // One that is to be given up after use is kept until then too: a crash leaves something to log out of.
         let session = session_of(&tokens);
         self.keep_session(agent, metadata, scope, &session).await?;
         Ok(Granted::Done(session))
+    }
+
+    async fn revoke_session(&self, agent: &Agent, metadata: &Metadata, session: &WalletSession) -> bool {
+        self.revoke(agent, metadata, &session.access_token, session.refresh_token.as_ref()).await
     }
 
     /// Keeps a new session, or revokes what there is no place for.
@@ -239,7 +243,7 @@ impl Client {
     ) -> Result<(), Error> {
         let kept = self.inner.store.set_session(scope.as_str(), Some(session));
         if kept.is_err() {
-            self.revoke(agent, metadata, &tokens_of(session)).await;
+            self.revoke_session(agent, metadata, session).await;
         }
         Ok(kept?)
     }
@@ -252,7 +256,7 @@ impl Client {
         scope: WalletScope,
         given_up: &WalletSession,
     ) {
-        self.revoke(agent, metadata, &tokens_of(given_up)).await;
+        self.revoke_session(agent, metadata, given_up).await;
         let forgotten = match self.inner.store.session(scope.as_str()) {
             Ok(Some(kept)) if kept.access_token == given_up.access_token => {
                 self.inner.store.set_session(scope.as_str(), None)
@@ -276,18 +280,6 @@ fn session_of(tokens: &Tokens) -> WalletSession {
         expires_at: tokens.expires_at,
         refresh_token: tokens.refresh_token.clone(),
         refreshing: false,
-    }
-}
-
-fn tokens_of(session: &WalletSession) -> Tokens {
-    Tokens {
-        access_token: session.access_token.clone(),
-        expires_at: session.expires_at,
-        refresh_token: session.refresh_token.clone(),
-        mandate: None,
-        granted_minor: None,
-        granted: Vec::new(),
-        scope: None,
     }
 }
 

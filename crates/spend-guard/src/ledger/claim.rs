@@ -397,9 +397,6 @@ impl Claim {
         self.record_as(|tx, intent| {
             let has_ended = intent.mandate.is_some() && !intent.mandate_lives(tx.now);
             let step = if has_ended { Step::GiveUp } else { Step::LoseAnswer };
-            if intent.state.after(step).is_none() {
-                return Err(illegal(intent, step).into());
-            }
             intent.failure = Some(Failure { code: code.to_owned(), message: message.to_owned(), status: None });
             Ok((step, json!({"code": code})))
         })

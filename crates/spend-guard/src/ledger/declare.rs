@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::lock::Lock;
-use super::row::MAY_BE_REPEATED;
+use super::row::repeatable;
 use super::transaction::{Failed, Tx};
 use super::{DEFAULT_APPROVAL_SECONDS, Ledger, chain};
 use crate::error::LedgerError;
@@ -65,9 +65,7 @@ impl Ledger {
             if purchase.amount_minor.saturating_add(tolerance_minor) > MAX_AMOUNT_MINOR {
                 return Err(LedgerError::from(crate::purchase::InvalidPurchase::Amount).into());
             }
-            let sql =
-                format!("SELECT body FROM intents WHERE declared = ?1 AND {MAY_BE_REPEATED} ORDER BY seq DESC LIMIT 1");
-            if let Some(known) = tx.one(&sql, [reference])? {
+            if let Some(known) = tx.one(&repeatable("declared = ?1"), [reference])? {
                 let declaration = known.declaration.as_ref();
                 let differs = match declaration {
                     Some(known) if known.amount_minor != purchase.amount_minor => Some("amount"),
@@ -160,9 +158,7 @@ impl Tx<'_> {
     /// One that was used for the same goods at another amount is still this purchase, and gets no second mandate.
     pub(crate) fn declared(&self, purchase: &Purchase, policy: Option<&Policy>) -> Result<Option<Intent>, Failed> {
         let (PurchaseKind::Payment, Some(reference)) = (purchase.kind, &purchase.purchase_ref) else { return Ok(None) };
-        let sql =
-            format!("SELECT body FROM intents WHERE declared = ?1 AND {MAY_BE_REPEATED} ORDER BY seq DESC LIMIT 1");
-        let Some(intent) = self.one(&sql, [reference])? else { return Ok(None) };
+        let Some(intent) = self.one(&repeatable("declared = ?1"), [reference])? else { return Ok(None) };
         let is_used = intent.declaration.as_ref().is_some_and(|declaration| declaration.used);
         match (is_used, intent.state.is_final()) {
             (false, is_final) => Ok((!is_final).then_some(intent)),

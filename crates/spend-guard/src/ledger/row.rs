@@ -72,30 +72,23 @@ impl Tx<'_> {
                 },
             };
         }
-        let sql =
-            format!("SELECT body FROM intents WHERE identity = ?1 AND {MAY_BE_REPEATED} ORDER BY seq DESC LIMIT 1");
-        self.one(&sql, [purchase.identity.as_str()])
+        self.one(&repeatable("identity = ?1"), [purchase.identity.as_str()])
     }
 
     /// The newest intent, open or presented, that holds this mandate. Two servers may give their mandates one name.
     pub(crate) fn held(&self, issuer: &str, merchant: &str, mandate_id: &str) -> Result<Option<Intent>, Failed> {
-        let mut statement =
-            self.sql.prepare_cached("SELECT body FROM intents WHERE mandate_id = ?1 ORDER BY seq DESC")?;
-        let mut rows = statement.query([mandate_id])?;
-        while let Some(row) = rows.next()? {
-            let intent = self.parse(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)?;
-            if may_be_repeated(&intent) && intent.issuer == issuer && intent.merchant == merchant {
-                return Ok(Some(intent));
-            }
-        }
-        Ok(None)
+        let sql = repeatable("mandate_id = ?1 AND merchant = ?2 AND json_extract(body, '$.issuer') = ?3");
+        self.one(&sql, [mandate_id, merchant, issuer])
+    }
+
+    /// The newest intent that was declared under `reference`.
+    pub(crate) fn newest_declared(&self, reference: &str) -> Result<Option<Intent>, Failed> {
+        self.one("SELECT body FROM intents WHERE declared = ?1 ORDER BY seq DESC LIMIT 1", [reference])
     }
 
     /// An intent, open or presented, with this idempotency key.
     fn by_key(&self, key: &str) -> Result<Option<Intent>, Failed> {
-        let newest =
-            self.one("SELECT body FROM intents WHERE idempotency_key = ?1 ORDER BY seq DESC LIMIT 1", [key])?;
-        Ok(newest.filter(may_be_repeated))
+        self.one(&repeatable("idempotency_key = ?1"), [key])
     }
 
     /// The purchase's newest intent, if the human refused it and no call was told so yet: it is taken to be told now. A
@@ -104,8 +97,7 @@ impl Tx<'_> {
         let newest = "SELECT body FROM intents WHERE identity = ?1 ORDER BY seq DESC LIMIT 1";
         let mut found = self.one(newest, [purchase.identity.as_str()])?.filter(Intent::is_untold_rejection);
         if let (None, PurchaseKind::Payment, Some(reference)) = (&found, purchase.kind, &purchase.purchase_ref) {
-            let declared = "SELECT body FROM intents WHERE declared = ?1 ORDER BY seq DESC LIMIT 1";
-            found = self.one(declared, [reference])?.filter(|intent| {
+            found = self.newest_declared(reference)?.filter(|intent| {
                 let is_unused = intent.declaration.as_ref().is_some_and(|declaration| !declaration.used);
                 is_unused && intent.is_untold_rejection() && intent.departs_from_declaration(purchase).is_none()
             });
@@ -380,12 +372,12 @@ impl Intent {
     }
 }
 
-/// Whether a call that repeats the intent goes on with it or gets its record, instead of making a purchase of its own.
-/// The same in SQL.
-pub(crate) const MAY_BE_REPEATED: &str = "(open = 1 OR state = 'settled' OR json_extract(body, '$.attempts') > 0)";
-
-fn may_be_repeated(intent: &Intent) -> bool {
-    !intent.state.is_final() || intent.state == State::Settled || intent.was_presented()
+/// The query for the newest intent under `condition` that a purchase may repeat: one that is open, settled or was presented.
+pub(crate) fn repeatable(condition: &str) -> String {
+    format!(
+        "SELECT body FROM intents WHERE {condition} \
+         AND (open = 1 OR state = 'settled' OR json_extract(body, '$.attempts') > 0) ORDER BY seq DESC LIMIT 1"
+    )
 }
 
 /// Whether `terms` allow this payment: the same merchant and currency, and no more money.

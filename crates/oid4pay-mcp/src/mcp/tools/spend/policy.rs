@@ -2,8 +2,7 @@
 
 use crate::mcp::answer::success;
 use crate::mcp::host::Host;
-use jose::Clock as _;
-use oid4ac_client::{Error, Misuse, SystemClock};
+use oid4ac_client::{Error, Misuse};
 use oid4pay::pay::with_agent;
 use oid4pay::person::Waiting;
 use oid4pay::policy::in_words;
@@ -11,7 +10,7 @@ use oid4pay::refusal::Refusal;
 use rmcp::model::CallToolResult;
 use serde::Deserialize;
 use serde_json::json;
-use spend_guard::{Approval, Currency, Intent, Policy, Purchase, State, Verdict};
+use spend_guard::{Approval, Currency, Intent, Purchase, State, Verdict};
 
 use super::{Amount, currency_of, order};
 use crate::mcp::tools::args::{self, CurrencyCode, LineItem, PurchaseRef, Uri};
